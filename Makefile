@@ -1,0 +1,89 @@
+# The verbs of this house. Each does its own set-up: a fresh clone, Python >= 3.11 and make are enough.
+# Another Python beside the usual one: make test PYTHON=python3.13 VENV=.venv-3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+SEEDS ?= 1000
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest --quiet
+# Tests that share nothing but the processor run side by side; those that start real processes and measure time do not.
+PARALLEL := --numprocesses 2
+
+.DELETE_ON_ERROR:
+.PHONY: help run test check sim bench format clean dist format-check lint types fast-tests simulation-sample
+.DEFAULT_GOAL := help
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(VENV)/.installed ## SHA-256 of every file of a folder: DIR=/path (default: Python's own library), WORKERS=2
+	@mkdir -p runs
+	@$(BIN)/cyclone run -f Configuration/checksum.conf --workers $(WORKERS) \
+	    $${DIR:+--set "directory.path=$$DIR"} --results "runs/checksum-$$(date -u +%Y%m%dT%H%M%SZ).jsonl"
+
+test: $(VENV)/.installed-dev ## everything: fast tests, 300 seeds of the simulation, real processes, packages
+	$(PYTEST) $(PARALLEL) -m 'not slow'
+	$(BIN)/python -m tests.simulation --seeds 300
+	$(PYTEST) -m slow
+
+check: format-check lint types fast-tests simulation-sample ## before each commit, in under a minute
+
+sim: $(VENV)/.installed-dev ## the simulation: SEEDS=1000 of them, or one again: SEED=n
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+bench: $(VENV)/.installed ## the benchmark table
+	$(BIN)/python benchmarks/bench.py
+
+format: $(VENV)/.installed-dev ## format the code, and mend what lint can mend by itself
+	$(BIN)/ruff check --quiet --fix-only .
+	$(BIN)/ruff format .
+
+dist: $(VENV)/.installed-dev ## build the source package and the wheel into dist/
+	$(BIN)/python -m build --quiet --outdir dist
+
+clean: ## remove what was built and cached; the environment and runs/ stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+format-check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check --quiet .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+fast-tests: $(VENV)/.installed-dev
+	$(PYTEST) $(PARALLEL) -m 'not slow' tests/unit tests/test_*.py
+
+simulation-sample: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.simulation --seeds 20
+
+# The last file that venv writes, so that an interrupted attempt is taken up again.
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null \
+	    || { echo "make: there is no $(PYTHON); Cyclone needs Python >= 3.11: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "make: Cyclone needs Python >= 3.11, $(PYTHON) is $$($(PYTHON) --version 2>&1):" \
+	              "make PYTHON=/path/to/a/newer/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	    || { echo "make: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: sudo apt install python3-venv" >&2; \
+	         exit 1; }
+	@echo "making the private environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+# Installed in place: a change of the code needs no new installation, a change of what is installed does.
+$(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/pip
+	@echo "installing Cyclone into $(VENV)"
+	@$(PIP) install --editable .
+	@touch $@
+
+# After the other, never beside it: two installations into one environment must not run at once.
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "installing the tools for tests and checks into $(VENV)"
+	@$(PIP) install --editable '.[dev]'
+	@touch $@

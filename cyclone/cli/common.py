@@ -1,0 +1,149 @@
+"""What every entry point shares: options, exit codes, and from settings to what the services take.
+
+Exit codes follow sysexits(3) where it has one.
+"""
+
+import argparse
+import platform
+import socket
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclone.errors import AlreadyRunning, ConfigError, CycloneError, PluginError
+from cyclone.version import __version__
+
+if TYPE_CHECKING:
+    from cyclone.controller.agent import AgentOptions
+    from cyclone.controller.link import Identity
+    from cyclone.controller.service import ControllerOptions
+    from cyclone.master.service import MasterOptions
+    from cyclone.settings import Role, Settings
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CONFIG = 78
+EXIT_INTERRUPTED = 130
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """``--version``."""
+    parser.add_argument("-V", "--version", action="version", version=f"{parser.prog} {__version__}")
+
+
+def add_config_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """``-f``, ``--set``, ``--check-config`` and ``-D``, alike everywhere."""
+    parser.add_argument("-f", "--config-file", metavar="CONF", type=Path, required=required, help="configuration file")
+    parser.add_argument(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="overrule one value of the configuration, also of the generator's; may be repeated",
+    )
+    parser.add_argument(
+        "--check-config", action="store_true", help="print the effective values and where each comes from, and exit"
+    )
+    parser.add_argument("-D", "--debug", action="store_true", help="log everything")
+
+
+def guarded(prog: str, body: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
+    """Run an entry point; our own errors become one line on stderr and an exit code."""
+    try:
+        return body(argv)
+    except (ConfigError, PluginError) as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    except (AlreadyRunning, CycloneError) as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except BrokenPipeError:
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def check_config(settings: "Settings") -> int:
+    """``--check-config``."""
+    from cyclone.settings import explain
+
+    print(explain(settings))
+    return EXIT_OK
+
+
+def master_options(settings: "Settings", port: int | None = None) -> "MasterOptions":
+    """What the master service takes; with ``port`` it binds that one on loopback, whatever the configuration says."""
+    from cyclone.master.feed import FeedOptions
+    from cyclone.master.scheduler import SchedulerOptions
+    from cyclone.master.service import MasterOptions
+
+    control, comm = settings.control, settings.comm
+    options_path = settings.generator_options_path
+    feed: dict[str, object] = {
+        "class": settings.task_generator.class_path,
+        "sections": settings.generator_options,
+        "folder": str(options_path.resolve().parent if options_path else Path.cwd()),
+        "search_path": settings.search_path,
+        "log_format": settings.log.format,
+        "log_level": settings.log.level,
+    }
+    return MasterOptions(
+        target=comm.target if port is None else "127.0.0.1",
+        port=comm.port if port is None else port,
+        poll_timeout_s=comm.poll_timeout_s,
+        stop_timeout_s=control.stop_timeout_s,
+        scheduler=SchedulerOptions(
+            controller_timeout_s=control.controller_timeout_s,
+            heartbeat_s=control.heartbeat_interval_s,
+            task_resend_timeout_s=control.task_resend_timeout_s,
+            crash_limit=control.crash_limit,
+            exit_when_done=control.exit_when_done,
+        ),
+        feed=FeedOptions(feed),
+    )
+
+
+def controller_parts(settings: "Settings") -> tuple["Identity", "AgentOptions", "ControllerOptions"]:
+    """What the controller service takes."""
+    import os
+
+    from cyclone.controller.agent import AgentOptions
+    from cyclone.controller.link import Identity
+    from cyclone.controller.service import ControllerOptions
+
+    control, processing = settings.control, settings.processing
+    identity = Identity(
+        name=control.name,
+        incarnation=uuid.uuid4().hex,
+        host=socket.gethostname() or "localhost",
+        pid=os.getpid(),
+        version=__version__,
+        python=platform.python_version(),
+    )
+    agent = AgentOptions(
+        worker_count=processing.worker_count,
+        task_time_limit_s=processing.task_time_limit_s,
+        kill_grace_s=processing.kill_grace_s,
+        worker_max_tasks=processing.worker_max_tasks,
+        retry_wait_s=control.request_retry_wait_duration_s,
+        retries_max=control.max_num_request_retries,
+        stop_timeout_s=control.stop_timeout_s,
+    )
+    worker: dict[str, object] = {
+        "search_path": settings.search_path,
+        "log_format": settings.log.format,
+        "log_level": settings.log.level,
+    }
+    comm = settings.comm
+    return identity, agent, ControllerOptions(comm.target, comm.port, comm.poll_timeout_s, worker)
+
+
+def load_settings(args: argparse.Namespace, role: "Role", extra: Sequence[str] = ()) -> "Settings":
+    """The settings of a command line; ``extra`` are overrides of the command itself, the user's come first."""
+    from cyclone.config import load
+
+    return load(args.config_file, [*args.overrides, *extra], role)

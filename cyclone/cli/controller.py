@@ -1,0 +1,49 @@
+"""``cyclone-controller``: the daemon that runs tasks on a node."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+from cyclone.cli import common
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cyclone-controller",
+        description="Run the tasks of a master in worker processes on this node.",
+        epilog="SIGTERM: hand back what has not started, finish what runs, exit 0; a second one: at once. "
+        "Exit codes: 0 stopped, 1 superseded or refused, 69 no master, 78 bad configuration.",
+    )
+    common.add_version(parser)
+    common.add_config_options(parser)
+    # For `cyclone run`: a controller of one run must not outlive it.
+    parser.add_argument("--parent-pid", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    args = _parser().parse_args(argv)
+    settings = common.load_settings(args, "controller")
+    if args.check_config:
+        return common.check_config(settings)
+    import random
+
+    from cyclone import logs
+    from cyclone.controller.service import ControllerService
+    from cyclone.pidfile import PidFile
+    from cyclone.processes import die_with_parent
+
+    if args.parent_pid:
+        die_with_parent(args.parent_pid)
+    logs.configure("controller", settings.log.filename, settings.log.format, settings.log.level, args.debug)
+    identity, agent, options = common.controller_parts(settings)
+    pid_file = settings.control.pid_file
+    with PidFile(pid_file) if pid_file else nullcontext():
+        return ControllerService(identity, agent, options, random.Random(os.urandom(16))).run()
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(common.guarded("cyclone-controller", _run))

@@ -1,0 +1,105 @@
+"""A whole cluster on this machine, for ``cyclone run`` and ``cyclone bench``: a master here, a controller as a child.
+
+The controller is the ordinary daemon with the ordinary configuration; only where it finds the master is overruled.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cyclone.errors import CycloneError
+from cyclone.master.service import MasterService
+from cyclone.processes import end_text, python_command
+from cyclone.protocol.messages import AnyFromMaster
+from cyclone.results import RecordedBlock
+
+log = logging.getLogger("cyclone.local")
+
+# A controller that dies so often has a cause that another start will not cure.
+_RESTARTS_MAX = 5
+_END_WAIT_S = 5.0
+
+
+class LocalController:
+    """A listener of the master that keeps one controller alive as long as the master runs."""
+
+    def __init__(self, config_file: Path | None, overrides: Sequence[str], debug: bool) -> None:
+        self._config_file = config_file
+        self._overrides = overrides
+        self._debug = debug
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
+
+    @contextmanager
+    def running(self, service: MasterService) -> Iterator[None]:
+        """A controller at the port that the master has bound, ended before the master is."""
+        self._start(service)
+        try:
+            yield
+        finally:
+            self._stop()
+
+    def _start(self, service: MasterService) -> None:
+        forced = [
+            "comm.target=127.0.0.1",
+            f"comm.port={service.port}",
+            "control.pid_file=",
+            f"control.name=local-{os.getpid()}",
+        ]
+        arguments = ["--parent-pid", str(os.getpid())]
+        if self._config_file:
+            arguments += ["-f", str(self._config_file)]
+        for override in [*self._overrides, *forced]:
+            arguments += ["--set", override]
+        if self._debug:
+            arguments.append("-D")
+        self._process = subprocess.Popen(
+            python_command("cyclone.cli.controller:main", *arguments),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            env=service.guard.environment(),
+        )
+        service.guard.add(self._process.pid)
+        self._starts += 1
+
+    def sent(self, message: AnyFromMaster) -> None:
+        """Not our concern."""
+
+    def recorded(self, block: RecordedBlock) -> None:
+        """Not our concern."""
+
+    def turn(self, service: MasterService) -> None:
+        """A controller that died is replaced: what it held is leased again as soon as the new one says hello."""
+        if self._process is None or self._process.poll() is None or service.scheduler.finished:
+            return
+        if service.scheduler.stopping:
+            return
+        cause = end_text(self._process.returncode)
+        service.guard.remove(self._process.pid)
+        if self._starts > _RESTARTS_MAX:
+            raise CycloneError(f"the controller ended {self._starts} times, the last time with {cause}")
+        log.warning("the controller ended with %s: started again", cause)
+        self._start(service)
+
+    def _stop(self) -> None:
+        """End it, at the latest after a few seconds by force; its guardian ends its workers."""
+        if self._process is None:
+            return
+        until = time.monotonic() + _END_WAIT_S
+        # It was told to stop by the master already, if all is done; else two signals mean at once.
+        for number, wait_s in ((None, 1.0), (signal.SIGTERM, 0.2), (signal.SIGTERM, _END_WAIT_S)):
+            if number:
+                self._process.send_signal(number)
+            try:
+                self._process.wait(min(wait_s, max(0.0, until - time.monotonic())))
+                return
+            except subprocess.TimeoutExpired:
+                continue
+        self._process.kill()
+        self._process.wait()

@@ -1,0 +1,192 @@
+"""The worker processes of a controller: started, fed, stopped exactly, killed and reaped. A thin body: decides nothing.
+
+Each worker has a socket pair for batches, a second one for nudges, and a few words of shared memory (memfd) in which it
+publishes what it executes: nothing of it has a name that could be left behind, and no lock is shared that a kill could leave
+locked. Its end is seen by a pidfd, because a grandchild may keep its sockets open.
+
+Must be used from the main thread only: the kernel ties a worker's PR_SET_PDEATHSIG to the thread that started it.
+"""
+
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from cyclone import guardian
+from cyclone.controller import pipe
+from cyclone.controller.watch import Progress
+from cyclone.controller.work import Piece
+from cyclone.errors import ProtocolError
+from cyclone.processes import Guard, end_text, python_command
+from cyclone.protocol.framing import FrameReader
+from cyclone.protocol.messages import Job
+
+# A stop takes about 0.1 ms; a process in an uninterruptible system call may take for ever.
+_STOP_WAIT_S = 0.01
+_RECEIVE_BYTES = 1 << 20
+
+
+class WorkerProcess:
+    """One worker process and our ends of what we share with it."""
+
+    def __init__(self, worker: int, guard: Guard, options: dict[str, object]) -> None:
+        self.worker = worker
+        self._guard = guard
+        self.channel, channel = socket.socketpair()
+        self._nudges, nudges = socket.socketpair()
+        self.channel.setblocking(False)
+        self._nudges.setblocking(False)
+        words = os.memfd_create("cyclone-worker", os.MFD_CLOEXEC)
+        os.ftruncate(words, pipe.WORDS * 8)
+        self.words = memoryview(mmap.mmap(words, pipe.WORDS * 8)).cast("Q")
+        self.words[pipe.LIMIT_SEQ] = pipe.NO_LIMIT
+        descriptors = {"channel_fd": channel.fileno(), "nudges_fd": nudges.fileno(), "words_fd": words}
+        scratch = guard.folder / f"worker-{worker}-{time.monotonic_ns()}"
+        scratch.mkdir(mode=0o700)
+        self.scratch = scratch
+        self.mark = scratch.name
+        arguments = {**options, **descriptors, "parent_pid": os.getpid(), "scratch": str(scratch)}
+        self._process = subprocess.Popen(
+            python_command("cyclone.controller.worker:main", json.dumps(arguments)),
+            pass_fds=tuple(descriptors.values()),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            # What a task prints belongs to the log: standard output may be somebody's data.
+            stdout=2,
+            env=guard.environment() | {"CYCLONE_WORKER": self.mark},
+        )
+        channel.close()
+        nudges.close()
+        os.close(words)
+        self.pid = self._process.pid
+        self.pidfd = os.pidfd_open(self.pid)
+        guard.add(self.pid)
+        self._reader = FrameReader()
+        self._outgoing = bytearray()
+
+    @property
+    def wants_to_write(self) -> bool:
+        """Whether the socket was full: call ``write`` when it is writable again."""
+        return bool(self._outgoing)
+
+    def progress(self) -> Progress:
+        """What the worker publishes."""
+        words = self.words
+        return Progress(words[pipe.EXECUTING_SEQ], words[pipe.STARTED_NS] / 1e9, bool(words[pipe.EXECUTING]))
+
+    def execute(self, base: int, piece: Piece, jobs: list[Job]) -> None:
+        """Give it a batch. Whatever limit an earlier take-back had set is off again."""
+        self.words[pipe.LIMIT_SEQ] = pipe.NO_LIMIT
+        new = [(job.job_id, job.task_class, job.time_limit_s) for job in jobs]
+        self._outgoing += pipe.pack(pipe.Execute(base, piece.first, piece.attempt, new, piece.runs, piece.args))
+        self.write()
+
+    def write(self) -> None:
+        """Send what the socket takes."""
+        try:
+            while self._outgoing:
+                del self._outgoing[: self.channel.send(self._outgoing)]
+        except BlockingIOError:
+            return
+        except OSError:
+            # Its end is told by the pidfd.
+            self._outgoing.clear()
+
+    def read(self) -> Iterator[pipe.Ready | pipe.Done]:
+        """What it reports. Raises ProtocolError when the stream makes no sense."""
+        while True:
+            try:
+                data = self.channel.recv(_RECEIVE_BYTES)
+            except (BlockingIOError, ConnectionError):
+                return
+            if not data:
+                return
+            for body in self._reader.feed(data):
+                try:
+                    yield pipe.decode_from_worker(body)
+                except msgspec.DecodeError as error:
+                    raise ProtocolError(str(error)) from error
+            if len(data) < _RECEIVE_BYTES:
+                return
+
+    def nudge(self) -> None:
+        """Have it report what it finished."""
+        try:
+            self._nudges.send(b"f")
+        except (BlockingIOError, OSError):
+            # Full: it has not even read the last nudge.
+            return
+
+    def take_back(self) -> int | None:
+        """Forbid every row behind the one it is in; that row's number, or None if it could not be stopped."""
+        if not self._stop():
+            return None
+        seq = self.words[pipe.EXECUTING_SEQ]
+        self.words[pipe.LIMIT_SEQ] = seq + 1
+        self._signal(signal.SIGCONT)
+        return seq
+
+    def end_task(self, seq: int) -> bool:
+        """SIGTERM to its process group if it is in exactly this row, and forbid all others; False if it is not."""
+        if not self._stop():
+            return False
+        there = self.words[pipe.EXECUTING_SEQ] == seq and self.words[pipe.EXECUTING] == 1
+        if there:
+            self.words[pipe.LIMIT_SEQ] = seq + 1
+            self._signal_group(signal.SIGTERM)
+        self._signal(signal.SIGCONT)
+        return there
+
+    def kill(self) -> None:
+        """SIGKILL to its process group."""
+        self._signal_group(signal.SIGKILL)
+
+    def retire(self) -> None:
+        """Let it exit by itself."""
+        self.channel.shutdown(socket.SHUT_WR)
+
+    def reap(self) -> str:
+        """After its end: collect it. How it ended, as text."""
+        status = self._process.wait()
+        self._guard.remove(self.pid)
+        os.close(self.pidfd)
+        self.channel.close()
+        self._nudges.close()
+        return end_text(status)
+
+    def sweep(self) -> None:
+        """After its end: kill what its tasks left behind, also what left its process group."""
+        self._signal_group(signal.SIGKILL)
+        guardian.clear(f"CYCLONE_WORKER={self.mark}".encode(), {self.pid}, clean_looks=1)
+
+    def _stop(self) -> bool:
+        self._signal(signal.SIGSTOP)
+        deadline = time.monotonic() + _STOP_WAIT_S
+        stat = Path(f"/proc/{self.pid}/stat")
+        while True:
+            # proc(5): the state is the field behind the command, which is in parentheses and may hold anything.
+            state = stat.read_bytes().rpartition(b") ")[2][:1]
+            if state in b"Tt":
+                return True
+            if state in b"ZX" or time.monotonic() > deadline:
+                self._signal(signal.SIGCONT)
+                return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return

@@ -1,0 +1,235 @@
+"""The controller's body: moves bytes, time and processes between the master, the agent and the workers. Decides nothing.
+
+One loop, one thread: wait for the master, the workers, signals or the agent's deadline; feed the agent; carry out its
+actions. The caller owes a main thread (workers are tied to it) and calls ``run`` once.
+"""
+
+import logging
+import random
+import signal
+import time
+from dataclasses import dataclass
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from cyclone.controller import actions
+from cyclone.controller.agent import Agent, AgentOptions
+from cyclone.controller.link import Identity
+from cyclone.controller.pipe import Ready
+from cyclone.controller.pool import WorkerProcess
+from cyclone.errors import ProtocolError
+from cyclone.logs import RateLimit
+from cyclone.notify import Notifier
+from cyclone.processes import Guard, SignalWakeup, adopt_orphans, raise_descriptor_limit, reap_orphans
+from cyclone.protocol import wire
+from cyclone.protocol.sockets import controller_socket
+
+log = logging.getLogger("cyclone.controller")
+
+# One turn takes in at most so many messages, so that workers and time get their share.
+_MESSAGES_PER_TURN = 256
+_STATUS_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerOptions:
+    """Where the master is, and what concerns only the body. ``worker`` goes to each worker as it is."""
+
+    target: str
+    port: int
+    poll_timeout_s: float
+    worker: dict[str, object]
+
+
+class ControllerService:
+    """See the module."""
+
+    def __init__(
+        self, identity: Identity, agent: AgentOptions, options: ControllerOptions, jitter: random.Random
+    ) -> None:
+        self._options = options
+        self._name = identity.name
+        self._agent = Agent(identity, agent, jitter.random)
+        self._workers: dict[int, WorkerProcess] = {}
+        self._by_fd: dict[int, WorkerProcess] = {}
+        self._bad_frames = 0
+        self._bad_log = RateLimit()
+        self._exit: actions.Exit | None = None
+        self._stops = 0
+        self._status_at = 0.0
+
+    def run(self) -> int:
+        """Until the agent wants to exit; the exit code."""
+        raise_descriptor_limit()
+        adopt_orphans()
+        self._notifier = Notifier.from_environment()
+        self._guard = Guard()
+        self._wakeup = SignalWakeup(signal.SIGTERM, signal.SIGINT)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            self._socket = controller_socket(context, self._options.target, self._options.port)
+            self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            self._poller = zmq.Poller()
+            for readable in (self._socket, self._monitor, self._wakeup.fileno(), self._guard.fileno()):
+                self._poller.register(readable, zmq.POLLIN)
+            log.info(
+                "controller=%s started, master at %s port %d", self._name, self._options.target, self._options.port
+            )
+            self._notifier.ready("waiting for the master")
+            while self._exit is None:
+                self._turn()
+            self._notifier.stopping(self._exit.reason)
+            self._end_workers()
+            self._socket.disable_monitor()
+            self._socket.close()
+        finally:
+            context.destroy()
+            self._guard.close()
+            self._wakeup.close()
+        level = logging.INFO if self._exit.code == 0 else logging.ERROR
+        log.log(level, "controller=%s stopped: %s", self._name, self._exit.reason)
+        return self._exit.code
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        wait_s = min(max(0.0, self._agent.deadline - now), self._options.poll_timeout_s)
+        # Rounded up: waking a little early would spin until the deadline.
+        ready = dict(self._poller.poll(int(wait_s * 1000 + 0.999)))
+        agent, now = self._agent, time.monotonic()
+        if self._wakeup.fileno() in ready:
+            self._on_signals(now)
+        if self._monitor in ready:
+            recv_monitor_message(self._monitor)
+            self._carry_out(agent.connected(now))
+        if self._socket in ready:
+            self._receive(now)
+        if self._guard.fileno() in ready:
+            self._poller.unregister(self._guard.fileno())
+            self._guard.renew()
+            self._poller.register(self._guard.fileno(), zmq.POLLIN)
+            log.warning("the guardian process was killed: replaced")
+        for fd in ready:
+            if isinstance(fd, int) and fd in self._by_fd:
+                self._on_worker(fd, bool(ready[fd] & zmq.POLLOUT), now)
+        progress = {worker: process.progress() for worker, process in self._workers.items()}
+        self._carry_out(agent.advance(time.monotonic(), progress))
+        self._notifier.watchdog(now)
+        if now >= self._status_at:
+            self._status_at = now + _STATUS_EVERY_S
+            self._notifier.status(
+                f"{agent.busy} of {len(agent.slots)} workers busy, {'connected' if agent.link.session else 'no master'}"
+            )
+            reap_orphans({process.pid for process in self._workers.values()} | {self._guard.pid})
+
+    def _on_signals(self, now: float) -> None:
+        for number in self._wakeup.take():
+            self._stops += 1
+            if self._stops > 1:
+                self._exit = actions.Exit(0, f"stopped at once by a second {signal.Signals(number).name}")
+                return
+            log.info("%s: handing back what has not started, finishing what runs", signal.Signals(number).name)
+            self._notifier.stopping("finishing what runs")
+            self._carry_out(self._agent.stop(now))
+
+    def _receive(self, now: float) -> None:
+        for _ in range(_MESSAGES_PER_TURN):
+            try:
+                frames = self._socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            try:
+                message = wire.decode_from_master(frames)
+            except ProtocolError as error:
+                self._bad_frames += 1
+                if self._bad_log.allow("master", now):
+                    log.warning("dropped a bad message from the master (%d so far): %s", self._bad_frames, error)
+                continue
+            self._carry_out(self._agent.handle(message, now))
+
+    def _on_worker(self, fd: int, writable: bool, now: float) -> None:
+        process = self._by_fd[fd]
+        if writable:
+            process.write()
+        try:
+            for report in process.read():
+                if isinstance(report, Ready):
+                    self._carry_out(self._agent.worker_ready(process.worker, now))
+                else:
+                    self._carry_out(self._agent.worker_done(process.worker, report, now))
+        except ProtocolError as error:
+            log.warning("worker=%d pid=%d wrote rubbish into its pipe, killed: %s", process.worker, process.pid, error)
+            process.kill()
+        if fd == process.pidfd:
+            self._on_worker_end(process, now)
+        elif fd in self._by_fd:
+            self._poll_worker(process)
+
+    def _on_worker_end(self, process: WorkerProcess, now: float) -> None:
+        seen = process.progress()
+        for fd in (process.channel.fileno(), process.pidfd):
+            self._poller.unregister(fd)
+            del self._by_fd[fd]
+        del self._workers[process.worker]
+        process.sweep()
+        cause = process.reap()
+        log.info("worker=%d pid=%d ended: %s", process.worker, process.pid, cause)
+        self._carry_out(self._agent.worker_exited(process.worker, seen.seq, seen.executing, cause, now))
+
+    def _poll_worker(self, process: WorkerProcess) -> None:
+        flags = zmq.POLLIN | (zmq.POLLOUT if process.wants_to_write else 0)
+        self._poller.register(process.channel.fileno(), flags)
+
+    def _carry_out(self, wanted: list[actions.Action]) -> None:
+        for action in wanted:
+            match action:
+                case actions.Send(message):
+                    try:
+                        self._socket.send_multipart(wire.encode(message), zmq.DONTWAIT)
+                    except zmq.Again:
+                        log.debug("not connected: %s not sent", type(message).__name__)
+                case actions.Execute(worker, base, piece, jobs):
+                    process = self._workers[worker]
+                    process.execute(base, piece, jobs)
+                    if process.wants_to_write:
+                        self._poll_worker(process)
+                case actions.StartWorker(worker):
+                    self._start_worker(worker)
+                case actions.Say(level, text):
+                    log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
+                case actions.Exit():
+                    self._exit = action
+                case _:
+                    self._interfere(action)
+
+    def _interfere(
+        self, action: actions.TakeBack | actions.Flush | actions.EndTask | actions.KillWorker | actions.RetireWorker
+    ) -> None:
+        process = self._workers[action.worker]
+        now = time.monotonic()
+        match action:
+            case actions.Flush():
+                process.nudge()
+            case actions.TakeBack(worker):
+                self._carry_out(self._agent.taken_back(worker, process.take_back(), now))
+            case actions.EndTask(worker, seq):
+                if process.end_task(seq):
+                    log.info("worker=%d pid=%d exceeds its time limit: SIGTERM", worker, process.pid)
+                    self._carry_out(self._agent.task_ending(worker, seq, now))
+            case actions.KillWorker():
+                process.kill()
+            case actions.RetireWorker():
+                process.retire()
+
+    def _start_worker(self, worker: int) -> None:
+        process = WorkerProcess(worker, self._guard, self._options.worker)
+        self._workers[worker] = process
+        self._by_fd[process.channel.fileno()] = self._by_fd[process.pidfd] = process
+        self._poll_worker(process)
+        self._poller.register(process.pidfd, zmq.POLLIN)
+
+    def _end_workers(self) -> None:
+        for process in self._workers.values():
+            process.kill()
+        for process in self._workers.values():
+            process.reap()

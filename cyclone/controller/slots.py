@@ -1,0 +1,88 @@
+"""One worker slot as the agent sees it: what its worker was given, and what of that is still out. PURE.
+
+Rows that go to a worker are numbered from 1 over the life of its process; this number is its ``seq``. The worker publishes the seq
+that it executes, so that one number tells finished, running and unstarted rows apart.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+from cyclone.controller.work import Piece
+from cyclone.protocol.messages import TaskRange
+
+
+class Phase(Enum):
+    """The life of a worker process."""
+
+    STARTING = "starting"
+    READY = "ready"
+    ENDING = "ending"
+    DEAD = "dead"
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Rows out at a worker: the piece's first row has the number ``base``; ``reported`` rows have come back."""
+
+    base: int
+    piece: Piece
+    reported: int = 0
+
+    @property
+    def unreported(self) -> int:
+        """Rows whose outcome is not known."""
+        return len(self.piece) - self.reported
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A place for one worker process, which may die and be replaced.
+
+    ``taking_back``: the service was asked to take the unstarted rows back; until the worker has ended all its batches it gets
+    no new ones. ``ending_seq`` is the row whose time limit made us end the worker.
+    """
+
+    worker: int
+    phase: Phase = Phase.DEAD
+    batches: deque[Batch] = field(default_factory=deque)
+    next_seq: int = 1
+    jobs: set[int] = field(default_factory=set)
+    taking_back: bool = False
+    flushed_seq: int = 0
+    ending_seq: int = 0
+    kill_at: float = 0.0
+    start_at: float = 0.0
+    failed_starts: int = 0
+
+    @property
+    def unreported(self) -> int:
+        """Rows out at the worker."""
+        return sum(batch.unreported for batch in self.batches)
+
+    def restart(self) -> None:
+        """A new process takes this slot."""
+        self.phase = Phase.STARTING
+        self.batches.clear()
+        self.next_seq = 1
+        self.jobs.clear()
+        self.taking_back = False
+        self.flushed_seq = self.ending_seq = 0
+
+    def unstarted(self, seq: int) -> int:
+        """How many rows are behind the one with this number."""
+        return sum(max(0, batch.base + len(batch.piece) - 1 - max(seq, batch.base - 1)) for batch in self.batches)
+
+    def cut_behind(self, seq: int) -> list[Piece]:
+        """Take the rows behind a number out of the batches, in order."""
+        cut = []
+        for batch in self.batches:
+            keep = min(max(seq - batch.base + 1, 0), len(batch.piece))
+            if keep < len(batch.piece):
+                cut.append(batch.piece.part(keep, len(batch.piece)))
+                batch.piece = batch.piece.part(0, keep) if keep else Piece(batch.piece.first, 0, 0, [], [])
+        return cut
+
+    def held(self) -> list[TaskRange]:
+        """The rows out at the worker."""
+        return [batch.piece.range(batch.reported, len(batch.piece)) for batch in self.batches if batch.unreported]

@@ -1,0 +1,123 @@
+"""Watching the running tasks: time limits, results stuck behind a long task, rows stuck behind a long task. PURE.
+
+Looks at what the workers publish and says which of them to interfere with; the agent carries the consequences.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cyclone.controller.actions import EndTask, Flush, TakeBack
+from cyclone.controller.slots import Phase, Slot
+from cyclone.controller.work import Pace, WorkQueue
+from cyclone.protocol.messages import Job
+
+if TYPE_CHECKING:
+    from cyclone.controller.agent import AgentOptions
+
+# A worker that is longer than this in one task is told to report what it finished before.
+FLUSH_AFTER_S = 0.005
+# Rows are taken back for an idle worker when they would have to wait longer than this: it costs about 0.25 ms.
+TAKE_BACK_AFTER_S = 0.002
+# How often running tasks are looked at while something may depend on it.
+LOOK_S = 0.005
+LOOK_AT_LIMITS_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a worker publishes: the row it executes or executed last, since when, and whether it is in it now."""
+
+    seq: int
+    started_s: float
+    executing: bool
+
+
+class Watch:
+    """Shares the agent's slots, queue, pace and jobs, and changes only the slots' marks of what it asked for."""
+
+    def __init__(
+        self, slots: list[Slot], queue: WorkQueue, pace: Pace, jobs: dict[int, Job], options: "AgentOptions"
+    ) -> None:
+        self._slots = slots
+        self._queue = queue
+        self._pace = pace
+        self._jobs = jobs
+        self._options = options
+        self._progress: Mapping[int, Progress] = {}
+        self.at: float | None = None
+
+    def time_limit_s(self, job: int) -> float:
+        """Seconds that a task of this job may run: its own limit, else the controller's; 0 for none."""
+        own = self._jobs[job].time_limit_s
+        return self._options.task_time_limit_s if own is None else own
+
+    def look(self, now: float, progress: Mapping[int, Progress], draining: bool) -> list[EndTask | Flush | TakeBack]:
+        """What to do about the running tasks now; sets ``at``, when to look again."""
+        self._progress = progress
+        self.at = None
+        actions: list[EndTask | Flush | TakeBack] = []
+        for slot in self._slots:
+            if slot.phase is not Phase.READY or not slot.batches:
+                continue
+            seen = progress.get(slot.worker)
+            if slot.unreported > 1:
+                self._look_again(now + LOOK_S)
+            if seen is None or not seen.executing:
+                continue
+            actions += self._over_time(slot, seen, now)
+            first_unreported = next((b.base + b.reported for b in slot.batches if b.unreported), seen.seq)
+            if seen.seq > max(first_unreported, slot.flushed_seq) and now - seen.started_s > FLUSH_AFTER_S:
+                slot.flushed_seq = seen.seq
+                actions.append(Flush(slot.worker))
+        if not self._queue and not draining:
+            actions += self._for_idle_workers(now)
+        return actions
+
+    def take_back_for_master(self) -> list[TakeBack]:
+        """Ask every worker with unstarted rows for them."""
+        return [self._take_back(slot) for slot in self._slots if self._unstarted(slot) and not slot.taking_back]
+
+    def _over_time(self, slot: Slot, seen: Progress, now: float) -> list[EndTask]:
+        for batch in slot.batches:
+            row = seen.seq - batch.base
+            if not 0 <= row < len(batch.piece):
+                continue
+            limit_s = self.time_limit_s(batch.piece.job_at(row))
+            if not limit_s:
+                return []
+            if now - seen.started_s > limit_s:
+                return [EndTask(slot.worker, seen.seq)]
+            self._look_again(min(seen.started_s + limit_s, now + 1.0) + 0.001)
+        if any(self.time_limit_s(job) for batch in slot.batches for job, _ in batch.piece.runs):
+            self._look_again(now + LOOK_AT_LIMITS_S)
+        return []
+
+    def _for_idle_workers(self, now: float) -> list[TakeBack]:
+        """Take unstarted rows from one busy worker when another has nothing."""
+        if not any(slot.phase is Phase.READY and not slot.batches for slot in self._slots):
+            return []
+        donors = [
+            slot for slot in self._slots if slot.phase is Phase.READY and not slot.taking_back and self._unstarted(slot)
+        ]
+        if not donors:
+            return []
+        donor = max(donors, key=self._unstarted)
+        seen = self._progress.get(donor.worker)
+        running_s = now - seen.started_s if seen and seen.executing else 0.0
+        expected_s = self._unstarted(donor) * (self._pace.overall_s or 0.0)
+        if max(running_s, expected_s) > TAKE_BACK_AFTER_S:
+            return [self._take_back(donor)]
+        self._look_again(now + TAKE_BACK_AFTER_S)
+        return []
+
+    def _take_back(self, slot: Slot) -> TakeBack:
+        slot.taking_back = True
+        return TakeBack(slot.worker)
+
+    def _unstarted(self, slot: Slot) -> int:
+        seen = self._progress.get(slot.worker)
+        return slot.unstarted(seen.seq if seen else 0)
+
+    def _look_again(self, at: float) -> None:
+        self.at = at if self.at is None else min(self.at, at)

@@ -1,0 +1,192 @@
+"""Leased tasks as a controller holds them: pieces of consecutive ids, queued in the order in which they came. PURE."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from cyclone.protocol.messages import TaskRange
+
+Runs = list[tuple[int, int]]
+
+
+class Piece:
+    """Tasks ``first .. first+count-1`` of one lease; ``runs`` is their run-length column of jobs."""
+
+    __slots__ = ("args", "attempt", "epoch", "first", "runs")
+
+    def __init__(self, first: int, epoch: int, attempt: int, runs: Runs, args: list[bytes]) -> None:
+        self.first = first
+        self.epoch = epoch
+        self.attempt = attempt
+        self.runs = runs
+        self.args = args
+
+    def __len__(self) -> int:
+        return len(self.args)
+
+    def range(self, start: int, stop: int) -> TaskRange:
+        """The ids of the rows from start up to stop."""
+        return TaskRange(self.first + start, stop - start, self.epoch, self.attempt)
+
+    def part(self, start: int, stop: int) -> "Piece":
+        """A piece of the rows from start up to stop."""
+        if start == 0 and stop == len(self.args):
+            return self
+        return Piece(self.first + start, self.epoch, self.attempt, _cut(self.runs, start, stop), self.args[start:stop])
+
+    def job_at(self, row: int) -> int:
+        """The job of a row."""
+        for job, count in self.runs:
+            if row < count:
+                return job
+            row -= count
+        raise IndexError(row)
+
+
+def _cut(runs: Runs, start: int, stop: int) -> Runs:
+    if len(runs) == 1:
+        return [(runs[0][0], stop - start)]
+    cut, row = [], 0
+    for job, count in runs:
+        low, high = max(row, start), min(row + count, stop)
+        if low < high:
+            cut.append((job, high - low))
+        row += count
+    return cut
+
+
+class WorkQueue:
+    """Pieces that wait for a worker. ``len`` counts tasks."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[Piece] = deque()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Piece]:
+        return iter(self._pieces)
+
+    def append(self, piece: Piece) -> None:
+        """Behind all others."""
+        self._pieces.append(piece)
+        self._count += len(piece)
+
+    def prepend(self, piece: Piece) -> None:
+        """In front: it was handed out and came back."""
+        self._pieces.appendleft(piece)
+        self._count += len(piece)
+
+    def head(self) -> Piece:
+        """The piece whose turn is next. IndexError when empty."""
+        return self._pieces[0]
+
+    def take(self, count: int) -> Piece:
+        """Up to count tasks off the front, all of one piece."""
+        piece = self._pieces.popleft()
+        if count < len(piece):
+            self._pieces.appendleft(piece.part(count, len(piece)))
+            piece = piece.part(0, count)
+        self._count -= len(piece)
+        return piece
+
+    def take_back(self, count: int) -> list[Piece]:
+        """Up to count tasks off the end, where they would wait longest."""
+        taken = []
+        while count > 0 and self._pieces:
+            piece = self._pieces.pop()
+            if count < len(piece):
+                cut = len(piece) - count
+                self._pieces.append(piece.part(0, cut))
+                piece = piece.part(cut, len(piece))
+            count -= len(piece)
+            self._count -= len(piece)
+            taken.append(piece)
+        return taken
+
+    def discard(self, ranges: Iterable[TaskRange]) -> None:
+        """Forget what a master said is no longer ours."""
+        unwanted = [(part.first, part.first + part.count, part.epoch, part.attempt) for part in ranges]
+        kept: deque[Piece] = deque()
+        for piece in self._pieces:
+            kept.extend(_without(piece, unwanted))
+        self._pieces = kept
+        self._count = sum(map(len, kept))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._pieces.clear()
+        self._count = 0
+
+
+def _without(piece: Piece, unwanted: list[tuple[int, int, int, int]]) -> list[Piece]:
+    parts = [piece]
+    for first, end, epoch, attempt in unwanted:
+        if (epoch, attempt) != (piece.epoch, piece.attempt):
+            continue
+        cut = []
+        for part in parts:
+            low, high = max(part.first, first), min(part.first + len(part), end)
+            if low >= high:
+                cut.append(part)
+                continue
+            if low > part.first:
+                cut.append(part.part(0, low - part.first))
+            if high < part.first + len(part):
+                cut.append(part.part(high - part.first, len(part)))
+        parts = cut
+    return parts
+
+
+def coalesce(ranges: Iterable[TaskRange]) -> list[TaskRange]:
+    """The same ids in as few ranges as possible, in id order."""
+    merged: list[TaskRange] = []
+    for part in sorted(ranges, key=lambda part: (part.epoch, part.attempt, part.first)):
+        last = merged[-1] if merged else None
+        if last and (last.epoch, last.attempt, last.first + last.count) == (part.epoch, part.attempt, part.first):
+            merged[-1] = TaskRange(last.first, last.count + part.count, part.epoch, part.attempt)
+        else:
+            merged.append(part)
+    return merged
+
+
+class Pace:
+    """Running means of how long tasks take, which size batches and credit. Seconds."""
+
+    # How much one report of a worker moves a mean: a few reports are enough to follow a change.
+    _WEIGHT = 0.3
+
+    def __init__(self) -> None:
+        self.overall_s: float | None = None
+        self._by_job: dict[int, float] = {}
+
+    def learn(self, runs: Runs, count: int, busy_s: float) -> None:
+        """``count`` tasks of these runs took ``busy_s`` in all."""
+        mean_s = max(busy_s / count, 1e-7)
+        self.overall_s = self._mix(self.overall_s, mean_s)
+        if len(runs) == 1:
+            self._by_job[runs[0][0]] = self._mix(self._by_job.get(runs[0][0]), mean_s)
+        else:
+            for job, _ in runs:
+                self._by_job.setdefault(job, mean_s)
+
+    def mean_s(self, job: int) -> float | None:
+        """The mean of a job, None before its first result."""
+        return self._by_job.get(job)
+
+    def rows_within(self, piece: Piece, budget_s: float, rows_max: int) -> int:
+        """How many tasks off the front of a piece take about that long: at least one, and one of a job not yet known."""
+        rows = 0
+        for job, count in piece.runs:
+            mean_s = self._by_job.get(job)
+            if mean_s is None:
+                return rows or 1
+            fit = int(budget_s / mean_s)
+            rows += min(fit, count)
+            budget_s -= count * mean_s
+            if fit < count or rows >= rows_max:
+                break
+        return max(1, min(rows, rows_max))
+
+    def _mix(self, old: float | None, new: float) -> float:
+        return new if old is None else old + self._WEIGHT * (new - old)

@@ -1,0 +1,285 @@
+"""A worker process: runs ``execute`` of one task after the other and reports batches of outcomes.
+
+Owns one end of the pipe and the worker's shared words (``cyclone.controller.pipe``). Must not import zmq, and imports user
+code only here. Two threads: the main one executes; the other only waits for a nudge to report what is finished while the main
+one is in a long task, so that a short task's result never waits for a long one behind it.
+
+Dies with its controller: by PR_SET_PDEATHSIG, and by the end of the pipe.
+"""
+
+import json
+import mmap
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cyclone import values
+from cyclone.controller import pipe
+from cyclone.errors import NotSerialisable, ProtocolError
+from cyclone.failure import error_record
+from cyclone.plugins import add_search_path, load_class
+from cyclone.processes import die_with_parent
+from cyclone.protocol import states
+from cyclone.protocol.framing import FrameReader
+from cyclone.protocol.limits import BATCH_BYTES_TARGET
+from cyclone.protocol.messages import ResultColumns
+from cyclone.results import encode_columns, pack_seconds
+from cyclone.task import BaseTask, TaskContext, builder
+
+# From this on a task's CPU time and memory are measured by themselves (two system calls, about a microsecond).
+MEASURED_NS = 1_000_000
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: raised in the task, so that its ``finally`` blocks run within the grace."""
+
+
+class WorkerContext(TaskContext):
+    """The running task as seen from inside, derived from the batch when asked: a task pays only for what it uses."""
+
+    def __init__(self, words: memoryview, scratch: Path) -> None:
+        super().__init__()
+        self._words = words
+        self._scratch_root = scratch
+        self._scratch_made: Path | None = None
+        self.base = self.first = 1
+
+    @property
+    def task_id(self) -> int:
+        """The id of the row that is executing."""
+        return self.first + self._words[pipe.EXECUTING_SEQ] - self.base
+
+    def time_left_s(self) -> float | None:
+        """Seconds until the time limit, None without one."""
+        if not self.time_limit_s:
+            return None
+        return max(0.0, self._words[pipe.STARTED_NS] / 1e9 + self.time_limit_s - time.monotonic())
+
+    def scratch_dir(self) -> Path:
+        """A folder of the task's own in the run's folder."""
+        if self._scratch_made is None:
+            self._scratch_made = self._scratch_root / f"task-{self.task_id}-{self.attempt}"
+            self._scratch_made.mkdir(mode=0o700)
+        return self._scratch_made
+
+    def clean(self) -> None:
+        """The task ended: its folder goes."""
+        if self._scratch_made is not None:
+            shutil.rmtree(self._scratch_made, ignore_errors=True)
+            self._scratch_made = None
+
+
+class Usage:
+    """CPU time and peak memory since a mark, children that were waited for included."""
+
+    def __init__(self) -> None:
+        self._clear_refs = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        self._children_peak = 0
+        self.mark()
+
+    def mark(self) -> None:
+        """Measure from here."""
+        self._cpu_s, _ = self._now()
+
+    def reset_peak(self) -> None:
+        """Start peak memory anew (proc(5): writing 5 resets the high-water mark)."""
+        os.pwrite(self._clear_refs, b"5", 0)
+
+    def take(self) -> tuple[float, int]:
+        """CPU seconds since the mark and peak bytes; marks anew."""
+        cpu_s, peak = self._now()
+        spent = cpu_s - self._cpu_s
+        self._cpu_s = cpu_s
+        return spent, peak
+
+    def _now(self) -> tuple[float, int]:
+        own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+        peak = own.ru_maxrss
+        if children.ru_maxrss > self._children_peak:
+            self._children_peak = children.ru_maxrss
+            peak = max(peak, children.ru_maxrss)
+        return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime, peak * 1024
+
+
+class Report:
+    """The outcomes of one batch, growing row by row, sent in one piece or, when nudged, in several.
+
+    The main thread appends to the columns, ``seconds`` last, so that its length tells how many rows are whole.
+    """
+
+    def __init__(self, base: int, send: Callable[[pipe.Done], None]) -> None:
+        self.statuses = bytearray()
+        self.values: list[bytes] = []
+        self.usage: list[tuple[int, float, int]] = []
+        self.seconds: list[float] = []
+        self._base = base
+        self._send = send
+        self._sent = 0
+        self._started = time.time()
+        self._lock = threading.Lock()
+
+    def flush(self, cpu_s: float = 0.0, peak_bytes: int = 0, ended: bool = False, wait_s: float = -1) -> None:
+        """Send the rows that are whole and not yet sent. Another thread that is sending is waited for, ``wait_s`` at most."""
+        if not self._lock.acquire(timeout=wait_s):
+            return
+        try:
+            start, stop = self._sent, len(self.seconds)
+            if start == stop and not ended:
+                return
+            seconds = self.seconds[start:stop]
+            usage = [(row - start, cpu, peak) for row, cpu, peak in self.usage if start <= row < stop]
+            started = self._started + sum(self.seconds[:start])
+            values_of = self.values[start:stop]
+            columns = ResultColumns(values_of, pack_seconds(seconds), started, os.getpid(), cpu_s, peak_bytes, usage)
+            statuses = bytes(self.statuses[start:stop])
+            self._send(pipe.Done(self._base + start, statuses, encode_columns(columns), sum(seconds), ended))
+            self._sent = stop
+        finally:
+            self._lock.release()
+
+
+class Worker:
+    """The loop over batches."""
+
+    def __init__(self, channel: socket.socket, words: memoryview, scratch: Path) -> None:
+        self._channel = channel
+        self._words = words
+        self._context = WorkerContext(words, scratch)
+        self._usage = Usage()
+        self._jobs: dict[int, tuple[str, float | None]] = {}
+        self._builders: dict[int, Callable[[list[Any]], BaseTask]] = {}
+        self._report: Report | None = None
+        self._executing = False
+
+    def run(self) -> None:
+        """Until the controller closes the pipe."""
+        BaseTask.current = self._context
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        self._send(pipe.Ready(os.getpid()))
+        reader = FrameReader()
+        while data := self._channel.recv(1 << 20):
+            for body in reader.feed(data):
+                self._execute(pipe.decode_from_controller(body))
+
+    def flush(self, wait_s: float = -1) -> None:
+        """Report what is finished of the batch that is executing."""
+        if self._report is not None:
+            self._report.flush(wait_s=wait_s)
+
+    def _execute(self, batch: pipe.Execute) -> None:
+        for job, task_class, time_limit_s in batch.jobs:
+            self._jobs[job] = (task_class, time_limit_s)
+        report = self._report = Report(batch.base, self._send)
+        self._context.first, self._context.base, self._context.attempt = batch.first, batch.base, batch.attempt
+        if len(batch.args) == 1:
+            self._usage.reset_peak()
+        self._usage.mark()
+        self._words[pipe.EXECUTING] = 1
+        row = 0
+        for job, count in batch.runs:
+            self._context.time_limit_s = self._jobs[job][1]
+            if not self._run_rows(batch, job, row, row + count, report):
+                break
+            row += count
+        self._words[pipe.EXECUTING] = 0
+        report.flush(*self._usage.take(), ended=True)
+
+    def _run_rows(self, batch: pipe.Execute, job: int, start: int, stop: int, report: Report) -> bool:
+        """Rows of one job; False when the limit was met, and the rest must not start."""
+        words, args, base, decode, encode = self._words, batch.args, batch.base, values.decode, values.encode
+        clock, context = time.monotonic_ns, self._context
+        short_ns = size = 0
+        build = self._builders.get(job)
+        now = clock()
+        for row in range(start, stop):
+            words[pipe.EXECUTING_SEQ] = base + row
+            if base + row >= words[pipe.LIMIT_SEQ]:
+                return False
+            words[pipe.STARTED_NS] = began = now
+            try:
+                if build is None:
+                    build = self._builder(job)
+                self._executing = True
+                value = encode(build(decode(args[row])).execute())
+                status = states.COMPLETED
+            except Terminated:
+                os._exit(128 + signal.SIGTERM)
+            except BaseException as error:  # SystemExit and the like are failures of the task too
+                status, value = states.FAILED, error_value(error)
+            self._executing = False
+            context.clean()
+            report.statuses.append(status)
+            report.values.append(value)
+            now = clock()
+            took = now - began
+            if took > MEASURED_NS:
+                cpu_s, peak = self._usage.take()
+                report.usage.append((row, max(0.0, cpu_s - short_ns / 1e9), peak))
+                short_ns = 0
+            else:
+                short_ns += took
+            report.seconds.append(took / 1e9)
+            size += len(value)
+            if size > BATCH_BYTES_TARGET:
+                report.flush()
+                size = 0
+        return True
+
+    def _builder(self, job: int) -> Callable[[list[Any]], BaseTask]:
+        self._builders[job] = builder(load_class(self._jobs[job][0], BaseTask))
+        return self._builders[job]
+
+    def _send(self, message: pipe.Done | pipe.Ready) -> None:
+        self._channel.sendall(pipe.pack(message))
+
+    def _on_sigterm(self, *_: object) -> None:
+        # What is finished must not be lost with us. The other thread may be reporting this very moment: not for ever.
+        self.flush(wait_s=0.5)
+        if self._executing:
+            raise Terminated
+        os._exit(128 + signal.SIGTERM)
+
+
+def error_value(error: BaseException) -> bytes:
+    """What the values column holds for a task that raised."""
+    if isinstance(error, NotSerialisable):
+        error = NotSerialisable(f"the value that execute() returned {error}")
+    return encode_columns(error_record(error))
+
+
+def _listen(nudges: socket.socket, worker: Worker) -> None:
+    while nudges.recv(64):
+        worker.flush()
+
+
+def main() -> None:
+    """Entry point; ``argv[1]`` is a JSON object, see ``cyclone.controller.pool``."""
+    options = json.loads(sys.argv[1])
+    die_with_parent(options["parent_pid"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from cyclone import logs
+
+    logs.configure("worker", None, options["log_format"], options["log_level"], debug=False)
+    add_search_path(*options["search_path"])
+    channel, nudges = socket.socket(fileno=options["channel_fd"]), socket.socket(fileno=options["nudges_fd"])
+    words = memoryview(mmap.mmap(options["words_fd"], pipe.WORDS * 8)).cast("Q")
+    for descriptor in (options["channel_fd"], options["nudges_fd"], options["words_fd"]):
+        os.set_inheritable(descriptor, False)
+    worker = Worker(channel, words, Path(options["scratch"]))
+    threading.Thread(target=_listen, args=(nudges, worker), daemon=True).start()
+    try:
+        worker.run()
+    except (ConnectionError, ProtocolError, Terminated):
+        os._exit(1)
+    # No interpreter shutdown: user code's atexit handlers and threads must not keep a worker alive.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

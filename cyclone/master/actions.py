@@ -1,0 +1,49 @@
+"""What the scheduler wants done. PURE. The service carries actions out in this order: Record, commit, Deliver, Send, Say, Finish.
+
+Nothing may leave the master before what it rests on is recorded.
+"""
+
+from dataclasses import dataclass
+
+from cyclone.master.events import Recorded
+from cyclone.protocol.messages import AnyFromMaster
+from cyclone.results import RecordedBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write this event to the journal before anything else of this turn is seen outside."""
+
+    event: Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send to the peer with this routing id. A message that cannot be sent is told to ``Scheduler.unreachable``."""
+
+    peer: bytes
+    message: AnyFromMaster
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Final results for the generator and every other reader, numbered without gaps from 1."""
+
+    number: int
+    block: RecordedBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A line for the log. ``level`` is info or warning."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Everything is done and every controller was told to stop."""
+
+
+Action = Record | Send | Deliver | Say | Finish

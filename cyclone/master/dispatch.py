@@ -1,0 +1,121 @@
+"""Who gets what next: first come, first served, to whoever has a free worker. PURE.
+
+Plans only: ``leases`` takes spans from the queue for sessions, ``recalls`` says from whom to take work back. The scheduler
+turns the plan into events and messages.
+"""
+
+from collections.abc import Iterator
+
+from cyclone.master.queue import TaskQueue
+from cyclone.master.sessions import Session, Sessions
+from cyclone.master.spans import Span, SpanIndex
+from cyclone.protocol import limits
+
+# An idle slot waits this long for new work before somebody else's is taken back for it: a recall costs a round trip.
+RECALL_AFTER_S = 0.02
+# How long a recall may stay unanswered before it is sent again.
+RECALL_RETRY_S = 1.0
+
+
+class Dispatcher:
+    """Matches the queue with the sessions' credit."""
+
+    def __init__(self, queue: TaskQueue, sessions: Sessions, index: SpanIndex) -> None:
+        self._queue = queue
+        self._sessions = sessions
+        self._index = index
+        self._idle_since: float | None = None
+
+    def next_look(self) -> float | None:
+        """When ``recalls`` wants to be asked again, None while nobody idles."""
+        return None if self._idle_since is None else self._idle_since + RECALL_AFTER_S
+
+    def leases(self) -> Iterator[tuple[Session, list[Span]]]:
+        """Pairs of a session and spans for one message to it, until the queue or the credit is used up.
+
+        The caller must count a pair against the session (and rank it) before it asks for the next.
+        """
+        queue, sessions = self._queue, self._sessions
+        # With less work than credit, free slots come before anybody's prefetch.
+        while queue and sessions.idle and len(queue) < sessions.credit_total:
+            session = next(iter(sessions.idle.values()))
+            yield from self._lease(session, min(session.free_slots, session.credit))
+        while queue and sessions.hungry:
+            session = next(iter(sessions.hungry.values()))
+            share = -(-len(queue) // len(sessions.hungry)) if len(queue) < sessions.credit_total else session.credit
+            yield from self._lease(session, min(session.credit, share, limits.TASKS_PER_BATCH_MAX))
+
+    def _lease(self, session: Session, count: int) -> Iterator[tuple[Session, list[Span]]]:
+        spans: list[Span] = []
+        bytes_left = limits.BATCH_BYTES_TARGET
+        while count > 0 and (span := self._take(count, bytes_left)):
+            # At once, so that the queue does not offer it again.
+            span.holder = session.session_id
+            spans.append(span)
+            count -= span.count
+            bytes_left -= sum(map(len, span.args))
+            if bytes_left <= 0:
+                break
+        # Served sessions go to the end of the line.
+        for line in (self._sessions.idle, self._sessions.hungry):
+            if line.pop(session.session_id, None):
+                line[session.session_id] = session
+        if spans:
+            yield session, spans
+
+    def _take(self, count: int, bytes_max: int) -> Span | None:
+        """A span in which every task is open, off the front of the queue."""
+        waiting = self._queue.next_returned()
+        if waiting is None:
+            fresh = self._queue.take_fresh(count, bytes_max)
+            if fresh is not None:
+                self._index.add(fresh)
+            return fresh
+        start = waiting.open.index(1)
+        hole = waiting.open.find(0, start)
+        stop = min(waiting.count if hole < 0 else hole, start + count)
+        size = 0
+        for row in range(start, stop):
+            size += len(waiting.args[row])
+            if size > bytes_max and row > start:
+                stop = row
+                break
+        first = waiting.first
+        taken = waiting
+        if stop < waiting.count:
+            rest = self._index.split(waiting, first + stop)
+            if rest.open_count:
+                self._queue.push(rest)
+            else:
+                self._index.remove(rest)
+        if start:
+            taken = self._index.split(waiting, first + start)
+            self._index.remove(waiting)
+        self._queue.returned_count -= taken.open_count
+        return taken
+
+    def recalls(self, now: float) -> list[tuple[Session, int]]:
+        """Whom to ask for how many unstarted tasks, when slots have been idle for a while and nothing waits."""
+        if self._queue or not self._sessions.idle:
+            self._idle_since = None
+            return []
+        if self._idle_since is None:
+            self._idle_since = now
+        if now < self._idle_since + RECALL_AFTER_S:
+            return []
+        self._idle_since = now
+        victims = [
+            s for s in self._sessions.by_id.values() if s.open > s.slots and s.recall_after <= now and s.reachable
+        ]
+        if not victims:
+            return []
+        free = sum(session.free_slots for session in self._sessions.idle.values())
+        busy = sum(session.slots for session in victims)
+        asked = []
+        for session in victims:
+            spare = session.open - session.slots
+            # What idle and busy slots would each hold if the unstarted were spread evenly, at least one.
+            count = max(1, spare * free // (free + busy))
+            session.recall_after = now + RECALL_RETRY_S
+            asked.append((session, count))
+        return asked

@@ -1,0 +1,98 @@
+"""The tasks that wait: first come, first served, and what was given back goes in front. PURE.
+
+Fresh tasks lie in blocks as they came; tasks that were leased before lie as spans, ordered by id, so that a task that was
+given back keeps its place before all that came after it. The spans are shared with the scheduler's index; this module only
+orders them, and counts what is open.
+"""
+
+import heapq
+from collections import deque
+
+from cyclone.master.spans import Runs, Span, slice_runs
+
+
+class _Block:
+    """Fresh tasks, taken from the front; ``taken`` of them are gone."""
+
+    __slots__ = ("args", "bytes_left", "first", "runs", "taken")
+
+    def __init__(self, first: int, runs: Runs, args: list[bytes]) -> None:
+        self.first = first
+        self.runs = runs
+        self.args = args
+        self.taken = 0
+        self.bytes_left = sum(map(len, args))
+
+    def take(self, count_max: int, bytes_max: int) -> Span:
+        """A span off the front: at least one task, else within both bounds."""
+        start, stop = self.taken, min(self.taken + count_max, len(self.args))
+        if self.bytes_left > bytes_max:
+            stop = min(stop, _fitting(self.args, start, stop, bytes_max))
+        args = self.args if stop - start == len(self.args) else self.args[start:stop]
+        self.bytes_left -= sum(map(len, args)) if stop < len(self.args) else self.bytes_left
+        self.taken = stop
+        return Span(self.first + start, 0, slice_runs(self.runs, start, stop), args)
+
+
+def _fitting(args: list[bytes], start: int, stop: int, bytes_max: int) -> int:
+    """The first row that does not fit into bytes_max any more, but at least one row."""
+    size = 0
+    for row in range(start, stop):
+        size += len(args[row])
+        if size > bytes_max and row > start:
+            return row
+    return stop
+
+
+class TaskQueue:
+    """What waits to be leased."""
+
+    def __init__(self) -> None:
+        self._fresh: deque[_Block] = deque()
+        self._returned: list[tuple[int, int, Span]] = []
+        self._pushes = 0
+        self.fresh_count = 0
+        self.fresh_bytes = 0
+        self.returned_count = 0
+
+    def __len__(self) -> int:
+        return self.fresh_count + self.returned_count
+
+    def add_fresh(self, first: int, runs: Runs, args: list[bytes]) -> None:
+        """Tasks that were never leased, behind all others."""
+        block = _Block(first, runs, args)
+        self._fresh.append(block)
+        self.fresh_count += len(args)
+        self.fresh_bytes += block.bytes_left
+
+    def add_returned(self, span: Span) -> None:
+        """A span without a holder, in front of what has higher ids."""
+        self.returned_count += span.open_count
+        self.push(span)
+
+    def push(self, span: Span) -> None:
+        """Order a part of a waiting span that was cut; its tasks are counted already."""
+        self._pushes += 1
+        heapq.heappush(self._returned, (span.first, self._pushes, span))
+
+    def next_returned(self) -> Span | None:
+        """The waiting span with the lowest ids, None when only fresh tasks wait. It stays in the queue until it has a holder."""
+        while self._returned:
+            span = self._returned[0][2]
+            if span.holder is None and span.open_count:
+                return span
+            heapq.heappop(self._returned)
+        return None
+
+    def take_fresh(self, count_max: int, bytes_max: int) -> Span | None:
+        """A span of fresh tasks within the bounds (but at least one task), None when there is none."""
+        if not self._fresh:
+            return None
+        block = self._fresh[0]
+        before = block.bytes_left
+        span = block.take(count_max, bytes_max)
+        self.fresh_count -= span.count
+        self.fresh_bytes -= before - block.bytes_left
+        if block.taken == len(block.args):
+            self._fresh.popleft()
+        return span

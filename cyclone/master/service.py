@@ -1,0 +1,298 @@
+"""The master's body: moves bytes, time and processes between controllers, the scheduler and the generator. Decides nothing.
+
+One loop, one thread. A turn drains the inbox (bounded), lets the scheduler decide, records, and only then sends: never is
+anything answered before it is recorded. The caller owes: the main thread, a ``with`` block around its life, and
+one call of ``run`` in it.
+"""
+
+import logging
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import zmq
+
+from cyclone.errors import ProtocolError
+from cyclone.logs import RateLimit
+from cyclone.master import actions, feed_pipe
+from cyclone.master.feed import Feed, FeedOptions
+from cyclone.master.journal import Journal
+from cyclone.master.scheduler import Scheduler, SchedulerOptions
+from cyclone.notify import Notifier
+from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit
+from cyclone.protocol import wire
+from cyclone.protocol.messages import AnyFromMaster, ErrorRecord
+from cyclone.protocol.sockets import master_socket
+from cyclone.results import RecordedBlock
+
+log = logging.getLogger("cyclone.master")
+
+_MESSAGES_PER_TURN = 1000
+_STATUS_EVERY_S = 5.0
+# How long controllers get to say goodbye after everything is done.
+_GOODBYE_S = 2.0
+
+
+class Listener(Protocol):
+    """Who looks on: a results file, a progress bar, a benchmark. Must be quick; raising ends the master."""
+
+    def sent(self, message: AnyFromMaster) -> None:
+        """A message has left for a controller."""
+
+    def recorded(self, block: RecordedBlock) -> None:
+        """Results are recorded."""
+
+    def turn(self, service: "MasterService") -> None:
+        """A turn of the loop has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class MasterOptions:
+    """Where to bind, and what concerns only the body. ``port`` 0 takes a free one. Durations in seconds."""
+
+    target: str
+    port: int
+    poll_timeout_s: float
+    stop_timeout_s: float
+    scheduler: SchedulerOptions
+    feed: FeedOptions
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run of the master ended. ``ended`` counts results by state, ``signal`` is 0 where none stopped it."""
+
+    ended: dict[str, int]
+    unfinished: int
+    failure: ErrorRecord | None = None
+    summary: dict[str, object] = field(default_factory=dict)
+    signal: int = 0
+
+
+class MasterService:
+    """See the module. The socket is bound by the constructor, so that ``port`` is known before anything is started."""
+
+    def __init__(self, options: MasterOptions, journal: Journal, listeners: Sequence[Listener] = ()) -> None:
+        self._options = options
+        self._journal = journal
+        self._listeners = listeners
+        self.scheduler = Scheduler(options.scheduler, journal.journal_id, journal.epoch)
+        self.feed: Feed | None = None
+        self.bad_frames = 0
+        self._bad_log = RateLimit()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        raise_descriptor_limit()
+        self._context.setsockopt(zmq.MAX_SOCKETS, self._context.get(zmq.SOCKET_LIMIT))
+        self._socket, self.port = master_socket(self._context, options.target, options.port)
+        self._guard = Guard()
+        self._out: list[actions.Action] = []
+        self._stops = 0
+        self._signal = 0
+        self._end_at: float | None = None
+        self._done = False
+        self._status_at = 0.0
+
+    @property
+    def guard(self) -> Guard:
+        """For children that are started on the master's behalf."""
+        return self._guard
+
+    def start_generator(self) -> None:
+        """From now on tasks are pulled."""
+        self.feed = Feed(self._guard, self._options.feed)
+        self._poller.register(self.feed.pidfd, zmq.POLLIN)
+        self._poll_feed(self.feed)
+
+    def run(self, generator_at_once: bool = True) -> Outcome:
+        """Until everything is done (where the options say so), the generator fails, or a signal stops it."""
+        self._wakeup = SignalWakeup(signal.SIGTERM, signal.SIGINT)
+        self._poller = zmq.Poller()
+        for readable in (self._socket, self._wakeup.fileno(), self._guard.fileno()):
+            self._poller.register(readable, zmq.POLLIN)
+        notifier = Notifier.from_environment()
+        try:
+            log.info("master at %s port %d, journal %s", self._options.target, self.port, self._journal.description)
+            notifier.ready("waiting for controllers")
+            if generator_at_once:
+                self.start_generator()
+            while not self._done:
+                self._turn(notifier)
+            notifier.stopping("done")
+            return self._outcome()
+        finally:
+            self._wakeup.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the generator, let the last messages out, and leave no child behind."""
+        if self.feed:
+            self.feed.close()
+        self._socket.close()
+        self._context.term()
+        self._guard.close()
+
+    def _turn(self, notifier: Notifier) -> None:
+        now = time.monotonic()
+        wait_s = min(max(0.0, self.scheduler.deadline - now), self._options.poll_timeout_s)
+        ready = dict(self._poller.poll(int(wait_s * 1000 + 0.999)))
+        now = time.monotonic()
+        if self._wakeup.fileno() in ready:
+            self._on_signals(now)
+        if self._socket in ready:
+            self._receive(now)
+        if self.feed:
+            self._on_feed(self.feed, ready, now)
+        if self._guard.fileno() in ready:
+            self._poller.unregister(self._guard.fileno())
+            self._guard.renew()
+            self._poller.register(self._guard.fileno(), zmq.POLLIN)
+            log.warning("the guardian process was killed: replaced")
+        self._out += self.scheduler.advance(now)
+        self._carry_out()
+        if self.feed and not self.feed.failure:
+            self.feed.grant(self.scheduler.pull_limit(), self.scheduler.state.last_id)
+        for listener in self._listeners:
+            listener.turn(self)
+        self._end_if_over(now)
+        notifier.watchdog(now)
+        if now >= self._status_at:
+            self._status_at = now + _STATUS_EVERY_S
+            notifier.status(self._status())
+
+    def _receive(self, now: float) -> None:
+        for _ in range(_MESSAGES_PER_TURN):
+            try:
+                peer, *frames = self._socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            try:
+                message = wire.decode_from_controller(frames)
+            except ProtocolError as error:
+                self.bad_frames += 1
+                if self._bad_log.allow(peer, now):
+                    log.warning("dropped a bad message of peer %s (%d in all): %s", peer.hex(), self.bad_frames, error)
+                continue
+            self._out += self.scheduler.handle(peer, message, now)
+
+    def _on_feed(self, feed: Feed, ready: dict[object, int], now: float) -> None:
+        scheduler = self.scheduler
+        if ready.get(feed.channel.fileno(), 0) & zmq.POLLOUT:
+            feed.write()
+        if feed.channel.fileno() in ready or feed.pidfd in ready:
+            for message in feed.read():
+                match message:
+                    case feed_pipe.Block(jobs, runs, args):
+                        self._out += scheduler.offer(jobs, runs, args, now)
+                    case feed_pipe.Consumed(number):
+                        scheduler.consume(number)
+                    case feed_pipe.Exhausted():
+                        scheduler.exhaust()
+                        log.info("the generator has yielded its last task, %d in all so far", scheduler.state.last_id)
+        if feed.pidfd in ready:
+            self._poller.unregister(feed.pidfd)
+            feed.ended()
+        if feed.failure and not scheduler.stopping:
+            log.error(
+                "the generator failed: %s: %s\n%s", feed.failure.type, feed.failure.message, feed.failure.traceback
+            )
+            self._stop(now)
+        scheduler.backlog_bytes = feed.backlog_bytes
+        self._poll_feed(feed)
+
+    def _poll_feed(self, feed: Feed) -> None:
+        flags = zmq.POLLIN | (zmq.POLLOUT if feed.wants_to_write else 0)
+        if feed.failure or feed.summary is not None:
+            flags = 0
+        self._poller.register(feed.channel.fileno(), flags)
+
+    def _carry_out(self) -> None:
+        """The order is the promise: record, make it durable, and only then let anybody know."""
+        wanted, self._out = self._out, []
+        events = [action.event for action in wanted if isinstance(action, actions.Record)]
+        if events:
+            self._journal.append(events)
+        for action in wanted:
+            match action:
+                case actions.Send(peer, message):
+                    self._send(peer, message)
+                case actions.Deliver(number, block):
+                    self._deliver(number, block)
+                case actions.Say(level, text):
+                    log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
+                case actions.Finish():
+                    self._end_at = time.monotonic() + _GOODBYE_S
+                    if self.feed:
+                        self.feed.finish()
+                        self._poll_feed(self.feed)
+
+    def _send(self, peer: bytes, message: AnyFromMaster) -> None:
+        try:
+            self._socket.send_multipart([peer, *wire.encode(message)], zmq.DONTWAIT)
+        except zmq.Again:
+            # Its queue is full: as if lost, and healed like any loss.
+            return
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self.scheduler.unreachable(peer)
+            return
+        for listener in self._listeners:
+            listener.sent(message)
+
+    def _deliver(self, number: int, block: RecordedBlock) -> None:
+        for listener in self._listeners:
+            listener.recorded(block)
+        feed = self.feed
+        if feed and feed.wants_results and not feed.failure:
+            feed.deliver(number, block)
+        else:
+            self.scheduler.consume(number)
+
+    def _on_signals(self, now: float) -> None:
+        for number in self._wakeup.take():
+            self._stops += 1
+            self._signal = number
+            if self._stops > 1:
+                log.warning("stopped at once by a second %s", signal.Signals(number).name)
+                self._done = True
+            else:
+                log.info("%s: no more dispatch, waiting for what runs", signal.Signals(number).name)
+                self._stop(now)
+
+    def _stop(self, now: float) -> None:
+        self._out += self.scheduler.stop(now)
+        self._end_at = now + self._options.stop_timeout_s
+
+    def _end_if_over(self, now: float) -> None:
+        if self._end_at is None:
+            return
+        if self.scheduler.finished:
+            summary_here = not self.feed or self.feed.summary is not None or self.feed.failure is not None
+            self._done = self._done or (summary_here and not self.scheduler.state.sessions)
+        else:
+            self._done = self._done or not self.scheduler.leased_tasks
+        self._done = self._done or now >= self._end_at
+
+    def _status(self) -> str:
+        state = self.scheduler.state
+        return (
+            f"{len(state.sessions)} controllers, {self.scheduler.leased_tasks} tasks out, {len(state.queue)} waiting, "
+            f"{self.scheduler.done_tasks} done"
+        )
+
+    def _outcome(self) -> Outcome:
+        state, feed = self.scheduler.state, self.feed
+        outcome = Outcome(dict(state.ended), state.open_tasks, signal=self._signal)
+        if feed:
+            outcome.failure = feed.failure
+            outcome.summary = dict(feed.summary or {})
+        log.info(
+            "master ends: %s, %d unfinished",
+            ", ".join(f"{n} {s}" for s, n in state.ended.items() if n) or "no results",
+            state.open_tasks,
+        )
+        return outcome

@@ -1,0 +1,173 @@
+"""Spans: runs of consecutive task ids that share an attempt and a holder. The scheduler's batch-sized task table.
+
+PURE. A span keeps one byte per task, 1 while the task is open, so that leasing, recording and giving back are slices and
+never a Python object per task. ``SpanIndex`` finds the spans that overlap a range of ids; its spans never overlap each other.
+Tasks that were never leased live in the fresh queue and not in the index: an id that the index does not know is done or fresh.
+"""
+
+import bisect
+from collections.abc import Iterable, Iterator
+
+from cyclone.protocol.messages import TaskRange
+
+Runs = list[tuple[int, int]]
+
+
+def slice_runs(runs: Runs, start: int, stop: int) -> Runs:
+    """The part of a run-length column between two rows."""
+    if len(runs) == 1:
+        return [(runs[0][0], stop - start)]
+    cut: Runs = []
+    row = 0
+    for job, count in runs:
+        low, high = max(row, start), min(row + count, stop)
+        if low < high:
+            cut.append((job, high - low))
+        row += count
+        if row >= stop:
+            break
+    return cut
+
+
+def merge_runs(left: Runs, right: Runs) -> Runs:
+    """Two run-length columns, one behind the other."""
+    if left and right and left[-1][0] == right[0][0]:
+        return [*left[:-1], (left[-1][0], left[-1][1] + right[0][1]), *right[1:]]
+    return [*left, *right]
+
+
+class Span:
+    """Tasks ``first .. first+count-1``, all in the same attempt with the same holder.
+
+    ``holder`` is the session that the span is leased to, None while it waits to be leased again. ``seq`` is the number of the
+    message that leased it, ``leased_at`` the moment.
+    """
+
+    __slots__ = ("args", "attempt", "first", "holder", "leased_at", "open", "open_count", "runs", "seq")
+
+    def __init__(
+        self, first: int, attempt: int, runs: Runs, args: list[bytes], opened: bytearray | None = None
+    ) -> None:
+        self.first = first
+        self.attempt = attempt
+        self.runs = runs
+        self.args = args
+        self.open = bytearray(b"\x01") * len(args) if opened is None else opened
+        self.open_count = sum(self.open) if opened is not None else len(args)
+        self.holder: int | None = None
+        self.seq = 0
+        self.leased_at = 0.0
+
+    @property
+    def count(self) -> int:
+        """Number of rows, open or done."""
+        return len(self.args)
+
+    @property
+    def end(self) -> int:
+        """One behind the last id."""
+        return self.first + len(self.args)
+
+    def close(self, start: int, stop: int) -> int:
+        """Mark the ids from start up to stop as done; how many were open."""
+        low, high = start - self.first, stop - self.first
+        closed = self.open.count(1, low, high)
+        self.open[low:high] = bytes(high - low)
+        self.open_count -= closed
+        return closed
+
+    def split(self, at: int) -> "Span":
+        """Cut before the id ``at``; this span keeps what is below, the new span has the rest."""
+        row = at - self.first
+        right = Span(at, self.attempt, slice_runs(self.runs, row, len(self.args)), self.args[row:], self.open[row:])
+        right.holder, right.seq, right.leased_at = self.holder, self.seq, self.leased_at
+        self.runs = slice_runs(self.runs, 0, row)
+        del self.args[row:]
+        del self.open[row:]
+        self.open_count -= right.open_count
+        return right
+
+    def open_ids(self) -> list[int]:
+        """The ids that are not done."""
+        return [self.first + row for row, mark in enumerate(self.open) if mark]
+
+
+class SpanIndex:
+    """Disjoint spans by id."""
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._spans: dict[int, Span] = {}
+
+    def __len__(self) -> int:
+        return len(self._firsts)
+
+    def __iter__(self) -> Iterator[Span]:
+        return iter(list(self._spans.values()))
+
+    def add(self, span: Span) -> None:
+        """Take a span in; its ids must not be in the index."""
+        # New leases have the highest ids of all, so that an append is the rule.
+        if not self._firsts or span.first > self._firsts[-1]:
+            self._firsts.append(span.first)
+        else:
+            bisect.insort(self._firsts, span.first)
+        self._spans[span.first] = span
+
+    def remove(self, span: Span) -> None:
+        """Forget a span."""
+        del self._spans[span.first]
+        del self._firsts[bisect.bisect_left(self._firsts, span.first)]
+
+    def split(self, span: Span, at: int) -> Span:
+        """Cut a span of the index in two, see ``Span.split``."""
+        right = span.split(at)
+        self.add(right)
+        return right
+
+    def carve(self, span: Span, start: int, stop: int) -> Span:
+        """The span that covers exactly the ids from start up to stop, cut out of a larger one."""
+        if span.first < start:
+            span = self.split(span, start)
+        if span.end > stop:
+            self.split(span, stop)
+        return span
+
+    def overlapping(self, start: int, stop: int) -> list[tuple[Span, int, int]]:
+        """The spans with ids from start up to stop, each with the part it shares, in id order."""
+        place = max(0, bisect.bisect_right(self._firsts, start) - 1)
+        found = []
+        while place < len(self._firsts):
+            span = self._spans[self._firsts[place]]
+            if span.first >= stop:
+                break
+            if span.end > start:
+                found.append((span, max(span.first, start), min(span.end, stop)))
+            place += 1
+        return found
+
+
+class Holdings:
+    """What a controller says it holds, made searchable."""
+
+    def __init__(self, held: Iterable[TaskRange]) -> None:
+        # By attempt, because a controller may hold two attempts of one task; within an attempt ranges are disjoint.
+        self._by_attempt: dict[int, list[tuple[int, int]]] = {}
+        for part in held:
+            self._by_attempt.setdefault(part.attempt, []).append((part.first, part.first + part.count))
+        for ranges in self._by_attempt.values():
+            ranges.sort()
+
+    def gaps(self, span: Span) -> list[tuple[int, int]]:
+        """The stretches ``(start, stop)`` of a span that are not held and have open tasks."""
+        ranges = self._by_attempt.get(span.attempt, [])
+        at, gaps = span.first, []
+        for first, end in ranges[max(0, bisect.bisect_right(ranges, (at, span.end)) - 1) :]:
+            if first >= span.end:
+                break
+            if first > at:
+                gaps.append((at, first))
+            at = max(at, end)
+        if at < span.end:
+            gaps.append((at, span.end))
+        return [(a, b) for a, b in gaps if span.open.find(1, a - span.first, b - span.first) >= 0]

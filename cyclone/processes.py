@@ -1,0 +1,197 @@
+"""What every Cyclone process does with the operating system: dying with its parent, guarding its children, scratch folders.
+
+Owns the guardian's life. Linux only, like the things it calls (prctl(2), pidfd_open(2), proc(5)).
+"""
+
+import os
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+from cyclone import guardian
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_SCRATCH_PREFIX = f"cyclone-{os.getuid()}-"
+
+
+def _prctl(option: int, value: int) -> None:
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Be killed when the parent dies. Exits at once where the parent is gone already.
+
+    The kernel watches the thread that forked, so a parent must start its children from its main thread (prctl(2)).
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies, so that they can be found and reaped."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def reap_orphans(own: set[int]) -> None:
+    """Collect the ended children that nobody waits for: adopted ones. ``own`` are pids that somebody does wait for."""
+    for pid in children() - own:
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            continue
+
+
+def children() -> set[int]:
+    """The pids of this process's children, adopted ones included."""
+    pid = os.getpid()
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()}
+
+
+def raise_descriptor_limit() -> int:
+    """Lift the soft limit of open files to the hard one; returns it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def end_text(status: int) -> str:
+    """How a process ended, from ``Popen.returncode``: 'exit code 1', 'signal 9 (SIGKILL)'."""
+    if status >= 0:
+        return f"exit code {status}"
+    try:
+        return f"signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"signal {-status}"
+
+
+def python_command(target: str, *arguments: str) -> list[str]:
+    """The command line that runs ``module:function`` of this installation in a new interpreter with these arguments.
+
+    Plain exec, no fork of a running interpreter: a process that holds a ZeroMQ context must not be forked, and there is no
+    helper process whose death would have to be survived. ``-P``: the working directory joins the import path only where we
+    put it.
+    """
+    module, function = target.split(":")
+    return [sys.executable, "-P", "-c", f"from {module} import {function}; {function}()", *arguments]
+
+
+class Guard:
+    """A daemon's mark, its scratch folder and its guardian. ``close`` at the end; a kill is taken care of by itself."""
+
+    def __init__(self) -> None:
+        self.mark = uuid.uuid4().hex
+        _remove_stale_scratch()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{os.getpid()}-"))
+        self._leaders: set[int] = set()
+        self._start()
+
+    def environment(self) -> dict[str, str]:
+        """The environment for a child, with our mark in it and what concerns only ourselves left out."""
+        private = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+        kept = {key: value for key, value in os.environ.items() if key not in private}
+        return kept | {guardian.MARK: self.mark}
+
+    @property
+    def pid(self) -> int:
+        """The guardian's."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """Becomes readable when the guardian has died: call ``renew`` then."""
+        return self._pidfd
+
+    def renew(self) -> None:
+        """Replace a guardian that was killed."""
+        self._stop()
+        self._start()
+
+    def add(self, pid: int) -> None:
+        """A child that leads a session of its own."""
+        self._leaders.add(pid)
+        self._tell(f"+{pid}\n")
+
+    def remove(self, pid: int) -> None:
+        """That child is reaped."""
+        self._leaders.discard(pid)
+        self._tell(f"-{pid}\n")
+
+    def close(self) -> None:
+        """Let the guardian do its work now, and wait for it."""
+        self._stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        lifeline, self._lifeline = os.pipe()
+        environment = {key: value for key, value in os.environ.items() if key != guardian.MARK}
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guardian.__file__, str(lifeline), self.mark, str(self.folder)],
+            pass_fds=(lifeline,),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=environment,
+        )
+        os.close(lifeline)
+        self._pidfd = os.pidfd_open(self._process.pid)
+        for pid in self._leaders:
+            self._tell(f"+{pid}\n")
+
+    def _tell(self, line: str) -> None:
+        try:
+            os.write(self._lifeline, line.encode("ascii"))
+        except BrokenPipeError:
+            # It was killed this very moment: fileno() tells, and renew() repeats what it must know.
+            return
+
+    def _stop(self) -> None:
+        os.close(self._lifeline)
+        self._process.wait()
+        os.close(self._pidfd)
+
+
+def _remove_stale_scratch() -> None:
+    """Folders of owners that were killed together with their guardian."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH_PREFIX}*"):
+        pid = folder.name.removeprefix(_SCRATCH_PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class SignalWakeup:
+    """Signals as something to poll: ``fileno`` becomes readable, ``take`` tells which arrived since the last call."""
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._former = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._handlers = {number: signal.signal(number, lambda *_: None) for number in numbers}
+        self._numbers = frozenset(numbers)
+
+    def fileno(self) -> int:
+        """To be polled."""
+        return self._read
+
+    def take(self) -> list[int]:
+        """The signals that arrived."""
+        if not select.select([self._read], [], [], 0)[0]:
+            return []
+        return [number for number in os.read(self._read, 4096) if number in self._numbers]
+
+    def close(self) -> None:
+        """Put the former handlers back."""
+        signal.set_wakeup_fd(self._former)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        os.close(self._read)
+        os.close(self._write)

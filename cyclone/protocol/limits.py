@@ -1,0 +1,22 @@
+"""Every limit of the protocol, in one place. Both sides enforce them; docs/protocol.md lists them."""
+
+PROTOCOL_VERSION = 1
+
+# A frame above this is cut off by ZeroMQ together with its connection, so a sender must stay below by itself.
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+# One task's arguments or one result's value; four of them, or one and its columns, always fit a message.
+VALUE_BYTES_MAX = 4 * 1024 * 1024
+# Where a sender starts another message: large enough to amortise the frame, small enough not to delay others.
+BATCH_BYTES_TARGET = 1024 * 1024
+TASKS_PER_BATCH_MAX = 4096
+BATCHES_PER_MESSAGE_MAX = 4096
+RANGES_PER_MESSAGE_MAX = 65536
+JOBS_PER_MESSAGE_MAX = 4096
+NAME_CHARS_MAX = 255
+TEXT_CHARS_MAX = 4096
+SLOTS_MAX = 4096
+# What a controller may be granted beyond what it has finished.
+CREDIT_MAX = 1 << 20
+ID_MAX = (1 << 63) - 1
+# A traceback is cut in the middle beyond this: its head names the entry, its tail the cause.
+TRACEBACK_CHARS_MAX = 32768

@@ -1,0 +1,257 @@
+"""The messages between master and controller: what is said, nothing about how it travels.
+
+Owns the one language of docs/protocol.md. Must not import anything of Cyclone but its limits. Every message is an
+array-like tagged msgspec struct whose bounds are part of its type, so that decoding is validating.
+
+Direction is in the class that a message derives from: ``FromController`` or ``FromMaster``. Durations are seconds
+(float), sizes bytes, identities hexadecimal text.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from cyclone.protocol import limits
+
+Count = Annotated[int, Meta(ge=0, le=limits.ID_MAX)]
+Positive = Annotated[int, Meta(ge=1, le=limits.ID_MAX)]
+TaskId = Positive
+Attempt = Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
+Epoch = Positive
+JobId = Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
+Session = Positive
+Slots = Annotated[int, Meta(ge=0, le=limits.SLOTS_MAX)]
+Name = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+Text = Annotated[str, Meta(max_length=limits.TEXT_CHARS_MAX)]
+Incarnation = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+JournalId = Annotated[str, Meta(pattern="^([0-9a-f]{32})?$")]
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+BatchCount = Annotated[int, Meta(ge=1, le=limits.TASKS_PER_BATCH_MAX)]
+ValueBytes = Annotated[bytes, Meta(max_length=limits.VALUE_BYTES_MAX)]
+
+
+class TaskRange(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The tasks ``first .. first+count-1``, all of the lease (epoch, attempt)."""
+
+    first: TaskId
+    count: Positive
+    epoch: Epoch
+    attempt: Attempt
+
+
+class Job(msgspec.Struct, array_like=True, frozen=True):
+    """A stream of like tasks. Options live here, never on the single task.
+
+    ``task_class`` is ``module:Class``; ``time_limit_s`` is None for no limit of its own.
+    """
+
+    job_id: JobId
+    task_class: Name
+    time_limit_s: Seconds | None = None
+
+
+class TaskBatch(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Tasks with consecutive ids, leased together with one attempt number.
+
+    ``runs`` is the run-length column of jobs, ``[(job_id, count), ...]`` in id order; ``args`` holds each task's
+    constructor properties as one msgpack array. Both sum up to the same number of tasks.
+    """
+
+    first: TaskId
+    attempt: Attempt
+    runs: Annotated[list[tuple[JobId, BatchCount]], Meta(min_length=1, max_length=limits.TASKS_PER_BATCH_MAX)]
+    args: Annotated[list[bytes], Meta(min_length=1, max_length=limits.TASKS_PER_BATCH_MAX)]
+
+
+class ResultBatch(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Ended attempts of tasks with consecutive ids: a status byte each, and the columns that nobody on the way opens.
+
+    ``body`` is a ``ResultColumns`` in msgpack with as many rows as ``statuses`` has bytes.
+    """
+
+    first: TaskId
+    epoch: Epoch
+    attempt: Attempt
+    statuses: Annotated[bytes, Meta(min_length=1, max_length=limits.TASKS_PER_BATCH_MAX)]
+    body: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
+
+
+class ResultColumns(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a result batch's body holds, a row per task.
+
+    ``values``: msgpack of the value, or of an ``ErrorRecord`` where the status is not COMPLETED.
+    ``seconds``: little-endian float64 each, wall time of ``execute``. ``started``: Unix time of the first row's start;
+    the rows follow each other. ``cpu_s`` is the sum over the rows without an entry in ``usage``, ``peak_bytes`` their
+    peak resident memory; ``usage`` is ``(row, cpu seconds, peak bytes)`` for each row measured by itself.
+    """
+
+    values: list[bytes]
+    seconds: bytes
+    started: float
+    worker_pid: int
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
+    usage: list[tuple[int, float, int]] = []
+
+
+class ErrorRecord(msgspec.Struct, array_like=True, frozen=True):
+    """Why an attempt did not complete. ``traceback`` is the worker's, as text; empty where there is none."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+class FromController(msgspec.Struct, array_like=True, frozen=True, tag_field="t"):
+    """Base of what a controller says."""
+
+
+class FromMaster(msgspec.Struct, array_like=True, frozen=True, tag_field="t"):
+    """Base of what a master says."""
+
+
+Ranges = Annotated[list[TaskRange], Meta(max_length=limits.RANGES_PER_MESSAGE_MAX)]
+
+
+class Hello(FromController, tag=1, frozen=True):
+    """First message of a connection, and the answer to ``Refused(NO_SESSION)``.
+
+    ``held``: everything that this incarnation still answers for, running, waiting or finished but not yet recorded.
+    ``journal_id`` and ``epoch`` are of the last master that welcomed it, "" and 1 for none.
+    """
+
+    protocol: Count
+    name: Name
+    incarnation: Incarnation
+    journal_id: JournalId
+    epoch: Epoch
+    host: Name
+    pid: Count
+    version: Name
+    python: Name
+    slots: Slots
+    held: Ranges
+
+
+class State(FromController, tag=2, frozen=True):
+    """The heartbeat: state, never deltas, so that loss and repetition heal themselves.
+
+    ``seq`` counts the States of a session; an older one than the last is ignored. ``tasks_seq`` is the highest ``Tasks.seq``
+    that was handled: what was leased up to it and is not in ``held`` did not arrive. ``granted`` is cumulative over the
+    session: the master sends while its own ``sent`` is below it.
+    """
+
+    session: Session
+    seq: Positive
+    tasks_seq: Count
+    granted: Count
+    slots: Slots
+    busy: Slots
+    held: Ranges
+
+
+class Results(FromController, tag=3, frozen=True):
+    """Ended attempts. Sent again until ``Recorded`` names ``number``, which counts over the incarnation's life."""
+
+    session: Session
+    number: Positive
+    granted: Count
+    batches: Annotated[list[ResultBatch], Meta(min_length=1, max_length=limits.BATCHES_PER_MESSAGE_MAX)]
+
+
+class Returned(FromController, tag=4, frozen=True):
+    """Tasks that this lease will not finish: not started, or finished by a worker that died before it could tell."""
+
+    session: Session
+    granted: Count
+    ranges: Ranges
+
+
+class Goodbye(FromController, tag=5, frozen=True):
+    """The controller ends; nothing runs on it any more."""
+
+    session: Session
+    reason: Text
+
+
+class Welcome(FromMaster, tag=101, frozen=True):
+    """Opens a session. ``drop``: of what the controller said it holds, what is no longer its business."""
+
+    session: Session
+    incarnation: Incarnation
+    epoch: Epoch
+    journal_id: JournalId
+    heartbeat_s: Seconds
+    controller_timeout_s: Seconds
+    drop: Ranges
+
+
+class Tasks(FromMaster, tag=102, frozen=True):
+    """Leases. ``seq`` counts these messages, ``sent`` the tasks of the session including these.
+
+    ``jobs`` announces each job that a batch uses and that this session has not been told of.
+    """
+
+    session: Session
+    seq: Positive
+    sent: Count
+    jobs: Annotated[list[Job], Meta(max_length=limits.JOBS_PER_MESSAGE_MAX)]
+    batches: Annotated[list[TaskBatch], Meta(min_length=1, max_length=limits.BATCHES_PER_MESSAGE_MAX)]
+
+
+class Recorded(FromMaster, tag=103, frozen=True):
+    """These ``Results`` are recorded (or need no record): the controller may forget them."""
+
+    session: Session
+    numbers: Annotated[list[Positive], Meta(min_length=1, max_length=limits.BATCHES_PER_MESSAGE_MAX)]
+
+
+class Recall(FromMaster, tag=104, frozen=True):
+    """Hand back up to ``count`` tasks that have not started: somebody else is idle."""
+
+    session: Session
+    count: Positive
+
+
+class Pong(FromMaster, tag=105, frozen=True):
+    """Answers each ``State``: the master is alive, and has seen state ``seq``.
+
+    ``tasks_seq`` and ``sent`` are those of the last ``Tasks`` of the session: what has not arrived by now was lost, and the
+    credit that it took is free again.
+    """
+
+    session: Session
+    seq: Positive
+    tasks_seq: Count
+    sent: Count
+
+
+class Stop(FromMaster, tag=106, frozen=True):
+    """All work is done: say goodbye and exit 0."""
+
+    session: Session
+    reason: Text
+
+
+class Refused(FromMaster, tag=107, frozen=True):
+    """The last message had no effect. ``code`` is one of ``REFUSALS``; ``incarnation`` "" where the sender's is unknown."""
+
+    code: Name
+    incarnation: JournalId
+    text: Text
+
+
+NO_SESSION = "no_session"
+SUPERSEDED = "superseded"
+VERSION = "version"
+DRAINING = "draining"
+REFUSALS = {
+    NO_SESSION: "the session is unknown here: say hello again with what is held",
+    SUPERSEDED: "a newer incarnation of the same controller name is alive: stop the workers and exit 1",
+    VERSION: "the protocol versions differ: exit 1",
+    DRAINING: "the master is stopping: try again later",
+}
+
+AnyFromController = Hello | State | Results | Returned | Goodbye
+AnyFromMaster = Welcome | Tasks | Recorded | Recall | Pong | Stop | Refused

@@ -1,0 +1,82 @@
+"""Frames: the only file that knows how a message becomes bytes.
+
+A message is two frames, ``[MAGIC, body]``; ROUTER puts the sender's routing id in front. The magic names the protocol and
+its major version, so that a stranger is told apart by one comparison; the body is msgpack, decoded by one typed decoder that
+validates while it decodes. What msgspec cannot express is checked here, so that a decoded message needs no second look.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+
+from cyclone.errors import ProtocolError
+from cyclone.protocol import limits
+from cyclone.protocol.messages import (
+    AnyFromController,
+    AnyFromMaster,
+    ResultBatch,
+    Results,
+    TaskBatch,
+    Tasks,
+)
+from cyclone.protocol.states import CRASHED
+
+MAGIC = b"CYC1"
+
+T = TypeVar("T")
+
+_encode = msgspec.msgpack.Encoder().encode
+_from_controller = msgspec.msgpack.Decoder(AnyFromController)
+_from_master = msgspec.msgpack.Decoder(AnyFromMaster)
+
+
+def encode(message: AnyFromController | AnyFromMaster) -> list[bytes]:
+    """The frames of a message, without any routing id."""
+    return [MAGIC, _encode(message)]
+
+
+def decode_from_controller(frames: Sequence[bytes]) -> AnyFromController:
+    """The message in the frames that follow the routing id; ProtocolError says what is wrong with them."""
+    message: AnyFromController = _decode(_from_controller, frames)
+    if type(message) is Results:
+        for batch in message.batches:
+            _check_result_batch(batch)
+    return message
+
+
+def decode_from_master(frames: Sequence[bytes]) -> AnyFromMaster:
+    """The message in the frames; ProtocolError says what is wrong with them."""
+    message: AnyFromMaster = _decode(_from_master, frames)
+    if type(message) is Tasks:
+        for batch in message.batches:
+            _check_task_batch(batch)
+    return message
+
+
+def _decode(decoder: "msgspec.msgpack.Decoder[T]", frames: Sequence[bytes]) -> T:
+    if len(frames) != 2:
+        raise ProtocolError(f"{len(frames)} frames where 2 belong")
+    if frames[0] != MAGIC:
+        raise ProtocolError(f"magic {bytes(frames[0][:8])!r} is not {MAGIC!r}")
+    if len(frames[1]) > limits.MESSAGE_BYTES_MAX:
+        raise ProtocolError(f"{len(frames[1])} bytes are more than {limits.MESSAGE_BYTES_MAX}")
+    try:
+        return decoder.decode(frames[1])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError(str(error)) from error
+
+
+def _check_task_batch(batch: TaskBatch) -> None:
+    total = sum(count for _, count in batch.runs)
+    if total != len(batch.args):
+        raise ProtocolError(f"runs of {total} tasks with {len(batch.args)} arguments")
+    if batch.first + total - 1 > limits.ID_MAX:
+        raise ProtocolError(f"task id {batch.first + total - 1} is too large")
+
+
+def _check_result_batch(batch: ResultBatch) -> None:
+    if max(batch.statuses) > CRASHED:
+        raise ProtocolError(f"status {max(batch.statuses)} is not one that a controller may report")
+    if batch.first + len(batch.statuses) - 1 > limits.ID_MAX:
+        raise ProtocolError(f"task id {batch.first + len(batch.statuses) - 1} is too large")

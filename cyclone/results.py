@@ -1,0 +1,240 @@
+"""TaskResult, and the blocks in which results travel from the master to a generator or a results file.
+
+A block keeps its columns; a ``TaskResult`` is a view of one row that decodes what it is asked for. That is what makes a
+million results a second affordable for a generator that only looks at ``value``.
+"""
+
+import array
+import functools
+import itertools
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from cyclone.protocol import states
+from cyclone.protocol.messages import ErrorRecord, ResultColumns
+from cyclone.values import decode as _decode
+
+_COMPLETED = states.COMPLETED
+
+
+class RecordedBlock(msgspec.Struct, array_like=True, gc=False):
+    """Results as the master recorded them: consecutive task ids, with what each task was.
+
+    ``args`` and ``statuses`` have a row per task, ``runs`` is ``[(task class, count), ...]``; ``accepted`` has a byte
+    per row, 0 where the row was recorded earlier or by another attempt and must be passed over, or is None when all
+    count. ``body`` is a ``ResultColumns`` in msgpack.
+    """
+
+    first: int
+    attempt: int
+    runs: list[tuple[str, int]]
+    args: list[bytes]
+    statuses: bytes
+    accepted: bytes | None
+    body: bytes
+    controller: str
+
+    def count(self) -> int:
+        """How many results count."""
+        return len(self.statuses) - (0 if self.accepted is None else self.accepted.count(0))
+
+    def completed(self) -> int:
+        """How many of them are completed."""
+        if self.accepted is None:
+            return self.statuses.count(states.COMPLETED)
+        return sum(
+            1
+            for status, taken in zip(self.statuses, self.accepted, strict=True)
+            if taken and status == states.COMPLETED
+        )
+
+
+class TaskResult:
+    """The one result of a task: a row of a block. All attributes are read-only."""
+
+    __slots__ = ("_block", "_row", "_task_class")
+
+    def __init__(self, block: "OpenBlock", row: int, task_class: str) -> None:
+        self._block = block
+        self._row = row
+        self._task_class = task_class
+
+    def __repr__(self) -> str:
+        return f"<TaskResult {self.task_id} {self.state} of {self._task_class}>"
+
+    @property
+    def task_id(self) -> int:
+        """The task's id, from 1."""
+        return self._block.recorded.first + self._row
+
+    @property
+    def state(self) -> str:
+        """``completed``, ``failed``, ``timed_out`` or ``quarantined``."""
+        return states.STATE_NAMES[self._block.statuses[self._row]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the task completed."""
+        return self._block.statuses[self._row] == _COMPLETED
+
+    @property
+    def task_class(self) -> str:
+        """``module:Class``."""
+        return self._task_class
+
+    @property
+    def args(self) -> list[Any]:
+        """The task's constructor properties in order."""
+        properties: list[Any] = _decode(self._block.recorded.args[self._row])
+        return properties
+
+    @property
+    def value(self) -> Any:
+        """What ``execute`` returned; None where it did not complete."""
+        block = self._block
+        row = self._row
+        return _decode(block.values[row]) if block.statuses[row] == _COMPLETED else None
+
+    @property
+    def error(self) -> ErrorRecord | None:
+        """``type``, ``message`` and remote ``traceback`` of what went wrong; None when completed."""
+        return None if self.ok else _decode_error(self._block.values[self._row])
+
+    @property
+    def attempt(self) -> int:
+        """Which lease of the task this is the result of."""
+        return self._block.recorded.attempt
+
+    @property
+    def controller(self) -> str:
+        """The name of the controller that reported it."""
+        return self._block.recorded.controller
+
+    @property
+    def worker_pid(self) -> int:
+        """The process that executed it, 0 where none is known."""
+        return self._block.columns.worker_pid
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the attempt."""
+        return self._block.seconds[self._row]
+
+    @property
+    def started(self) -> float:
+        """Unix time at which the attempt started."""
+        return self._block.started(self._row)
+
+    @property
+    def finished(self) -> float:
+        """Unix time at which the attempt ended."""
+        return self.started + self.seconds
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of the attempt: measured, or below a millisecond its share of the batch by wall time."""
+        return self._block.usage(self._row)[0]
+
+    @property
+    def peak_bytes(self) -> int:
+        """Peak resident memory of the worker and its children during the task or, below a millisecond, its batch."""
+        return self._block.usage(self._row)[1]
+
+
+class OpenBlock:
+    """A recorded block with its columns decoded: iterates over the results that count.
+
+    Raises msgspec.DecodeError or ValueError where the columns do not fit each other.
+    """
+
+    def __init__(self, recorded: RecordedBlock) -> None:
+        self.recorded = recorded
+        self.columns = _decode_columns(recorded.body)
+        # Of these two each result's ``ok`` and ``value`` are made: two look-ups fewer are worth having.
+        self.statuses = recorded.statuses
+        self.values = self.columns.values
+        self.seconds = unpack_seconds(self.columns.seconds)
+        rows = len(self.statuses)
+        lengths = [
+            len(self.columns.values),
+            len(self.seconds),
+            len(recorded.args),
+            sum(count for _, count in recorded.runs),
+        ]
+        if recorded.accepted is not None:
+            lengths.append(len(recorded.accepted))
+        if lengths.count(rows) != len(lengths):
+            raise ValueError(f"result columns of {lengths} rows beside {rows} statuses")
+        self._measured = {row: (cpu_s, peak) for row, cpu_s, peak in self.columns.usage}
+
+    def __iter__(self) -> Iterator[TaskResult]:
+        accepted = self.recorded.accepted
+        first = 0
+        for task_class, count in self.recorded.runs:
+            for row in range(first, first + count):
+                if accepted is None or accepted[row]:
+                    yield TaskResult(self, row, task_class)
+            first += count
+
+    def started(self, row: int) -> float:
+        """Unix time at which the attempt of a row started."""
+        return self._starts[row]
+
+    def usage(self, row: int) -> tuple[float, int]:
+        """CPU seconds and peak bytes of a row."""
+        measured = self._measured.get(row)
+        if measured is not None:
+            return measured
+        share = self.seconds[row] / self._shared_s if self._shared_s else 0.0
+        return self.columns.cpu_s * share, self.columns.peak_bytes
+
+    @functools.cached_property
+    def _starts(self) -> list[float]:
+        return list(itertools.accumulate(self.seconds, initial=self.columns.started))
+
+    @functools.cached_property
+    def _shared_s(self) -> float:
+        """Wall time of the rows that share the batch's CPU time."""
+        return sum(seconds for row, seconds in enumerate(self.seconds) if row not in self._measured)
+
+
+_decode_columns = msgspec.msgpack.Decoder(ResultColumns).decode
+_decode_error = msgspec.msgpack.Decoder(ErrorRecord).decode
+encode_columns = msgspec.msgpack.Encoder().encode
+
+
+def pack_seconds(seconds: list[float]) -> bytes:
+    """Durations as the wire's little-endian float64 column."""
+    column = array.array("d", seconds)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def unpack_seconds(packed: bytes) -> "array.array[float]":
+    """Durations from the wire's column; ValueError when it is torn."""
+    column = array.array("d")
+    column.frombytes(packed)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
+
+
+def error_columns(error: ErrorRecord, worker_pid: int = 0, started: float = 0.0, seconds: float = 0.0) -> bytes:
+    """The body of a batch of one result that is an error."""
+    return encode_columns(ResultColumns([encode_columns(error)], pack_seconds([seconds]), started, worker_pid))
+
+
+def quarantine_columns(body: bytes, row: int, crashes: int) -> bytes:
+    """The body of the one result of a quarantined task, from the crash report that was one too many."""
+    try:
+        columns = _decode_columns(body)
+        cause = _decode_error(columns.values[row]).message
+        started, seconds, pid = columns.started, unpack_seconds(columns.seconds)[row], columns.worker_pid
+    except (msgspec.DecodeError, ValueError, IndexError, RecursionError):
+        cause, started, seconds, pid = "unknown", 0.0, 0.0, 0
+    text = f"killed {crashes} worker{'s' * (crashes != 1)}, the last one: {cause}"
+    return error_columns(ErrorRecord("Quarantined", text), pid, started, seconds)

@@ -1,0 +1,313 @@
+"""The file of ``--results``: one record per task, as JSON lines, CSV or an SQLite table, by the file's ending.
+
+Owns the format of the three; must not know where blocks come from. A record has these fields, in this order:
+
+    task_id task_class args state value error attempt controller worker_pid started finished seconds cpu_seconds
+    peak_memory_bytes
+
+``args`` is the list of the constructor properties. ``value`` is absent (null, an empty cell, NULL) unless the state is
+*completed*, ``error`` unless it is not.
+
+    .jsonl   one object per line; ``error`` is an object of type, message, traceback; times are RFC 3339 text in UTC
+             with microseconds
+    .csv     RFC 4180 in UTF-8 with a header; ``args`` and ``value`` are JSON text, ``error`` is the columns error_type,
+             error_message, error_traceback; times as in .jsonl
+    .sqlite  the table ``results`` with the columns of .csv; times are seconds since 1970 (REAL), to calculate with
+
+``cyclone.json_values`` says how a value that JSON does not have is written.
+
+The caller owes ``flush`` now and then: what was flushed survives a kill of this process at any moment. A kill in the
+middle of a write can leave one torn last line in .jsonl and .csv, never in .sqlite.
+"""
+
+import abc
+import contextlib
+import datetime
+import functools
+from collections.abc import Callable, Iterator
+from itertools import accumulate, chain, repeat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from cyclone import json_values
+from cyclone.errors import ConfigError, CycloneError
+from cyclone.protocol import states
+from cyclone.protocol.messages import ErrorRecord
+from cyclone.results import OpenBlock, RecordedBlock
+
+# Lines are gathered up to this size: a write call for each block of one task would cost more than the record.
+_PENDING_BYTES_MAX = 256 * 1024
+# What reading columns that hold anything at all can raise: they come from a worker, and nobody opens them on the way.
+_TORN = (msgspec.MsgspecError, CycloneError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
+
+
+class ResultsFile(abc.ABC):
+    """A results file that is being written, from one thread. OSError and sqlite3.Error say that the disk failed."""
+
+    @abc.abstractmethod
+    def write(self, block: RecordedBlock) -> None:
+        """Add the block's results that count. ValueError where its columns are torn; then nothing of it is written."""
+
+    @abc.abstractmethod
+    def flush(self) -> None:
+        """Hand everything written so far to the operating system."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Flush and close; the file is complete. Again has no effect."""
+
+
+def open_results_file(path: Path) -> ResultsFile:
+    """A new results file; ConfigError says what is wrong with the name.
+
+    A file that holds anything is refused, not replaced and not appended to: it may be the result of a week, and mixed
+    with another run's it would have two records for one task id. The folder must exist: made from a mistyped name, it
+    would only be found when the results are missed. An existing empty file is taken, as ``mktemp`` makes it.
+    """
+    kinds: dict[str, Callable[[Path], ResultsFile]]
+    kinds = {".jsonl": _JsonLinesFile, ".csv": _CsvFile, ".sqlite": _SqliteFile}
+    open_kind = kinds.get(path.suffix.lower())
+    if open_kind is None:
+        raise ConfigError(f"results file {path}: its ending chooses the format and must be .jsonl, .csv or .sqlite")
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"results file {path}: there is no folder {path.parent}; make it first, or choose another name"
+        )
+    return open_kind(path)
+
+
+def _create(path: Path) -> BinaryIO:
+    """The file, new or empty, for unbuffered writing."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            return path.open("xb", buffering=0)
+        if path.stat().st_size == 0:
+            return path.open("wb", buffering=0)
+    except OSError as error:
+        raise ConfigError(f"results file {path}: cannot be written: {error.strerror}") from error
+    raise ConfigError(f"results file {path}: holds results already; remove it, or choose another name")
+
+
+class _Record(msgspec.Struct, gc=False):
+    """A task's record; names and order are those of the JSON object. ``args`` and ``value`` are in JSON form."""
+
+    task_id: int
+    task_class: str
+    args: Any
+    state: str
+    value: Any
+    error: dict[str, str] | None
+    attempt: int
+    controller: str
+    worker_pid: int
+    started: str | float
+    finished: str | float
+    seconds: float
+    cpu_seconds: float
+    peak_memory_bytes: int
+
+    def cells(self) -> tuple[Any, ...]:
+        """The record as a row of a table: JSON text for ``args`` and ``value``, three cells for ``error``."""
+        error = self.error
+        return (
+            self.task_id,
+            self.task_class,
+            json_values.encode(self.args).decode(),
+            self.state,
+            None if error else json_values.encode(self.value).decode(),
+            *((error["type"], error["message"], error["traceback"]) if error else (None, None, None)),
+            self.attempt,
+            self.controller,
+            self.worker_pid,
+            self.started,
+            self.finished,
+            self.seconds,
+            self.cpu_seconds,
+            self.peak_memory_bytes,
+        )
+
+
+_CELLS = {
+    "task_id": "INTEGER PRIMARY KEY",
+    "task_class": "TEXT",
+    "args": "TEXT",
+    "state": "TEXT",
+    "value": "TEXT",
+    "error_type": "TEXT",
+    "error_message": "TEXT",
+    "error_traceback": "TEXT",
+    "attempt": "INTEGER",
+    "controller": "TEXT",
+    "worker_pid": "INTEGER",
+    "started": "REAL",
+    "finished": "REAL",
+    "seconds": "REAL",
+    "cpu_seconds": "REAL",
+    "peak_memory_bytes": "INTEGER",
+}
+
+
+class _TextFile(ResultsFile):
+    """Whole lines, gathered and written at once, so that a kill rarely finds one half written."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = _create(path)
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+
+    @abc.abstractmethod
+    def _lines(self, block: RecordedBlock) -> bytes: ...
+
+    def write(self, block: RecordedBlock) -> None:
+        if self._file.closed:
+            raise ValueError("write to a closed results file")
+        with _torn_is_value_error(block):
+            lines = self._lines(block)
+        self._pending.append(lines)
+        self._pending_bytes += len(lines)
+        if self._pending_bytes >= _PENDING_BYTES_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        rest = memoryview(b"".join(self._pending))
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        finally:
+            # On a full disk the next attempt goes on at the byte where this one stopped, and no line is torn.
+            self._pending = [bytes(rest)] if rest else []
+            self._pending_bytes = len(rest)
+
+    def close(self) -> None:
+        if not self._file.closed:
+            try:
+                self.flush()
+            finally:
+                self._file.close()
+
+
+class _JsonLinesFile(_TextFile):
+    def _lines(self, block: RecordedBlock) -> bytes:
+        return json_values.encode_lines(_records(block, _rfc3339))
+
+
+class _CsvFile(_TextFile):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._pending.append(self._text([tuple(_CELLS)]))
+        self.flush()
+
+    def _lines(self, block: RecordedBlock) -> bytes:
+        return self._text([record.cells() for record in _records(block, _rfc3339)])
+
+    @staticmethod
+    def _text(rows: list[tuple[Any, ...]]) -> bytes:
+        import csv
+        import io
+
+        text = io.StringIO()
+        # The line end stays CR LF: with another one, Python before 3.13 leaves a lone CR inside a cell unquoted.
+        csv.writer(text).writerows(rows)
+        return text.getvalue().encode()
+
+
+class _SqliteFile(ResultsFile):
+    def __init__(self, path: Path) -> None:
+        import sqlite3
+
+        _create(path).close()
+        columns = ", ".join(f"{name} {kind}" for name, kind in _CELLS.items())
+        self._insert = f"INSERT INTO results VALUES ({', '.join('?' * len(_CELLS))})"
+        self._connection: sqlite3.Connection | None = sqlite3.connect(path, isolation_level=None)
+        # With a write-ahead log a look into the file during the run, however long, cannot lock this writer out.
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute(f"CREATE TABLE results ({columns})")
+
+    def write(self, block: RecordedBlock) -> None:
+        if self._connection is None:
+            raise ValueError("write to a closed results file")
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN")
+        self._connection.execute("SAVEPOINT block")
+        try:
+            with _torn_is_value_error(block):
+                self._connection.executemany(self._insert, [record.cells() for record in _records(block, float)])
+        except BaseException:
+            self._connection.execute("ROLLBACK TO block")
+            raise
+        finally:
+            self._connection.execute("RELEASE block")
+
+    def flush(self) -> None:
+        if self._connection is not None and self._connection.in_transaction:
+            self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            try:
+                self.flush()
+            finally:
+                self._connection.close()
+                self._connection = None
+
+
+@contextlib.contextmanager
+def _torn_is_value_error(block: RecordedBlock) -> Iterator[None]:
+    try:
+        yield
+    except _TORN as error:
+        raise ValueError(
+            f"the results of tasks {block.first} to {block.first + len(block.statuses) - 1} "
+            f"from {block.controller} cannot be read: {error}"
+        ) from error
+
+
+def _records(recorded: RecordedBlock, as_time: Callable[[float], str | float]) -> list[_Record]:
+    block = OpenBlock(recorded)
+    columns = block.columns
+    accepted = recorded.accepted if recorded.accepted is not None else repeat(1, len(recorded.statuses))
+    classes = chain.from_iterable(repeat(task_class, count) for task_class, count in recorded.runs)
+    # A row starts where the one before it ended.
+    times = [as_time(moment) for moment in accumulate(block.seconds, initial=columns.started)]
+    records = []
+    rows = zip(accepted, classes, recorded.args, recorded.statuses, columns.values, block.seconds, strict=True)
+    for row, (taken, task_class, args, status, packed, seconds) in enumerate(rows):
+        if not taken:
+            continue
+        completed = status == states.COMPLETED
+        records.append(
+            _Record(
+                recorded.first + row,
+                task_class,
+                json_values.from_packed(args),
+                states.STATE_NAMES[status],
+                json_values.from_packed(packed) if completed else None,
+                None if completed else msgspec.structs.asdict(_decode_error(packed)),
+                recorded.attempt,
+                recorded.controller,
+                columns.worker_pid,
+                times[row],
+                times[row + 1],
+                seconds,
+                *block.usage(row),
+            )
+        )
+    return records
+
+
+def _rfc3339(unix_s: float) -> str:
+    """A moment in UTC with microseconds, always of the same width, so that it sorts as text."""
+    second, microseconds = divmod(round(unix_s * 1_000_000), 1_000_000)
+    return f"{_rfc3339_second(second)}.{microseconds:06d}Z"
+
+
+@functools.lru_cache(maxsize=64)
+def _rfc3339_second(unix_s: int) -> str:
+    """Kept, because the calendar costs five times as much as the rest of a record, and a second holds many tasks."""
+    return datetime.datetime.fromtimestamp(unix_s, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+_decode_error = msgspec.msgpack.Decoder(ErrorRecord).decode

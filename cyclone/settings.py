@@ -1,0 +1,115 @@
+"""What a role runs with: frozen settings, and the table that ``--check-config`` prints.
+
+Owns the shape alone. ``config.load`` fills it; nothing changes it afterwards.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from cyclone.config_keys import BY_PLACE, Role
+
+_SECRET = re.compile(r"password|passwd|secret|token")
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    pid_file: Path | None
+    name: str
+    controller_timeout_s: float
+    heartbeat_interval_s: float
+    task_resend_timeout_s: float
+    crash_limit: int
+    exit_when_done: bool
+    stop_timeout_s: float
+    request_retry_wait_duration_s: float
+    max_num_request_retries: int
+    controller_wait_duration_s: float
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommSettings:
+    target: str
+    port: int
+    poll_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    filename: Path | None
+    format: Literal["text", "json"]
+    level: Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskGeneratorSettings:
+    module: str
+    class_name: str
+    config_file: Path | None
+
+    @property
+    def class_path(self) -> str:
+        """``module:Class``, or '' for a role that has no generator."""
+        return self.class_name if ":" in self.class_name else f"{self.module}:{self.class_name}".strip(":")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessingSettings:
+    worker_count: int
+    task_time_limit_s: float
+    kill_grace_s: float
+    worker_max_tasks: int
+
+
+class Row(NamedTuple):
+    """One effective value; ``origin`` is ``default``, ``computed``, ``file:line`` or ``--set``."""
+
+    section: str
+    key: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a role runs with. ``task_time_limit_s`` of 0 is no limit; limits of 0 mean what the key's help says."""
+
+    role: Role
+    path: Path | None
+    control: ControlSettings
+    comm: CommSettings
+    log: LogSettings
+    task_generator: TaskGeneratorSettings
+    processing: ProcessingSettings
+    # The generator's sections as plain text, and the file that they were read from.
+    # Not in the repr, nor are its rows: it may hold passwords.
+    generator_options: Mapping[str, Mapping[str, str]] = field(repr=False)
+    generator_options_path: Path | None
+    # Where user modules are looked for, before PYTHONPATH.
+    search_path: tuple[str, ...]
+    own_rows: tuple[Row, ...]
+    generator_rows: tuple[Row, ...] = field(repr=False)
+
+    def rows(self) -> list[Row]:
+        """Cyclone's own keys that this role uses, in the table's order."""
+        return list(self.own_rows)
+
+
+def explain(settings: Settings) -> str:
+    """The text of ``--check-config``: each value and its origin, Cyclone's own first, then the generator's."""
+    lines = [Row("SECTION", "KEY", "VALUE", "ORIGIN")]
+    for row in settings.own_rows:
+        unused = " (not used any more)" if BY_PLACE[row.section, row.key].accepted_only else ""
+        lines.append(row._replace(section=f"[{row.section}]", origin=row.origin + unused))
+    for row in settings.generator_rows:
+        value = "(not shown)" if _SECRET.search(row.key) else row.value
+        lines.append(Row(f"[{row.section}]", row.key, value, f"{row.origin} (generator)"))
+    lines = [row._replace(value=row.value.replace("\n", "\\n")) for row in lines]
+    widths = [max(len(row[column]) for row in lines) for column in range(3)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), row.origin])
+        for row in lines
+    )

@@ -1,0 +1,186 @@
+"""BaseTask: constructor properties in, result out; how a task is named and serialised.
+
+Users derive from ``BaseTask``. This module knows how such a class is taken apart in the generator (``TaskSerialiser``)
+and put together in a worker; it knows no socket and no process.
+"""
+
+import logging
+import operator
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cyclone.errors import NotSerialisable, PluginError
+from cyclone.plugins import class_path
+from cyclone.protocol.limits import VALUE_BYTES_MAX
+from cyclone.values import SCALARS, encode_properties, pack
+
+if TYPE_CHECKING:
+    import tempfile
+
+
+class TaskContext:
+    """What the running worker knows of the current task. Outside a worker it stands for a task run by hand.
+
+    The worker sets its fields for a batch, and derives the rest when it is asked, so that a task pays only for what it
+    uses.
+    """
+
+    def __init__(self) -> None:
+        self.attempt = 1
+        self.started_s: float | None = None
+        self.time_limit_s: float | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def task_id(self) -> int:
+        """0 for a task that no master handed out."""
+        return 0
+
+    def time_left_s(self) -> float | None:
+        """Seconds until the time limit, None without one."""
+        if self.time_limit_s is None or self.started_s is None:
+            return None
+        return max(0.0, self.started_s + self.time_limit_s - time.monotonic())
+
+    def scratch_dir(self) -> Path:
+        """A folder of this task's own, made when first asked for."""
+        import tempfile
+
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="cyclone-task-")
+        return Path(self._scratch.name)
+
+
+class _TaskLogger(logging.LoggerAdapter[logging.Logger]):
+    """Puts the task's id in front of each line."""
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        return f"task={BaseTask.current.task_id} {msg}", kwargs
+
+
+class _FromContext:
+    """A read-only attribute that a constructor property of the same name may hide, unlike a ``property``."""
+
+    def __init__(self, read: Callable[[TaskContext], Any], doc: str) -> None:
+        self._read = read
+        self.__doc__ = doc
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return self if instance is None else self._read(BaseTask.current)
+
+
+class BaseTask:
+    """One unit of work. Derive from it, take what ``execute`` needs in the constructor, and return the result.
+
+    Each constructor parameter must be assigned to ``self`` under its own name: it is serialised by value from there. An
+    exception in ``execute`` is a failure with its traceback; what it returns, any msgpack value, is the result.
+    """
+
+    time_limit_s: float | None = None
+    """Seconds after which the task's process group is ended and the result is *timed_out*; None for no limit."""
+
+    current: ClassVar[TaskContext] = TaskContext()
+    """The context of the task that this process is executing."""
+
+    log: ClassVar[_TaskLogger] = _TaskLogger(logging.getLogger("cyclone.task"), {})
+    """A logger whose lines carry the task's id."""
+
+    task_id = _FromContext(lambda context: context.task_id, "The task's id, 0 outside a worker.")
+    attempt = _FromContext(lambda context: context.attempt, "1 for the first lease of this task, rising with each.")
+    scratch_dir = _FromContext(
+        lambda context: context.scratch_dir(), "A Path to a private folder, removed after the task."
+    )
+
+    def time_left_s(self) -> float | None:
+        """Seconds until this task's time limit, None without one."""
+        return BaseTask.current.time_left_s()
+
+    def execute(self) -> Any:
+        """Do the work and return the result."""
+        raise NotImplementedError(f"{type(self).__name__} does not define execute()")
+
+
+class TaskSerialiser:
+    """How instances of one task class are taken apart: made once per class, used for each task."""
+
+    def __init__(self, task_class: type[BaseTask]) -> None:
+        if not issubclass(task_class, BaseTask):
+            raise PluginError(f"{task_class.__qualname__} is not a subclass of BaseTask")
+        self.task_class = task_class
+        self.path = class_path(task_class)
+        self.names = property_names(task_class)
+        self._get: Callable[[BaseTask], Any] = operator.attrgetter(*self.names) if self.names else lambda task: ()
+        self._single = len(self.names) == 1
+        # Where BaseTask has an attribute of that name, attrgetter would find it instead of a property not assigned.
+        inherited = tuple(name for name in self.names if name in vars(BaseTask))
+        if inherited:
+            self._get = _assigned_first(self._get, inherited)
+
+    def arguments(self, task: BaseTask) -> bytes:
+        """The constructor properties as a msgpack array. Raises NotSerialisable, PluginError."""
+        try:
+            found = self._get(task)
+        except AttributeError as error:
+            missing = next((name for name in self.names if not hasattr(task, name)), error.name)
+            raise PluginError(
+                f"{self.path}: the constructor does not assign its parameter {missing!r} to self.{missing}; "
+                "workers get each property from there"
+            ) from None
+        properties = (found,) if self._single else found
+        # Nearly all properties are plain: a million tasks a second come this way, so it makes no call of its own.
+        for value in properties:
+            if type(value) not in SCALARS:
+                break
+        else:
+            try:
+                packed = pack(properties)
+                if len(packed) <= VALUE_BYTES_MAX:
+                    return packed
+            except (OverflowError, ValueError):
+                pass  # encode_properties finds the one to blame, or packs text that is not valid Unicode
+        try:
+            return encode_properties(self.names, properties)
+        except NotSerialisable as error:
+            raise NotSerialisable(f"{self.path}: {error}") from None
+
+
+def _assigned_first(get: Callable[[BaseTask], Any], names: tuple[str, ...]) -> Callable[[BaseTask], Any]:
+    """``get``, with an AttributeError where one of the names is not the task's own."""
+
+    def checked(task: BaseTask) -> Any:
+        for name in names:
+            if name not in vars(task):
+                raise AttributeError(name=name, obj=task)
+        return get(task)
+
+    return checked
+
+
+def property_names(task_class: type[BaseTask]) -> tuple[str, ...]:
+    """The constructor's parameters in order; PluginError for ``*args`` and ``**kwargs``, which name no attribute."""
+    import inspect
+
+    if task_class.__init__ is object.__init__:
+        return ()
+    names = []
+    for parameter in list(inspect.signature(task_class.__init__).parameters.values())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise PluginError(f"{class_path(task_class)}: the constructor takes {parameter}; name each property")
+        names.append(parameter.name)
+    return tuple(names)
+
+
+def builder(task_class: type[BaseTask]) -> Callable[[list[Any]], BaseTask]:
+    """A function from decoded properties to the task, also where the constructor has keyword-only parameters."""
+    import inspect
+
+    parameters = list(inspect.signature(task_class).parameters.values())
+    positional = sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters)
+    if positional == len(parameters):
+        return lambda properties: task_class(*properties)
+    keywords = [parameter.name for parameter in parameters[positional:]]
+    return lambda properties: task_class(
+        *properties[:positional], **dict(zip(keywords, properties[positional:], strict=True))
+    )

@@ -1,0 +1,1 @@
+"""Ready-made task generators, each in a module of its own and short enough to copy."""

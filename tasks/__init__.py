@@ -1,0 +1,1 @@
+"""Ready-made tasks, each in a module of its own and short enough to copy."""

@@ -1,0 +1,142 @@
+"""What a seed decides before the world starts: sizes, speeds, which faults it favours.
+
+Each seed draws a swarm of its own: some faults often, others never, so that one kind cannot hide another for ever.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+# The phase in which faults come, and how long everything may take to end after it. Virtual seconds. A controller that was
+# cut off may wait 30 s for its next greeting; all else is shorter.
+FAULT_PHASE_S = 5.0
+HEALED_BOUND_S = 90.0
+LEAVING_BOUND_S = 60.0
+
+
+@dataclass(slots=True)
+class Work:
+    """What the generator produces. ``pace_s`` is the mean wait between two blocks; ``cut_at`` ends an infinite generator."""
+
+    tasks: int
+    block_max: int
+    pace_s: float
+    cut_at: float = 0.0
+    children: float = 0.0
+    fail: float = 0.0
+    killers: int = 0
+    hangers: int = 0
+    # (weight, task class, time limit or None, shortest and longest duration in seconds)
+    classes: list[tuple[float, str, float | None, float, float]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Settings:
+    """Everything random that holds for a whole run. Durations in seconds, rates per message."""
+
+    controllers: int
+    workers_max: int
+    heartbeat_s: float
+    controller_timeout_s: float
+    task_resend_timeout_s: float
+    crash_limit: int
+    retry_wait_s: float
+    worker_max_tasks: int
+    latency_s: tuple[float, float]
+    turn_s: float
+    worker_start_s: tuple[float, float]
+    work: Work
+    exit_when_done: bool = True
+    loss: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    delay: float = 0.0
+    faults_min: int = 0
+    fault_weights: dict[str, float] = field(default_factory=dict)
+    check_every: int = 16
+
+
+# Relative frequencies before the swarm is drawn.
+FAULT_WEIGHTS = {
+    "lose_message": 3.0,
+    "partition_up": 1.0,
+    "partition_down": 1.0,
+    "partition_both": 1.0,
+    "disconnect": 2.0,
+    "controller_crash": 2.0,
+    "twin": 0.7,
+    "worker_dies_idle": 1.0,
+    "worker_dies_executing": 2.0,
+    "worker_dies_unreported": 2.0,
+    "worker_dies_starting": 1.0,
+    "freeze": 1.0,
+    "slow_controller": 1.0,
+    "drain": 1.0,
+    "master_pause": 1.0,
+    "take_back_fails": 2.0,
+    "send_fails": 1.0,
+    "delay_burst": 1.0,
+}
+
+
+def draw(rng: random.Random, faulty: bool) -> Settings:
+    """The settings of a seed, with faults or without."""
+    settings = Settings(
+        controllers=rng.randint(2, 4),
+        workers_max=rng.randint(1, 3),
+        heartbeat_s=rng.choice([0.25, 0.5, 1.0]),
+        controller_timeout_s=rng.choice([1.0, 1.5, 2.5]),
+        task_resend_timeout_s=0.0,
+        crash_limit=rng.choice([1, 2, 3, 3]),
+        retry_wait_s=rng.choice([0.1, 0.3, 1.0]),
+        worker_max_tasks=rng.choice([0, 0, 5, 40]),
+        latency_s=rng.choice([(0.0001, 0.0005), (0.001, 0.005), (0.0005, 0.02)]),
+        turn_s=rng.choice([0.0001, 0.001, 0.002]),
+        worker_start_s=rng.choice([(0.01, 0.05), (0.05, 0.4)]),
+        work=_draw_work(rng, faulty),
+    )
+    if faulty:
+        _draw_faults(rng, settings)
+    else:
+        settings.heartbeat_s, settings.controller_timeout_s = 1.0, 15.0
+    return settings
+
+
+def _draw_work(rng: random.Random, faulty: bool) -> Work:
+    tasks = rng.randint(80, 250)
+    short = (1.0, "sim:Short", None, 0.0001, 0.003)
+    mid = (1.0, "sim:Medium", None, 0.01, 0.1)
+    long = (0.1, "sim:Long", None, 0.3, 1.5)
+    # A class whose tasks are nearly always short: batches of it are long, and then one task takes a while.
+    spiky = (1.0, "sim:Spiky", None, 0.0005, 0.0)
+    limited = (0.3, "sim:Limited", 0.3, 0.001, 0.05)
+    classes = rng.choice([[short], [spiky], [short, mid], [spiky, mid, long], [mid, long], [short, mid, long, spiky]])
+    work = Work(tasks, rng.choice([1, 8, 64]), 0.0, classes=[*classes])
+    match rng.choice(["fast", "slow", "slow", "infinite", "crawl"]):
+        case "slow":
+            work.pace_s = FAULT_PHASE_S / tasks * work.block_max
+        case "infinite":
+            # Only no-ops: until it is cut, it fills the whole window.
+            work.classes = [short] if rng.random() < 0.5 else [spiky, short]
+            work.block_max, work.cut_at = 64, rng.uniform(1.0, FAULT_PHASE_S)
+            work.tasks = 1 << 30
+        case "crawl":
+            work.children = rng.uniform(0.8, 2.5)
+    if faulty:
+        work.classes.append(limited)
+        work.fail = rng.choice([0.0, 0.02, 0.2])
+        work.killers = rng.choice([0, 0, 1, 2])
+        work.hangers = rng.choice([0, 0, 1, 2])
+    return work
+
+
+def _draw_faults(rng: random.Random, settings: Settings) -> None:
+    settings.faults_min = rng.randint(20, 28)
+    settings.fault_weights = {
+        kind: weight * rng.choice([0.3, 1.0, 4.0]) for kind, weight in FAULT_WEIGHTS.items() if rng.random() < 0.7
+    } or FAULT_WEIGHTS
+    settings.loss = rng.choice([0.0, 0.0, 0.01, 0.05])
+    settings.delay = rng.choice([0.0, 0.0, 0.02])
+    if rng.random() < 0.35:
+        settings.duplicate = rng.choice([0.0, 0.02, 0.1])
+        settings.reorder = rng.choice([0.0, 0.02, 0.1])
+    settings.task_resend_timeout_s = rng.choice([0.0, 0.0, 0.0, 3.0])

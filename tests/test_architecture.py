@@ -1,0 +1,290 @@
+"""The house rules that a reader would otherwise have to trust. Each test lists every offender with its place.
+
+The rules are explained in CONTRIBUTING.md. Nothing is imported here but the protocol, whose documentation is compared
+with its code: all else is read from the syntax tree.
+"""
+
+import ast
+import configparser
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from cyclone.protocol import limits, messages
+
+ROOT = Path(__file__).parent.parent
+PRODUCT = ("cyclone", "tasks", "task_generators")
+FILE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 70
+
+# The brains: what decides, and must therefore run the same in a simulation, a replay and a production master.
+BRAINS = ("cyclone.master.scheduler", "cyclone.controller.agent")
+# All that a brain may import besides other pure modules. An allow-list, because whatever brings a clock, a random
+# number, a socket, a file, a process or a log line into a brain is wrong, and there are many such modules.
+PURE_MAY_IMPORT = {"abc", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools", "math"}
+PURE_MAY_IMPORT |= {"operator", "typing", "msgspec", "cyclone.errors", "cyclone.results"}
+# What runs user code in a process of its own. A ZeroMQ context there would be inherited, leaked and slow to start.
+WITHOUT_ZMQ = ("cyclone.controller.worker", "cyclone.master.generator_process")
+# Wall-clock time steps and is for people. Every deadline and duration is monotonic.
+MAY_READ_THE_WALL_CLOCK = {
+    "cyclone/controller/worker.py": "a result's `started` is Unix time",
+    "cyclone/master/journal.py": "without a journal nothing remembers the last epoch; the journal id differs anyway",
+}
+UNSAFE_MODULES = frozenset({"pickle", "marshal", "cloudpickle", "dill", "shelve"})
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Dotted name to file, of everything that is installed."""
+    found = {}
+    for package in PRODUCT:
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def place(path: Path, node: ast.AST | None = None) -> str:
+    name = path.relative_to(ROOT).as_posix()
+    return f"{name}:{node.lineno}" if isinstance(node, ast.expr | ast.stmt | ast.excepthandler) else name
+
+
+def imports(module: str) -> Iterator[tuple[str, ast.stmt]]:
+    """Each module that this one imports anywhere, also inside a function or for type checking, with where it does."""
+    for node in ast.walk(tree(modules()[module])):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{place(modules()[module], node)}: relative import; the house imports by full name"
+            base = node.module or ""
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield (full if full in modules() else base), node
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def is_pure(module: str) -> bool:
+    """A module of master or controller that says in its docstring that it is PURE."""
+    if not (within(module, "cyclone.master") or within(module, "cyclone.controller")):
+        return False
+    return re.search(r"\bPURE\b", ast.get_docstring(tree(modules()[module])) or "") is not None
+
+
+def nodes() -> Iterator[tuple[Path, ast.AST]]:
+    for path in modules().values():
+        yield from ((path, node) for node in ast.walk(tree(path)))
+
+
+def refuse(offenders: Iterable[str]) -> None:
+    """Fail with all of them; a plain assert would shorten the list."""
+    listed = "\n".join(offenders)
+    if listed:
+        pytest.fail(f"offends against the rule:\n{listed}", pytrace=False)
+
+
+def refuse_imports(importers: Callable[[str], bool], refused: Callable[[str], bool]) -> None:
+    refuse(
+        f"{place(modules()[module], node)} imports {imported}"
+        for module in sorted(modules())
+        if importers(module)
+        for imported, node in imports(module)
+        if refused(imported)
+    )
+
+
+def test_given_the_protocol_then_it_imports_nothing_of_ours_but_errors() -> None:
+    refuse_imports(
+        lambda module: within(module, "cyclone.protocol"),
+        lambda imported: (
+            within(imported, "cyclone") and not within(imported, "cyclone.protocol") and imported != "cyclone.errors"
+        ),
+    )
+
+
+def test_given_the_brains_then_they_exist_and_say_that_they_are_pure() -> None:
+    refuse(brain for brain in BRAINS if brain not in modules() or not is_pure(brain))
+
+
+def test_given_a_pure_module_then_it_imports_only_what_cannot_touch_the_world() -> None:
+    def refused(imported: str) -> bool:
+        if imported in modules():
+            allowed = is_pure(imported) or within(imported, "cyclone.protocol") or imported in PURE_MAY_IMPORT
+        else:
+            allowed = imported.partition(".")[0] in PURE_MAY_IMPORT
+        return not allowed
+
+    refuse_imports(is_pure, refused)
+
+
+def test_given_master_and_controller_then_neither_imports_the_other() -> None:
+    refuse_imports(lambda m: within(m, "cyclone.master"), lambda i: within(i, "cyclone.controller"))
+    refuse_imports(lambda m: within(m, "cyclone.controller"), lambda i: within(i, "cyclone.master"))
+
+
+def test_given_the_command_line_then_nothing_below_it_imports_it() -> None:
+    refuse_imports(lambda module: not within(module, "cyclone.cli"), lambda imported: within(imported, "cyclone.cli"))
+
+
+def test_given_tasks_and_generators_then_they_use_only_what_users_have() -> None:
+    inner = ("cyclone.master", "cyclone.controller", "cyclone.protocol", "cyclone.cli")
+    refuse_imports(
+        lambda module: not within(module, "cyclone"), lambda imported: any(within(imported, i) for i in inner)
+    )
+
+
+@pytest.mark.parametrize("start", WITHOUT_ZMQ)
+def test_given_a_process_that_runs_user_code_then_nothing_it_imports_imports_zmq(start: str) -> None:
+    assert start in modules(), f"{start} does not exist"
+    reached: dict[str, str] = {start: start}
+    waiting = [start]
+    while waiting:
+        module = waiting.pop()
+        parents = [module.rsplit(".", cut)[0] for cut in range(1, module.count(".") + 1)]
+        for imported in [*parents, *(imported for imported, _ in imports(module))]:
+            assert not within(imported, "zmq"), f"{reached[module]} -> zmq"
+            if imported in modules() and imported not in reached:
+                reached[imported] = f"{reached[module]} -> {imported}"
+                waiting.append(imported)
+
+
+def test_given_the_product_then_nothing_that_executes_what_it_reads_is_used() -> None:
+    refuse_imports(lambda _: True, lambda imported: imported.partition(".")[0] in UNSAFE_MODULES)
+    refuse(place(path, n) for path, n in nodes() if isinstance(n, ast.Attribute) and ast.unparse(n) == "yaml.load")
+
+
+def test_given_the_product_then_only_the_command_line_prints() -> None:
+    refuse(
+        place(path, node)
+        for path, node in nodes()
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+        if ROOT / "cyclone" / "cli" not in path.parents
+    )
+
+
+def test_given_an_exception_handler_then_it_is_neither_bare_nor_silent() -> None:
+    def catches_all(kinds: list[ast.expr]) -> bool:
+        names = [item for kind in kinds for item in (kind.elts if isinstance(kind, ast.Tuple) else [kind])]
+        return any(isinstance(name, ast.Name) and name.id in ("Exception", "BaseException") for name in names)
+
+    def is_silent(body: list[ast.stmt]) -> bool:
+        return all(
+            isinstance(item, ast.Pass | ast.Continue)
+            or (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+            for item in body
+        )
+
+    offenders = []
+    for path, node in nodes():
+        if isinstance(node, ast.ExceptHandler):
+            bad = node.type is None or (catches_all([node.type]) and is_silent(node.body))
+        elif isinstance(node, ast.Call):
+            bad = ast.unparse(node.func) in ("suppress", "contextlib.suppress") and catches_all(node.args)
+        else:
+            continue
+        if bad:
+            offenders.append(place(path, node))
+    refuse(offenders)
+
+
+def test_given_the_wall_clock_then_it_is_read_only_for_people() -> None:
+    names = {"time", "time_ns"}
+    offenders = []
+    for path, node in nodes():
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            reads = node.value.id == "time" and node.attr in names
+        elif isinstance(node, ast.ImportFrom):
+            reads = node.module == "time" and any(alias.name in names for alias in node.names)
+        else:
+            continue
+        if reads and place(path) not in MAY_READ_THE_WALL_CLOCK:
+            offenders.append(place(path, node))
+    refuse(offenders)
+
+
+def test_given_a_file_then_it_can_be_read_in_one_sitting() -> None:
+    lengths = {place(path): len(path.read_text(encoding="utf-8").splitlines()) for path in modules().values()}
+    refuse(f"{name}: {lines} lines" for name, lines in lengths.items() if lines > FILE_LINES_MAX)
+
+
+def test_given_a_function_then_it_fits_a_screen() -> None:
+    lengths = {
+        f"{place(path, node)} {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for path, node in nodes()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    refuse(f"{name}: {lines} lines" for name, lines in lengths.items() if lines > FUNCTION_LINES_MAX)
+
+
+def protocol_page() -> list[str]:
+    return (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8").splitlines()
+
+
+def messages_by_name() -> dict[str, str | int | None]:
+    bases = (messages.FromController, messages.FromMaster)
+    return {
+        name: kind.__struct_config__.tag
+        for name, kind in vars(messages).items()
+        if isinstance(kind, type) and issubclass(kind, bases) and kind not in bases
+    }
+
+
+def test_given_the_messages_when_collected_then_none_shares_its_tag_with_another() -> None:
+    tags = messages_by_name()
+    assert tags
+    assert len(set(tags.values())) == len(tags)
+
+
+def test_given_a_message_then_a_line_of_the_protocol_page_has_its_name_and_tag() -> None:
+    page = protocol_page()
+    refuse(
+        f"{name}, tag {tag}: not in docs/protocol.md"
+        for name, tag in messages_by_name().items()
+        if not any(re.search(rf"\b{name}\b", line) and re.search(rf"\b{tag}\b", line) for line in page)
+    )
+
+
+def test_given_a_limit_then_a_line_of_the_protocol_page_has_its_name_and_value() -> None:
+    def spellings(value: int) -> Iterator[str]:
+        yield from (str(value), f"{value:,}")
+        yield from (
+            f"{value >> shift} {unit}" for shift, unit in ((10, "KiB"), (20, "MiB")) if value % (1 << shift) == 0
+        )
+        for power in (value.bit_length(), value.bit_length() - 1):
+            for name, number in ((f"2^{power}", 1 << power), (f"2^{power} - 1", (1 << power) - 1)):
+                if number == value:
+                    yield name
+
+    page = protocol_page()
+    values = {name: value for name, value in vars(limits).items() if name.isupper()}
+    assert values
+    refuse(
+        f"{name} = {value}: not in docs/protocol.md"
+        for name, value in values.items()
+        if not any(
+            re.search(rf"\b{name}\b", line) and re.search(rf"(?<![\w^])(?<!\d,){re.escape(text)}(?!\w|,\d)", line)
+            for line in page
+            for text in spellings(value)
+        )
+    )
+
+
+def test_given_the_dependencies_then_exactly_those_that_the_product_imports_are_required() -> None:
+    imported_as = {"pyzmq": "zmq"}
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = setup["options"]["install_requires"].split("\n")
+    required = {imported_as.get(name, name) for line in lines if (name := re.split("[<>=!~;]", line)[0].strip())}
+    imported = {name.partition(".")[0] for module in modules() for name, _ in imports(module)}
+    assert imported - sys.stdlib_module_names - set(PRODUCT) == required

@@ -1,0 +1,236 @@
+"""Configuration: the table of keys, each value's type, and what each bad value is answered with."""
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from cyclone.config import Role, Settings, explain, load
+from cyclone.config_keys import KEYS, SECTIONS, Key, show
+from tests.support.config_files import GENERATOR, failure, origin, separate_folders, write
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return separate_folders(tmp_path, monkeypatch)
+
+
+# --- the table
+
+
+def test_given_the_table_when_compared_with_the_settings_then_each_key_is_an_attribute_and_back() -> None:
+    sections = {field.name: field.type for field in dataclasses.fields(Settings) if field.name in SECTIONS}
+    assert set(sections) == set(SECTIONS)
+    for section, cls in sections.items():
+        expected = {key.attribute for key in KEYS if key.section == section}
+        assert isinstance(cls, type)
+        assert {field.name for field in dataclasses.fields(cls)} == expected
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key.section}.{key.name}")
+def test_given_a_key_when_its_default_is_shown_then_it_is_the_text_of_the_table(key: Key) -> None:
+    for default in (key.default, key.default_run):
+        if default is not None:
+            assert show(key.kind.read(default)) == default
+    assert key.help.endswith(".")
+    assert key.roles
+
+
+def test_given_nothing_when_a_controller_loads_then_the_defaults_and_what_the_host_gives(folder: Path) -> None:
+    settings = load(None, [], "controller")
+    assert settings.control.name == f"{os.uname().nodename}-{os.getpid()}"
+    assert settings.processing.worker_count == len(os.sched_getaffinity(0))
+    assert settings.processing.task_time_limit_s == 0
+    assert settings.control.request_retry_wait_duration_s == 1
+    assert settings.comm.port == 5678
+    assert settings.search_path == (str(Path.cwd()),)
+    assert settings.generator_options == {}
+    assert {row.origin for row in settings.rows()} == {"default", "computed"}
+
+
+@pytest.mark.parametrize("role", get_args(Role))
+def test_given_a_role_when_loaded_then_its_rows_are_its_keys_alone(folder: Path, role: Role) -> None:
+    rows = load(write(folder, GENERATOR), [], role).rows()
+    assert [(row.section, row.key) for row in rows] == [(key.section, key.name) for key in KEYS if role in key.roles]
+
+
+# --- values
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "value"),
+    [
+        ("control.controller_timeout", "1h30m", 5400.0),
+        ("control.controller_timeout", "20", 20.0),
+        ("control.task_resend_timeout", "0-08:00:00", 28800.0),
+        ("control.pid_file", "./Runtime/a b#1.pid", Path("Runtime/a b#1.pid")),
+        ("control.crash_limit", "1", 1),
+        ("control.exit_when_done", "ON", True),
+        ("control.exit_when_done", "0", False),
+        ("control.name", "node-7%x", "node-7%x"),
+        ("comm.target", "*", "*"),
+        ("comm.target", "::1", "::1"),
+        ("comm.port", "65535", 65535),
+        ("log.format", "JSON", "json"),
+        ("log.level", "warning", "warning"),
+        ("processing.worker_count", "4096", 4096),
+        ("processing.kill_grace", "0", 0.0),
+        ("task_generator.class", "a.b:C.D", "a.b:C.D"),
+    ],
+)
+def test_given_a_value_when_loaded_then_it_is_typed(folder: Path, place: str, text: str, value: object) -> None:
+    section, name = place.split(".")
+    key = next(key for key in KEYS if (key.section, key.name) == (section, name))
+    path = write(folder, f"{GENERATOR if section != 'task_generator' else ''}\n[{section}]\n{name} = {text}\n")
+    settings = load(path, [], "master")
+    assert getattr(getattr(settings, section), key.attribute) == value
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "problem"),
+    [
+        ("control.controller_timeout", "soon", "'soon' is not a duration: write 30, 30s"),
+        ("control.controller_timeout", "0", "'0' is too short: at least 100ms"),
+        ("control.controller_timeout", "20  # seconds", "a comment needs a line of its own"),
+        ("control.controller_timeout", "20\n  crash_limit = 3", "an indented line belongs to the key above it"),
+        ("control.controller_timeout", "", "'' is not a duration"),
+        ("control.heartbeat_interval", "10s", "is more than half of controller_timeout (15s)"),
+        ("control.pid_file", "a.pid ; mine", "'a.pid ; mine' is not a path"),
+        ("control.crash_limit", "0", "'0' is not a whole number from 1 to"),
+        ("control.crash_limit", "3.5", "'3.5' is not a whole number"),
+        ("control.crash_limit", "1_000", "'1_000' is not a whole number"),
+        ("control.exit_when_done", "maybe", "'maybe' is neither yes nor no"),
+        ("control.max_num_request_retries", "-1", "'-1' is not a whole number from 0"),
+        ("control.name", "a b", "'a b' is not a name: 1 to 255 printable characters"),
+        ("control.name", "x" * 256, "is not a name"),
+        ("control.name", "a\x1bb", "'a\\x1bb' is not a name"),
+        ("control.controller_wait_duration", "never", "'never' is not a duration"),
+        ("comm.target", "*", "is an address to bind, for a master; write the master's host"),
+        ("comm.target", "tcp://head", "'tcp://head' is not a host"),
+        ("comm.target", "head:5678", "its port belongs to the key 'port'"),
+        ("comm.target", "", "'' is not a host"),
+        ("comm.port", "0", "'0' is not a whole number from 1 to 65535"),
+        ("comm.port", "65536", "'65536' is not a whole number from 1 to 65535"),
+        ("comm.poll_timeout", "0", "'0' is too short: at least 1ms"),
+        ("log.format", "xml", "'xml' is not one of text, json"),
+        ("log.level", "trace", "'trace' is not one of debug, info, warning, error"),
+        ("processing.worker_count", "0", "'0' is not a whole number from 1 to 4096"),
+        ("processing.worker_count", "4097", "'4097' is not a whole number from 1 to 4096"),
+        ("task_generator.module", "a-b", "'a-b' is not the name of a Python module or class"),
+        ("task_generator.class", "a:b:C", "'a:b:C' is not the name of a Python module or class"),
+    ],
+)
+def test_given_a_bad_value_when_loaded_then_file_line_section_key_and_problem_are_named(
+    folder: Path, place: str, text: str, problem: str
+) -> None:
+    section, name = place.split(".")
+    path = write(folder, f"# a comment\n\n[{section}]\n{name} = {text}\n")
+    message = failure(path)
+    assert message.startswith(f"{path}:4: [{section}] {name}: ")
+    assert problem in message
+    if "\n" not in text:
+        assert problem in failure(None, "controller", f"{section}.{name}={text}")
+        assert failure(None, "controller", f"{section}.{name}={text}").startswith(f"--set: [{section}] {name}: ")
+
+
+def test_given_keys_without_a_value_when_they_are_computed_then_they_still_are(folder: Path) -> None:
+    settings = load(
+        write(folder, "[control]\nname =\npid_file = run/node a.pid\n"), ["control.pid_file=x/c7.pid"], "controller"
+    )
+    assert settings.control.name == f"{os.uname().nodename}-c7"
+    assert origin(settings, "control", "name") == "computed"
+
+
+def test_given_a_pid_file_when_cyclone_run_ignores_it_then_its_name_does_not_come_from_it(folder: Path) -> None:
+    settings = load(write(folder, f"[control]\npid_file = c.pid\n{GENERATOR}"), [], "run")
+    assert settings.control.name == f"{os.uname().nodename}-{os.getpid()}"
+
+
+def test_given_a_pid_file_with_odd_characters_when_the_name_is_computed_then_it_is_a_name(folder: Path) -> None:
+    path = write(folder, f"[control]\npid_file = /run/my controller#1{'x' * 250}.pid\n")
+    name = load(path, [], "controller").control.name
+    assert name.startswith(f"{os.uname().nodename}-my-controller-1xxx")
+    assert len(name) == 255
+
+
+@pytest.mark.parametrize(("role", "expected"), [("master", False), ("run", True)])
+def test_given_no_exit_when_done_when_loaded_then_the_role_decides(folder: Path, role: Role, expected: bool) -> None:
+    path = write(folder, GENERATOR)
+    assert load(path, [], role).control.exit_when_done is expected
+    assert load(path, [f"control.exit_when_done={not expected}"], role).control.exit_when_done is not expected
+
+
+# --- old files
+
+
+def test_given_a_master_file_of_the_original_when_loaded_then_it_is_understood(folder: Path) -> None:
+    text = """[control]
+pid_file                  = ./Runtime/master.pid
+controller_timeout        = 20
+controller_wait_duration  = 1
+task_resend_timeout       = 28800
+
+[comm]
+target          = *
+port            = 5678
+poll_timeout    = 1
+
+[log]
+filename        = ./Runtime/master.log
+
+[task_generator]
+#module = task.generator.benchmark_task_generator
+module = task.generator.lustre
+class = LustreGenerator
+config_file = ./Configuration/lustre.conf
+"""
+    (Path.cwd() / "Configuration").mkdir()
+    write(
+        Path.cwd() / "Configuration", "[control]\nlocal_mode = on\n[control.local_mode]\nnum_osts = 10\n", "lustre.conf"
+    )
+    settings = load(write(folder, text), [], "master")
+    assert settings.control.task_resend_timeout_s == 28800
+    assert settings.comm.target == "*"
+    assert settings.task_generator.class_path == "task.generator.lustre:LustreGenerator"
+    assert settings.generator_options == {"control": {"local_mode": "on"}, "control.local_mode": {"num_osts": "10"}}
+    assert settings.generator_options_path == Path("Configuration/lustre.conf")
+
+
+def test_given_a_controller_file_of_the_original_when_loaded_then_it_is_understood(folder: Path) -> None:
+    path = write(
+        folder, "[control]\nversion = 1.4.1\n[comm]\nrequest_retry_wait_duration = 5\n[processing]\nworker_count = 4\n"
+    )
+    settings = load(path, [], "controller")
+    assert settings.control.request_retry_wait_duration_s == 5
+    assert origin(settings, "control", "request_retry_wait_duration") == f"{path}:4"
+    assert "1.4.1" in explain(settings)
+    assert "(not used any more)" in explain(settings)
+
+
+def test_given_the_old_and_the_new_place_of_a_key_when_loaded_then_one_must_go(folder: Path) -> None:
+    path = write(folder, "[comm]\nrequest_retry_wait_duration = 5\n[control]\nrequest_retry_wait_duration = 6\n")
+    assert (
+        failure(path)
+        == f"{path}:4: [control] request_retry_wait_duration: {path}:2 gives it too, keep that in [control]"
+    )
+
+
+# --- --check-config
+
+
+def test_given_settings_when_explained_then_the_columns_are_aligned_and_secrets_are_not_shown(folder: Path) -> None:
+    path = write(folder, f"{GENERATOR}[db]\npassword = pssst\nhost = a\n  b\n")
+    settings = load(path, ["control.crash_limit=9"], "master")
+    text = explain(settings)
+    lines = text.split("\n")
+    column = lines[0].index("ORIGIN")
+    assert all(line[column - 2 : column] == "  " and line[column] != " " for line in lines)
+    assert re.search(r"^\[control\] +crash_limit +9 +--set$", text, re.M)
+    assert re.search(r"^\[control\] +controller_timeout +15s +default$", text, re.M)
+    assert re.search(rf"^\[db\] +host +a\\nb +{re.escape(str(path))}:6 \(generator\)$", text, re.M)
+    assert "pssst" not in text
+    assert "pssst" not in repr(settings)
+    assert len(lines) == 1 + len(settings.rows()) + 2

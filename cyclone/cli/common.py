@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_SOFTWARE = 70
 EXIT_CONFIG = 78
 EXIT_INTERRUPTED = 130
 
@@ -65,6 +66,12 @@ def guarded(prog: str, body: Callable[[Sequence[str] | None], int], argv: Sequen
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except Exception:
+        # A mistake of ours has an exit code of its own, so that a supervisor can tell it from a refusal and start us again.
+        import traceback
+
+        traceback.print_exc()
+        return EXIT_SOFTWARE
 
 
 def check_config(settings: "Settings") -> int:

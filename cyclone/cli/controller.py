@@ -17,14 +17,17 @@ def _parser() -> argparse.ArgumentParser:
         "Exit codes: 0 stopped, 1 superseded or refused, 69 no master, 78 bad configuration.",
     )
     common.add_version(parser)
-    common.add_config_options(parser)
-    # For `cyclone run`: a controller of one run must not outlive it.
+    common.add_config_options(parser, required=False)
+    # For `cyclone run` and `bench`: a controller of one run must not outlive it, and may do without a file.
     parser.add_argument("--parent-pid", type=int, help=argparse.SUPPRESS)
     return parser
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if not (args.config_file or args.parent_pid):
+        parser.error("the following arguments are required: -f/--config-file")
     settings = common.load_settings(args, "controller")
     if args.check_config:
         return common.check_config(settings)

@@ -40,7 +40,7 @@ from cyclone.protocol.messages import (
 from cyclone.results import error_columns
 
 # Work per batch to a worker, and work held per worker: long enough to hide a round trip, short enough to be fair.
-BATCH_S = 0.004
+BATCH_S = 0.005
 PREFETCH_S = 0.05
 ROWS_PER_BATCH_MAX = 1024
 PREFETCH_MAX = 4096
@@ -371,7 +371,7 @@ class Agent:
         for number, batches in self.outbox.overdue(now):
             self._send_results(number, batches)
         live = sum(1 for slot in self.slots if slot.phase in (Phase.READY, Phase.ENDING))
-        if state := link.state(now, live, self.busy, self.held):
+        if state := link.state(now, live, self.busy, self.held, results_soon=self.outbox.flush_at() is not None):
             self._out.append(Send(state))
 
     def _window(self) -> int:

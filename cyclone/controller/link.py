@@ -129,12 +129,13 @@ class Link:
             held(),
         )
 
-    def state(self, now: float, slots: int, busy: int, held: Callable[[], list[TaskRange]]) -> State | None:
-        """A heartbeat when it is time for one, or when the master has spent most of the credit that it knows of."""
+    def state(
+        self, now: float, slots: int, busy: int, held: Callable[[], list[TaskRange]], results_soon: bool
+    ) -> State | None:
+        """A heartbeat when it is time for one, or for credit that no results will soon carry to the master."""
         if not self.session:
             return None
-        ahead = self.granted - self._granted_told
-        if self._state_at > now and ahead <= self._granted_told - self._received:
+        if self._state_at > now and (results_soon or self.granted <= self._granted_told):
             return None
         self._state_seq += 1
         self._state_at = now + self.session.heartbeat_s

@@ -4,7 +4,7 @@ from cyclone.protocol import limits
 from cyclone.protocol.messages import ResultBatch, TaskRange
 
 # Gathering saves messages; a result never waits longer than this for company.
-GATHER_S = 0.005
+GATHER_S = 0.01
 GATHER_ROWS = 4096
 # A message that was not acknowledged by then is sent again.
 RESEND_S = 3.0

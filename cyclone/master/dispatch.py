@@ -40,10 +40,12 @@ class Dispatcher:
         while queue and sessions.idle and len(queue) < sessions.credit_total:
             session = next(iter(sessions.idle.values()))
             yield from self._lease(session, min(session.free_slots, session.credit))
+        share = limits.TASKS_PER_BATCH_MAX
+        if sessions.hungry and len(queue) < sessions.credit_total:
+            share = min(share, -(-len(queue) // len(sessions.hungry)))
         while queue and sessions.hungry:
             session = next(iter(sessions.hungry.values()))
-            share = -(-len(queue) // len(sessions.hungry)) if len(queue) < sessions.credit_total else session.credit
-            yield from self._lease(session, min(session.credit, share, limits.TASKS_PER_BATCH_MAX))
+            yield from self._lease(session, min(session.credit, share))
 
     def _lease(self, session: Session, count: int) -> Iterator[tuple[Session, list[Span]]]:
         spans: list[Span] = []

@@ -21,6 +21,7 @@ from cyclone import values
 from cyclone.errors import ProtocolError
 from cyclone.master import feed_pipe
 from cyclone.processes import Guard, end_text, python_command
+from cyclone.protocol import limits
 from cyclone.protocol.framing import FrameReader
 from cyclone.protocol.messages import ErrorRecord
 from cyclone.results import RecordedBlock
@@ -29,6 +30,7 @@ _RECEIVE_BYTES = 1 << 20
 # How much is read before the rest of the master gets its turn.
 _READ_BYTES_PER_TURN = 4 << 20
 _END_WAIT_S = 2.0
+_GRANT_STEP_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Feed:
         self.summary: dict[str, Any] | None = None
         self.backlog_bytes = 0
         self._granted = 0
+        self._number = self._blocks_bytes = 0
+        self._blocks: list[RecordedBlock] = []
         self._reader = FrameReader()
         self._outgoing: deque[bytes] = deque()
 
@@ -71,15 +75,25 @@ class Feed:
         """Whether the socket was full: call ``write`` when it is writable again."""
         return bool(self._outgoing)
 
-    def grant(self, limit: int, produced: int) -> None:
-        """Let it yield up to this many tasks in all; ``produced`` says how many it has. Small steps are saved up."""
-        if limit > self._granted and (limit - self._granted >= 1024 or produced >= self._granted - 1024):
+    def grant(self, limit: int) -> None:
+        """Let it yield up to this many tasks in all. Steps that are small beside what it has yielded are saved up."""
+        if limit - self._granted >= min(_GRANT_STEP_MAX, 1 + self._granted // 4):
             self._granted = limit
             self._send(feed_pipe.Pull(limit))
 
     def deliver(self, number: int, block: RecordedBlock) -> None:
-        """Pass results on to ``on_result``."""
-        self._send(feed_pipe.Deliver(number, block))
+        """Gather results for ``on_result``; ``flush`` is owed at the end of the turn."""
+        self._number = number
+        self._blocks.append(block)
+        self._blocks_bytes += len(block.body) + sum(map(len, block.args))
+        if self._blocks_bytes > limits.BATCH_BYTES_TARGET:
+            self.flush()
+
+    def flush(self) -> None:
+        """Pass on what is gathered."""
+        if self._blocks:
+            self._send(feed_pipe.Deliver(self._number, self._blocks))
+            self._blocks, self._blocks_bytes = [], 0
 
     def finish(self) -> None:
         """Ask for the summary; the process ends then."""

@@ -18,10 +18,10 @@ class Pull(msgspec.Struct, array_like=True, tag=1):
 
 
 class Deliver(msgspec.Struct, array_like=True, tag=2):
-    """Master to generator: results, numbered without gaps."""
+    """Master to generator: results in the order in which they were recorded; ``number`` is that of the last block."""
 
     number: int
-    block: RecordedBlock
+    blocks: list[RecordedBlock]
 
 
 class Finish(msgspec.Struct, array_like=True, tag=3):

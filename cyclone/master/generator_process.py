@@ -28,7 +28,7 @@ from cyclone.plugins import add_search_path, load_class
 from cyclone.processes import die_with_parent
 from cyclone.protocol import limits
 from cyclone.protocol.framing import FrameReader
-from cyclone.results import OpenBlock
+from cyclone.results import OpenBlock, RecordedBlock
 from cyclone.task import BaseTask, TaskSerialiser
 
 # Tasks go out in blocks of at most so many, and never wait longer than this for company.
@@ -149,12 +149,16 @@ class Host:
                     self._news.wait(wait_s)
         while self._inbox:
             delivery = self._inbox.popleft()
-            for result in OpenBlock(delivery.block):
-                made = self._generator.on_result(result)
-                if made is not None:
-                    for task in (made,) if isinstance(made, BaseTask) else made:
-                        self._outgoing.add(task)
+            for block in delivery.blocks:
+                self._react(block)
             self._outgoing.send(feed_pipe.Consumed(delivery.number))
+
+    def _react(self, block: RecordedBlock) -> None:
+        for result in OpenBlock(block):
+            made = self._generator.on_result(result)
+            if made is not None:
+                for task in (made,) if isinstance(made, BaseTask) else made:
+                    self._outgoing.add(task)
 
     def _listen(self) -> None:
         """The other thread: takes messages in, and sends tasks that are stuck behind a slow ``generate()``."""
@@ -162,11 +166,15 @@ class Host:
         poller = select.poll()
         poller.register(self._channel, select.POLLIN)
         poller.register(self._outgoing.started, select.POLLIN)
+        flush_at: float | None = None
         while True:
-            ready = dict(poller.poll())
+            wait_ms = None if flush_at is None else max(0.0, flush_at - time.monotonic()) * 1000
+            ready = dict(poller.poll(wait_ms))
             if self._outgoing.started in ready:
                 os.eventfd_read(self._outgoing.started)
-                time.sleep(GATHER_S)
+                flush_at = time.monotonic() + GATHER_S
+            if flush_at is not None and time.monotonic() >= flush_at:
+                flush_at = None
                 self._outgoing.flush()
             if self._channel.fileno() in ready:
                 data = self._channel.recv(1 << 20)

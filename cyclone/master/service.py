@@ -154,7 +154,9 @@ class MasterService:
         self._out += self.scheduler.advance(now)
         self._carry_out()
         if self.feed and not self.feed.failure:
-            self.feed.grant(self.scheduler.pull_limit(), self.scheduler.state.last_id)
+            self.feed.flush()
+            self.feed.grant(self.scheduler.pull_limit())
+            self._poll_feed(self.feed)
         for listener in self._listeners:
             listener.turn(self)
         self._end_if_over(now)
@@ -201,7 +203,6 @@ class MasterService:
             )
             self._stop(now)
         scheduler.backlog_bytes = feed.backlog_bytes
-        self._poll_feed(feed)
 
     def _poll_feed(self, feed: Feed) -> None:
         flags = zmq.POLLIN | (zmq.POLLOUT if feed.wants_to_write else 0)
@@ -227,7 +228,6 @@ class MasterService:
                     self._end_at = time.monotonic() + _GOODBYE_S
                     if self.feed:
                         self.feed.finish()
-                        self._poll_feed(self.feed)
 
     def _send(self, peer: bytes, message: AnyFromMaster) -> None:
         try:

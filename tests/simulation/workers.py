@@ -55,7 +55,6 @@ class VirtualWorker:
         self._row_end = 0.0
         self._outs: deque[_Out] = deque()
         self._finished: list[tuple[int, bytes, float]] = []
-        self._stubborn = False
         self._plan_number = 0
 
     def become_ready(self) -> None:
@@ -194,6 +193,8 @@ class VirtualWorker:
         if self.executing and out.plans[self.seq - out.base][1] == KILLS:
             self._world.after(0.001, self._die_of_task, self._plan_number)
             return
+        if at == float("inf"):
+            return
         for row in range(out.next, len(out.plans)):
             if out.base + row >= self._limit:
                 break
@@ -204,8 +205,7 @@ class VirtualWorker:
             if behaviour == HANGS:
                 return
             at += micros * 1e-6
-        if at < float("inf"):
-            self._world.at(at, self._batch_ends, self._plan_number)
+        self._world.at(at, self._batch_ends, self._plan_number)
 
     def _die_of_task(self, plan_number: int) -> None:
         if plan_number == self._plan_number:

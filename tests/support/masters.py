@@ -28,7 +28,9 @@ def peer(name: str) -> bytes:
     return name.encode()
 
 
-def hello(name: str = "c1", incarnation: str = "1", slots: int = 2, held: Sequence[TaskRange] = (), **other: object) -> Hello:
+def hello(
+    name: str = "c1", incarnation: str = "1", slots: int = 2, held: Sequence[TaskRange] = (), **other: object
+) -> Hello:
     """A greeting; ``incarnation`` is repeated until it is long enough."""
     fields: dict[str, object] = {
         "protocol": limits.PROTOCOL_VERSION,

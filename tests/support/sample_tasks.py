@@ -1,0 +1,82 @@
+"""Task classes that tests take apart and put together: they must stand at the top of an importable module."""
+
+from typing import Any
+
+from cyclone import BaseTask
+
+
+class PlainTask(BaseTask):
+    def __init__(self, first: Any, second: Any = "default") -> None:
+        self.first = first
+        self.second = second
+
+    def execute(self) -> Any:
+        return [self.first, self.second]
+
+
+class NothingTask(BaseTask):
+    def execute(self) -> str:
+        return "nothing"
+
+
+class KeywordTask(BaseTask):
+    def __init__(self, path: str, /, mode: str = "r", *, depth: int, name: str | None = None) -> None:
+        self.path = path
+        self.mode = mode
+        self.depth = depth
+        self.name = name
+
+
+class InheritingTask(PlainTask):
+    """Takes its constructor from its base."""
+
+
+class ChangedTask(BaseTask):
+    def __init__(self, text: str) -> None:
+        self.text = text.upper()
+
+
+class UnassignedTask(BaseTask):
+    def __init__(self, kept: int, lost: int) -> None:
+        self.kept = kept
+        self.other = lost
+
+
+class UnassignedAttemptTask(BaseTask):
+    """BaseTask has an ``attempt`` of its own, which must not be taken for the property."""
+
+    def __init__(self, attempt: int) -> None:
+        self.tries = attempt
+
+
+class OwnAttemptTask(BaseTask):
+    def __init__(self, attempt: int, current: str) -> None:
+        self.attempt = attempt
+        self.current = current  # type: ignore[misc,assignment]
+
+
+class StarTask(BaseTask):
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+
+class KeywordStarTask(BaseTask):
+    def __init__(self, path: str, **options: Any) -> None:
+        self.path = path
+        self.options = options
+
+
+class Outer:
+    class InnerTask(BaseTask):
+        def __init__(self, value: Any) -> None:
+            self.value = value
+
+
+def made_in_a_function() -> type[BaseTask]:
+    class LocalTask(BaseTask):
+        pass
+
+    return LocalTask
+
+
+Renamed = type("Original", (BaseTask,), {})

@@ -1,0 +1,63 @@
+"""Sessions: who stands in which line, and which incarnations never come back."""
+
+import pytest
+
+from cyclone.master import sessions as module
+from cyclone.master.sessions import Session, Sessions
+from tests.support.masters import hello, peer
+
+
+def joined(sessions: Sessions, name: str = "c1", incarnation: str = "1") -> Session:
+    return sessions.add(peer(name), hello(name, incarnation), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("granted", "sent", "open_tasks", "slots", "reachable", "credit", "lines"),
+    [
+        pytest.param(0, 0, 0, 2, True, 0, "", id="no credit"),
+        pytest.param(3, 0, 0, 2, True, 3, "hungry idle", id="credit and a free slot"),
+        pytest.param(3, 1, 2, 2, True, 2, "hungry", id="credit for later"),
+        pytest.param(3, 3, 0, 2, True, 0, "", id="credit used up"),
+        pytest.param(3, 1, 0, 0, True, 2, "hungry", id="no slots"),
+        pytest.param(3, 1, 0, 2, False, 0, "", id="unreachable"),
+    ],
+)
+def test_given_a_session_when_ranked_then_it_stands_in_the_lines_it_belongs_to(
+    granted: int, sent: int, open_tasks: int, slots: int, reachable: bool, credit: int, lines: str
+) -> None:
+    sessions = Sessions()
+    session = joined(sessions)
+    session.granted = 1
+    sessions.rank(session)
+    session.granted, session.sent, session.open = granted, sent, open_tasks
+    session.slots, session.reachable = slots, reachable
+    sessions.rank(session)
+    assert session.credit == credit == sessions.credit_total
+    assert ("hungry" in lines, "idle" in lines) == (1 in sessions.hungry, 1 in sessions.idle)
+
+
+def test_given_two_sessions_when_one_is_removed_then_its_credit_goes_with_it() -> None:
+    sessions = Sessions()
+    first, second = joined(sessions), joined(sessions, "c2", "2")
+    for session, granted in ((first, 3), (second, 4)):
+        session.granted = granted
+        sessions.rank(session)
+    assert sessions.credit_total == 7
+    sessions.remove(first)
+    assert sessions.credit_total == 4
+    assert (list(sessions.by_id), list(sessions.by_name), len(sessions)) == ([2], ["c2"], 1)
+
+
+def test_given_a_name_that_was_taken_over_when_the_old_session_goes_then_the_new_one_keeps_the_name() -> None:
+    sessions = Sessions()
+    old, new = joined(sessions), joined(sessions)
+    sessions.remove(old)
+    assert sessions.by_name["c1"] is new
+
+
+def test_given_many_superseded_incarnations_then_the_oldest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SUPERSEDED_MAX", 2)
+    sessions = Sessions()
+    for incarnation in "abc":
+        sessions.supersede(incarnation)
+    assert [sessions.is_superseded(incarnation) for incarnation in "abcd"] == [False, True, True, False]

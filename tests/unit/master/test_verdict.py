@@ -1,0 +1,102 @@
+"""The fence as a table: what an outcome of one attempt means for a task that is in another, or done, or waits."""
+
+import pytest
+
+from cyclone.master.spans import Runs, Span, SpanIndex
+from cyclone.master.verdict import NO_JOB, judge
+from cyclone.protocol.states import COMPLETED, CRASHED, FAILED, TIMED_OUT
+from tests.support.masters import batch
+
+
+def index(*spans: Span) -> SpanIndex:
+    found = SpanIndex()
+    for span in spans:
+        found.add(span)
+    return found
+
+
+def leased(first: int, opened: str, attempt: int = 2, job: int = 1, holder: int | None = 1) -> Span:
+    span = Span(first, attempt, [(job, len(opened))], [b"%d" % (first + row) for row in range(len(opened))])
+    span.open = bytearray(map(int, opened))
+    span.open_count = sum(span.open)
+    span.holder = holder
+    return span
+
+
+@pytest.mark.parametrize("status", [COMPLETED, FAILED, TIMED_OUT, CRASHED])
+@pytest.mark.parametrize(
+    ("task", "attempt", "success", "failure", "crash"),
+    [
+        # The task is in attempt 2. What counts of a success, of a failure or time-out, of a crash:
+        pytest.param("leased", 1, True, False, False, id="an earlier attempt"),
+        pytest.param("leased", 2, True, True, True, id="the latest attempt"),
+        pytest.param("leased", 3, False, False, False, id="an attempt that was never leased"),
+        pytest.param("waiting", 1, True, False, False, id="an earlier attempt while it waits"),
+        pytest.param("waiting", 2, True, True, False, id="the latest attempt while it waits"),
+        pytest.param("done", 2, False, False, False, id="it is done"),
+        pytest.param("unknown", 1, False, False, False, id="it left memory, or was never leased"),
+    ],
+)
+def test_given_a_task_in_attempt_2_when_an_outcome_arrives_then_the_fence_decides(
+    task: str, attempt: int, success: bool, failure: bool, crash: bool, status: int
+) -> None:
+    spans = {
+        "leased": index(leased(10, "11")),
+        "waiting": index(leased(10, "11", holder=None)),
+        "done": index(leased(10, "01")),
+        "unknown": index(leased(20, "1")),
+    }[task]
+    verdict = judge(batch(10, status, attempt=attempt), spans)
+    expected = {COMPLETED: success, CRASHED: False}.get(status, failure)
+    assert verdict.accepted_count == expected
+    assert verdict.accepted is None if expected else verdict.accepted == b"\x00"
+    assert verdict.crashed == ([10] if status == CRASHED and crash else [])
+
+
+@pytest.mark.parametrize(
+    ("spans", "statuses", "accepted", "runs", "args", "crashed"),
+    [
+        pytest.param(
+            [leased(10, "111")], [COMPLETED] * 3, None, [(1, 3)], [b"10", b"11", b"12"], [], id="a whole span"
+        ),
+        pytest.param(
+            [leased(9, "11111")], [COMPLETED] * 3, None, [(1, 3)], [b"10", b"11", b"12"], [], id="a part of a span"
+        ),
+        pytest.param(
+            [leased(10, "111")], [FAILED, COMPLETED, TIMED_OUT], None, [(1, 3)], [b"10", b"11", b"12"], [], id="failures"
+        ),
+        pytest.param(
+            [leased(10, "101")], [COMPLETED] * 3, b"\x01\x00\x01", [(1, 3)], [b"10", b"11", b"12"], [], id="one done"
+        ),
+        pytest.param(
+            [leased(10, "1"), leased(11, "11", job=2)],
+            [COMPLETED] * 3,
+            None,
+            [(1, 1), (2, 2)],
+            [b"10", b"11", b"12"],
+            [],
+            id="two spans of two jobs",
+        ),
+        pytest.param(
+            [leased(11, "1")], [COMPLETED] * 3, b"\x00\x01\x00", [(NO_JOB, 1), (1, 1), (NO_JOB, 1)],
+            [b"", b"11", b""], [], id="only the middle is known",
+        ),
+        pytest.param([], [COMPLETED] * 2, b"\x00\x00", [(NO_JOB, 2)], [b"", b""], [], id="nothing is known"),
+        pytest.param(
+            [leased(10, "1", attempt=3), leased(11, "11", attempt=2)],
+            [FAILED, FAILED, CRASHED],
+            b"\x00\x01\x00",
+            [(1, 3)],
+            [b"10", b"11", b"12"],
+            [12],
+            id="one leased again, one failed, one crashed",
+        ),
+    ],
+)  # fmt: skip
+def test_given_spans_when_a_batch_of_attempt_2_is_judged_then_its_columns_fit_its_rows(
+    spans: list[Span], statuses: list[int], accepted: bytes | None, runs: Runs, args: list[bytes], crashed: list[int]
+) -> None:
+    verdict = judge(batch(10, *statuses, attempt=2), index(*spans))
+    assert verdict.accepted == accepted
+    assert verdict.accepted_count == (len(statuses) if accepted is None else sum(accepted))
+    assert (verdict.runs, verdict.args, verdict.crashed) == (runs, args, crashed)

@@ -1,0 +1,142 @@
+"""From ``module:Class`` to the class, and the messages that save somebody an hour."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cyclone import BaseTask
+from cyclone.errors import PluginError
+from cyclone.plugins import add_search_path, class_path, load_class, split_path
+from tests.support import sample_tasks
+
+Write = Callable[[str, str], None]
+
+TASK = "from cyclone import BaseTask\nclass MyTask(BaseTask):\n    class Inner(BaseTask): pass\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    """Writes a module into a folder of the import path; what was imported from there is forgotten afterwards."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+
+    def write(name: str, text: str) -> None:
+        path = tmp_path.joinpath(*name.split(".")).with_suffix(".py")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    yield write
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("path", ["plug_tasks:MyTask", "plug_tasks:MyTask.Inner"])
+def test_given_a_path_then_the_class_is_loaded_and_has_that_path(write: Write, path: str) -> None:
+    write("plug_tasks", TASK)
+
+    assert class_path(load_class(path, BaseTask)) == path
+
+
+def test_given_a_module_in_a_package_then_its_class_is_loaded(write: Write) -> None:
+    write("plug_package.tasks", TASK)
+
+    assert load_class("plug_package.tasks:MyTask", BaseTask).__name__ == "MyTask"
+
+
+def test_given_no_such_module_then_the_error_tells_where_it_was_looked_for(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=f"no module 'plug_nowhere'; looked in {tmp_path}, "):
+        load_class("plug_nowhere:MyTask", BaseTask)
+
+
+def test_given_no_such_module_in_a_package_then_the_error_names_it_whole(write: Write) -> None:
+    write("plug_package.tasks", TASK)
+
+    with pytest.raises(PluginError, match=r"no module 'plug_package\.other'; looked in"):
+        load_class("plug_package.other:MyTask", BaseTask)
+
+
+def test_given_a_module_that_needs_a_missing_one_then_the_error_names_the_missing_one(write: Write) -> None:
+    write("plug_needy", "import plug_absent\n")
+
+    with pytest.raises(PluginError, match="plug_needy cannot be imported, it needs plug_absent"):
+        load_class("plug_needy:MyTask", BaseTask)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\n1 / 0\n", r"raised ZeroDivisionError .*division by zero \(.*plug_broken\.py, line 2\)$"),
+        ("def f():\n    raise OSError('no')\n\nf()\n", r"raised OSError .*: no \(.*plug_broken\.py, line 2\)$"),
+        ("import sys\nsys.exit(3)\n", r"raised SystemExit .*: 3 \(.*plug_broken\.py, line 2\)$"),
+        ("x = (\n", r"raised SyntaxError .*was never closed \(plug_broken\.py, line 1\)$"),
+    ],
+)
+def test_given_a_module_that_cannot_be_imported_then_the_error_tells_why_and_where(
+    write: Write, text: str, message: str
+) -> None:
+    write("plug_broken", text)
+
+    with pytest.raises(PluginError, match="plug_broken " + message):
+        load_class("plug_broken:MyTask", BaseTask)
+
+
+def test_given_no_such_class_then_the_error_offers_those_there_are(write: Write, tmp_path: Path) -> None:
+    write("plug_tasks", TASK + "class OtherTask(MyTask): pass\n")
+
+    with pytest.raises(
+        PluginError, match=rf"\({tmp_path}/plug_tasks\.py\) has no class 'Mytask'; it has MyTask, OtherTask$"
+    ):
+        load_class("plug_tasks:Mytask", BaseTask)
+
+
+def test_given_a_module_without_tasks_then_the_error_says_so(write: Write) -> None:
+    write("plug_tasks", "class MyTask: pass\n")
+
+    with pytest.raises(PluginError, match="has no class 'YourTask'; it has no subclass of BaseTask"):
+        load_class("plug_tasks:YourTask", BaseTask)
+
+
+@pytest.mark.parametrize("name", ["NoTask", "number", "BaseTask", "MyTask.execute"])
+def test_given_something_else_than_a_task_class_then_it_is_refused(write: Write, name: str) -> None:
+    write("plug_tasks", TASK + "class NoTask: pass\nnumber = 1\n")
+
+    with pytest.raises(PluginError, match=f"plug_tasks:{name} is not a subclass of BaseTask"):
+        load_class(f"plug_tasks:{name}", BaseTask)
+
+
+@pytest.mark.parametrize(
+    ("path", "default", "expected"),
+    [
+        ("m:C", "", ("m", "C")),
+        ("m:C", "D", ("m", "C")),
+        ("a.b", "D", ("a.b", "D")),
+        ("m:", "D", ("m", "D")),
+        ("m:Outer.Inner", "", ("m", "Outer.Inner")),
+    ],
+)
+def test_given_a_path_then_it_is_split(path: str, default: str, expected: tuple[str, str]) -> None:
+    assert split_path(path, default) == expected
+
+
+@pytest.mark.parametrize("path", ["", ":", ":C", "m", "m:"])
+def test_given_a_path_without_module_or_class_then_the_error_says_how_to_write_it(path: str) -> None:
+    with pytest.raises(PluginError, match="does not name a class: write module:Class"):
+        split_path(path)
+
+
+def test_given_folders_then_they_come_first_in_their_order_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", ["/b", "/c"])
+
+    add_search_path("/a", "/b", "/a/../a")
+    add_search_path("/a")
+
+    assert sys.path == ["/a", "/b", "/c"]
+
+
+def test_given_a_class_of_the_main_module_then_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_tasks.NothingTask, "__module__", "__main__")
+
+    with pytest.raises(PluginError, match="NothingTask is defined in __main__: put it in a module of its own"):
+        class_path(sample_tasks.NothingTask)

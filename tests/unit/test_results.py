@@ -1,0 +1,159 @@
+"""Blocks of results and the rows that a generator sees of them."""
+
+import itertools
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from cyclone import values
+from cyclone.protocol import states
+from cyclone.protocol.messages import ErrorRecord, ResultColumns
+from cyclone.results import OpenBlock, RecordedBlock, encode_columns, pack_seconds, unpack_seconds
+
+ERROR = ErrorRecord("ValueError", "no", "Traceback...")
+THREE = (states.COMPLETED, states.FAILED, states.COMPLETED)
+
+
+def columns(statuses: tuple[int, ...] = THREE, **changes: Any) -> ResultColumns:
+    """A row per status: the value is the row's number, a row takes 1 s more than the one before, from 1 s."""
+    return ResultColumns(
+        values=[
+            values.encode(row) if status == states.COMPLETED else encode_columns(ERROR)
+            for row, status in enumerate(statuses)
+        ],
+        seconds=pack_seconds([row + 1.0 for row in range(len(statuses))]),
+        started=100.0,
+        worker_pid=7,
+        **changes,
+    )
+
+
+def block(rows: tuple[int, ...] = THREE, opened: ResultColumns | None = None, **changes: Any) -> RecordedBlock:
+    recorded = RecordedBlock(
+        first=10,
+        attempt=2,
+        runs=[("m:A", len(rows))],
+        args=[values.encode([row, "x"]) for row in range(len(rows))],
+        statuses=bytes(rows),
+        accepted=None,
+        body=encode_columns(opened or columns(rows)),
+        controller="node-1",
+    )
+    return msgspec.structs.replace(recorded, **changes)
+
+
+def test_given_a_completed_row_then_its_result_tells_all_of_it() -> None:
+    result = list(OpenBlock(block()))[2]
+
+    assert (result.task_id, result.state, result.ok, result.task_class) == (12, "completed", True, "m:A")
+    assert (result.args, result.value, result.error) == ([2, "x"], 2, None)
+    assert (result.attempt, result.controller, result.worker_pid) == (2, "node-1", 7)
+    assert (result.started, result.seconds, result.finished) == (103.0, 3.0, 106.0)
+    assert repr(result) == "<TaskResult 12 completed of m:A>"
+
+
+def test_given_a_failed_row_then_its_result_has_an_error_and_no_value() -> None:
+    result = list(OpenBlock(block()))[1]
+
+    assert (result.state, result.ok, result.value, result.error) == ("failed", False, None, ERROR)
+
+
+@pytest.mark.parametrize("state", ["failed", "timed_out", "quarantined"])
+def test_given_any_end_but_completion_then_the_state_is_spelled_as_everywhere(state: str) -> None:
+    status = next(number for number, name in states.STATE_NAMES.items() if name == state)
+
+    (result,) = OpenBlock(block((status,)))
+
+    assert (result.state, result.ok, result.error) == (state, False, ERROR)
+
+
+def test_given_a_result_then_its_attributes_cannot_be_set() -> None:
+    (result,) = OpenBlock(block((states.COMPLETED,)))
+
+    with pytest.raises(AttributeError):
+        result.value = 1  # type: ignore[misc]
+
+
+def test_given_runs_of_several_classes_then_each_row_has_its_own() -> None:
+    statuses = (states.COMPLETED,) * 5
+
+    results = OpenBlock(block(statuses, runs=[("m:A", 2), ("m:B", 0), ("m:C", 3)]))
+
+    assert [(result.task_id, result.task_class) for result in results] == [
+        (10, "m:A"),
+        (11, "m:A"),
+        (12, "m:C"),
+        (13, "m:C"),
+        (14, "m:C"),
+    ]
+
+
+def test_given_rows_that_do_not_count_then_they_are_passed_over() -> None:
+    recorded = block((states.COMPLETED, states.FAILED, states.COMPLETED, states.FAILED), accepted=b"\x00\x01\x01\x00")
+
+    assert [(result.task_id, result.value) for result in OpenBlock(recorded)] == [(11, None), (12, 2)]
+    assert (recorded.count(), recorded.completed()) == (2, 1)
+
+
+def test_given_that_all_rows_count_then_they_are_counted_by_status() -> None:
+    assert (block().count(), block().completed()) == (3, 2)
+
+
+def test_given_measured_rows_then_the_others_share_the_rest_by_wall_time() -> None:
+    opened = OpenBlock(block(opened=columns(cpu_s=0.8, peak_bytes=1000, usage=[(1, 1.5, 2000)])))
+
+    assert [result.cpu_s for result in opened] == pytest.approx([0.2, 1.5, 0.6])
+    assert [result.peak_bytes for result in opened] == [1000, 2000, 1000]
+
+
+def test_given_rows_that_took_no_time_then_no_cpu_time_is_shared_out() -> None:
+    body = msgspec.structs.replace(columns(), seconds=pack_seconds([0.0] * 3), cpu_s=0.5)
+
+    assert [result.cpu_s for result in OpenBlock(block(opened=body))] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"statuses": bytes(2)},
+        {"args": [b"\x90"] * 4},
+        {"runs": [("m:A", 2)]},
+        {"accepted": b"\x01"},
+        {"body": encode_columns(msgspec.structs.replace(columns(), values=[b"\x01"]))},
+        {"body": encode_columns(msgspec.structs.replace(columns(), seconds=pack_seconds([1.0])))},
+    ],
+    ids=["statuses", "args", "runs", "accepted", "values", "seconds"],
+)
+def test_given_columns_of_different_lengths_then_the_block_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="result columns of .* rows beside"):
+        OpenBlock(block(**changes))
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x93\x01\x02\x03"])
+def test_given_a_torn_body_then_the_block_is_refused(body: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        OpenBlock(block(body=body))
+
+
+def test_given_a_large_block_then_start_times_are_not_added_up_anew_for_each_row() -> None:
+    rows = 20_000
+    opened = OpenBlock(block((states.COMPLETED,) * rows))
+    began_s = time.process_time()
+
+    started = [result.started for result in opened]
+
+    # A sum per row would be 200 million additions: more than a second on any machine.
+    assert time.process_time() - began_s < 0.5
+    assert started == list(itertools.accumulate(range(1, rows), initial=100.0))
+
+
+def test_given_seconds_then_they_are_packed_little_endian_and_read_back() -> None:
+    assert pack_seconds([1.0]) == bytes.fromhex("000000000000f03f")
+    assert list(unpack_seconds(pack_seconds([0.5, 0.0, 1e9]))) == [0.5, 0.0, 1e9]
+
+
+def test_given_torn_seconds_then_they_are_refused() -> None:
+    with pytest.raises(ValueError, match="bytes length"):
+        unpack_seconds(bytes(7))

@@ -37,14 +37,14 @@ class CrawlTaskGenerator(BaseTaskGenerator):
         self.met = {self.start}
         self.pages = 0
         self.links = 0
-        self.failures = 0
+        self.failed_pages = 0
 
     def generate(self) -> Iterator[BaseTask]:
         yield self.read_page(self.start)
 
     def on_result(self, result: TaskResult) -> Iterator[BaseTask]:
         if not result.ok:
-            self.failures += 1
+            self.failed_pages += 1
             return
         pages = result.value
         self.pages += 1
@@ -55,7 +55,7 @@ class CrawlTaskGenerator(BaseTaskGenerator):
                 yield self.read_page(page)
 
     def summary(self) -> Mapping[str, Any]:
-        return {"pages": self.pages, "links": self.links, "failures": self.failures}
+        return {"pages": self.pages, "links": self.links, "failed_pages": self.failed_pages}
 
     def _first_page(self) -> tuple[str, Callable[[str], BaseTask]]:
         url = self.option("crawl", "url", "")

@@ -12,11 +12,10 @@ With neither ``command`` nor ``task``, each line is itself a command for the she
 
 import io
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from cyclone import BaseTask, BaseTaskGenerator, TaskResult
+from cyclone import BaseTask, BaseTaskGenerator
 from cyclone.errors import ConfigError
 from cyclone.generator import Config
 from tasks.command import CommandTask
@@ -38,23 +37,12 @@ class LinesTaskGenerator(BaseTaskGenerator):
         # A number stands for a descriptor that is open already.
         self.file = 0 if self.option("lines", "file") == "-" else self.path_option("lines", "file")
         self.make_task = self._task_maker()
-        self.completed = 0
-        self.failures = 0
 
     def generate(self) -> Iterator[BaseTask]:
         with open(self.file, "rb", closefd=self.file != 0) as file:
             for line in _split(file, self.separator):
                 if line:
                     yield self.make_task(line.decode("utf-8", "surrogateescape"))
-
-    def on_result(self, result: TaskResult) -> None:
-        if result.ok:
-            self.completed += 1
-        else:
-            self.failures += 1
-
-    def summary(self) -> Mapping[str, Any]:
-        return {"completed": self.completed, "failures": self.failures}
 
     def _task_maker(self) -> Callable[[str], BaseTask]:
         command = self.option("lines", "command", "")

@@ -34,7 +34,7 @@ class SumTaskGenerator(BaseTaskGenerator):
         self.open = -(-self.n // self.numbers_per_task)
         """How many tasks have no result yet, those not yet generated included."""
         self.sums: list[int] = [] if self.n else [0]
-        self.failures = 0
+        self.failed = False
 
     def generate(self) -> Iterator[BaseTask]:
         for first in range(1, self.n + 1, self.numbers_per_task):
@@ -45,7 +45,7 @@ class SumTaskGenerator(BaseTaskGenerator):
         if result.ok:
             self.sums.append(result.value)
         else:
-            self.failures += 1
+            self.failed = True
         # The last task of all brings the rest together, however few they are.
         if len(self.sums) < self.numbers_per_task and not (self.open == 0 and len(self.sums) > 1):
             return None
@@ -54,5 +54,4 @@ class SumTaskGenerator(BaseTaskGenerator):
         return SumTask(numbers)
 
     def summary(self) -> Mapping[str, Any]:
-        done = self.open == 0 and not self.failures
-        return {"sum": self.sums[0] if done else None, "failures": self.failures}
+        return {"sum": None if self.failed or self.open else self.sums[0]}

@@ -46,6 +46,7 @@ ROWS_PER_BATCH_MAX = 1024
 PREFETCH_MAX = 4096
 # Tasks at least this long are never held beyond the free workers.
 LONG_TASK_S = 1.0
+START_WAIT_S = 0.1
 START_WAIT_MAX_S = 5.0
 
 
@@ -173,8 +174,10 @@ class Agent:
             slot.failed_starts += 1
             self._say("warning", f"worker={worker} ended before it was ready: {cause}")
         slot.phase = Phase.DEAD
-        wait_s = 0.1 * 2 ** (slot.failed_starts - 1) if slot.failed_starts else 0.0
+        wait_s = START_WAIT_S * 2 ** min(slot.failed_starts - 1, 16) if slot.failed_starts else 0.0
         slot.start_at = now + min(wait_s, START_WAIT_MAX_S)
+        if self.draining:
+            self._return_queue(len(self.queue))
         return self._out
 
     def taken_back(self, worker: int, seq: int | None, now: float) -> list[Action]:

@@ -21,7 +21,7 @@ from cyclone.controller.pool import WorkerProcess
 from cyclone.errors import ProtocolError
 from cyclone.logs import RateLimit
 from cyclone.notify import Notifier
-from cyclone.processes import Guard, SignalWakeup, adopt_orphans, raise_descriptor_limit, reap_orphans
+from cyclone.processes import Guard, SignalWakeup, adopt_orphans, raise_descriptor_limit, reap_orphans, spare_the_collector
 from cyclone.protocol import wire
 from cyclone.protocol.sockets import controller_socket
 
@@ -77,6 +77,7 @@ class ControllerService:
                 "controller=%s started, master at %s port %d", self._name, self._options.target, self._options.port
             )
             self._notifier.ready("waiting for the master")
+            spare_the_collector()
             while self._exit is None:
                 self._turn()
             self._notifier.stopping(self._exit.reason)

@@ -26,7 +26,7 @@ from cyclone.controller import pipe
 from cyclone.errors import NotSerialisable, ProtocolError
 from cyclone.failure import error_record
 from cyclone.plugins import add_search_path, load_class
-from cyclone.processes import die_with_parent
+from cyclone.processes import die_with_parent, spare_the_collector
 from cyclone.protocol import states
 from cyclone.protocol.framing import FrameReader
 from cyclone.protocol.limits import BATCH_BYTES_TARGET
@@ -163,6 +163,7 @@ class Worker:
         """Until the controller closes the pipe."""
         BaseTask.current = self._context
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        spare_the_collector()
         self._send(pipe.Ready(os.getpid()))
         reader = FrameReader()
         while data := self._channel.recv(1 << 20):

@@ -25,7 +25,7 @@ from cyclone.failure import error_record
 from cyclone.generator import BaseTaskGenerator, Config
 from cyclone.master import feed_pipe
 from cyclone.plugins import add_search_path, load_class
-from cyclone.processes import die_with_parent
+from cyclone.processes import die_with_parent, spare_the_collector
 from cyclone.protocol import limits
 from cyclone.protocol.framing import FrameReader
 from cyclone.results import OpenBlock, RecordedBlock
@@ -118,6 +118,7 @@ class Host:
         wants_results = type(self._generator).on_result is not BaseTaskGenerator.on_result
         self._outgoing.send(feed_pipe.Started(wants_results))
         threading.Thread(target=self._listen, daemon=True).start()
+        spare_the_collector()
         self._generate()
         self._outgoing.send(feed_pipe.Exhausted())
         while not self._finish:

@@ -27,14 +27,15 @@ class _Block:
         """A span off the front: at least one task, else within both bounds."""
         start, stop = self.taken, min(self.taken + count_max, len(self.args))
         if self.bytes_left > bytes_max:
-            stop = min(stop, _fitting(self.args, start, stop, bytes_max))
+            stop = min(stop, fitting(self.args, start, stop, bytes_max))
         args = self.args if stop - start == len(self.args) else self.args[start:stop]
-        self.bytes_left -= sum(map(len, args)) if stop < len(self.args) else self.bytes_left
+        # A share by count is close enough for what bounds memory, and costs nothing per task.
+        self.bytes_left -= self.bytes_left * (stop - start) // (len(self.args) - start)
         self.taken = stop
         return Span(self.first + start, 0, slice_runs(self.runs, start, stop), args)
 
 
-def _fitting(args: list[bytes], start: int, stop: int, bytes_max: int) -> int:
+def fitting(args: list[bytes], start: int, stop: int, bytes_max: int) -> int:
     """The first row that does not fit into bytes_max any more, but at least one row."""
     size = 0
     for row in range(start, stop):

@@ -50,6 +50,7 @@ WINDOW_TASKS = 32768
 WINDOW_BYTES = 64 * 1024 * 1024
 # Results that wait for a slow reader: beyond this, dispatch rests until it has caught up.
 BACKLOG_BYTES_MAX = 256 * 1024 * 1024
+_ALL_DONE = "all work is done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class SchedulerOptions:
     task_resend_timeout_s: float = 28800.0
     crash_limit: int = 3
     exit_when_done: bool = False
+    window_tasks: int = WINDOW_TASKS
 
 
 class Scheduler:
@@ -104,7 +106,7 @@ class Scheduler:
 
     def pull_limit(self) -> int:
         """How many tasks the generator may have produced in all: back-pressure, as a cumulative count."""
-        room = min(WINDOW_TASKS, 1024 + self.state.last_id) - len(self.state.queue)
+        room = min(self.options.window_tasks, 1024 + self.state.last_id) - len(self.state.queue)
         if self.state.queue.fresh_count:
             mean_bytes = max(1, self.state.queue.fresh_bytes // self.state.queue.fresh_count)
             room = min(room, (WINDOW_BYTES - self.state.queue.fresh_bytes) // mean_bytes)
@@ -246,6 +248,9 @@ class Scheduler:
 
     def _on_state(self, session: Session, report: messages.State) -> None:
         self._out.append(Send(session.peer, Pong(session.session_id, report.seq, session.tasks_seq, session.sent)))
+        if self.finished:
+            # Said once already, but a message that is said once may get lost.
+            self._out.append(Send(session.peer, Stop(session.session_id, _ALL_DONE)))
         if report.seq <= session.state_seq:
             return
         session.state_seq = report.seq
@@ -288,8 +293,10 @@ class Scheduler:
         self._out.append(Deliver(self.delivered, block))
 
     def _on_crash(self, session: Session, batch: ResultBatch, task_id: int) -> None:
-        self._emit(CrashCharged(task_id, batch.attempt))
-        crashes = self.state.crashes[task_id]
+        # The report comes again when its acknowledgement got lost, and an attempt can kill only one worker.
+        if batch.attempt not in self.state.crashes.get(task_id, ()):
+            self._emit(CrashCharged(task_id, batch.attempt))
+        crashes = len(self.state.crashes[task_id])
         (span, start, stop), *_ = self.state.index.overlapping(task_id, task_id + 1)
         if crashes < self.options.crash_limit:
             self._emit(TasksReturned(self.state.carve(span, start, stop)))
@@ -355,7 +362,7 @@ class Scheduler:
         if self.options.exit_when_done and not self.finished:
             self.finished = True
             for session in self.state.sessions.by_id.values():
-                self._out.append(Send(session.peer, Stop(session.session_id, "all work is done")))
+                self._out.append(Send(session.peer, Stop(session.session_id, _ALL_DONE)))
             self._out.append(Finish())
 
     # Pieces of the above.

@@ -21,7 +21,7 @@ from cyclone.master.feed import Feed, FeedOptions
 from cyclone.master.journal import Journal
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.notify import Notifier
-from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit
+from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare_the_collector
 from cyclone.protocol import wire
 from cyclone.protocol.messages import AnyFromMaster, ErrorRecord
 from cyclone.protocol.sockets import master_socket
@@ -117,6 +117,7 @@ class MasterService:
             notifier.ready("waiting for controllers")
             if generator_at_once:
                 self.start_generator()
+            spare_the_collector()
             while not self._done:
                 self._turn(notifier)
             notifier.stopping("done")

@@ -15,16 +15,21 @@ from cyclone.master.spans import Span, SpanIndex
 from cyclone.protocol import states
 from cyclone.protocol.messages import ResultBatch
 
+_ANY_BYTES = 1 << 62
+
 
 class State:
-    """What the master knows. ``crashes`` counts the workers that each open task has killed; ``ended`` results by state."""
+    """What the master knows.
+
+    ``crashes`` are, for each open task, the attempts that ended with the death of a worker; ``ended`` counts results by state.
+    """
 
     def __init__(self) -> None:
         self.jobs = Jobs()
         self.queue = TaskQueue()
         self.index = SpanIndex()
         self.sessions = Sessions()
-        self.crashes: dict[int, int] = {}
+        self.crashes: dict[int, list[int]] = {}
         self.ended = dict.fromkeys(states.FINAL_STATES, 0)
         self.last_id = 0
         self.last_leased_id = 0
@@ -48,9 +53,21 @@ class State:
                 else:
                     self.index.remove(span)
             case ResultsRecorded(batch, accepted, _):
+                self._reach(batch.first + len(batch.statuses) - 1)
                 self._apply_results(batch, accepted)
-            case CrashCharged(task_id, _):
-                self.crashes[task_id] = self.crashes.get(task_id, 0) + 1
+            case CrashCharged(task_id, attempt):
+                self._reach(task_id)
+                self.crashes.setdefault(task_id, []).append(attempt)
+
+    def _reach(self, task_id: int) -> None:
+        """What is recorded of a task proves that it and all before it were leased once: a replay knows it only from this."""
+        while self.last_leased_id < task_id:
+            span = self.queue.take_fresh(task_id - self.last_leased_id, _ANY_BYTES)
+            assert span is not None, f"something is recorded of task {task_id}, which was never added"
+            span.attempt = 1
+            self.last_leased_id = span.end - 1
+            self.index.add(span)
+            self.queue.add_returned(span)
 
     def _apply_leased(self, session: Session, seq: int, spans: list[Span], leased_at: float) -> None:
         session.tasks_seq = seq

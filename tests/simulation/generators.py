@@ -28,8 +28,10 @@ class Feed:
         self.produced = 0
         self.behaviours: list[int] = [OK]
         self.done = False
+        self.last_block_at = 0.0
         self._from_results = 0
         self._limit = 0
+        self._reads_at = 0.0
         self._odd = self._place_odd_ones()
 
     def _place_odd_ones(self) -> dict[int, int]:
@@ -53,11 +55,14 @@ class Feed:
         world, work = self._world, self._work
         own = self.produced - self._from_results
         initial = work.tasks if not work.children else max(1, work.tasks // 10)
-        count = min(self._rng.randint(1, work.block_max), initial - own, self._limit - self.produced)
+        # The last tasks wait until enough faults have come: a seed that is done early proves little.
+        held_back = 0 if world.faults.enough else 1 + initial // 10
+        count = min(self._rng.randint(1, work.block_max), initial - held_back - own, self._limit - self.produced)
         if count > 0:
             world.master.feed(*self._block(count))
             own += count
-        if own >= initial or (work.cut_at and world.now >= work.cut_at):
+            self.last_block_at = world.now
+        if own >= initial or (work.cut_at and world.now >= work.cut_at and world.faults.enough):
             self.done = True
             world.master.exhaust()
             return
@@ -87,7 +92,12 @@ class Feed:
                 runs.append((job, 1))
         return list(jobs), runs, args
 
-    def read(self, number: int, block: RecordedBlock) -> None:
+    def deliver(self, number: int, block: RecordedBlock) -> None:
+        """Results leave for the generator, which reads them in their order."""
+        self._reads_at = max(self._reads_at, self._world.now + self._rng.uniform(0.0001, 0.01))
+        self._world.at(self._reads_at, self._read, number, block)
+
+    def _read(self, number: int, block: RecordedBlock) -> None:
         """Results reach the generator; what follows from them comes before the receipt."""
         world, work = self._world, self._work
         if work.children and self.produced < work.tasks:
@@ -99,6 +109,7 @@ class Feed:
             if count:
                 self._from_results += count
                 world.master.feed(*self._block(count))
+                self.last_block_at = world.now
         world.master.consume(number, len(block.body))
 
 

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 WAITING_MAX = 100
 
 
+def describe(frames: list[bytes], up: bool) -> str:
+    """A message for a reader, cut where it is long."""
+    message = wire.decode_from_controller(frames) if up else wire.decode_from_master(frames)
+    text = repr(message)
+    return text if len(text) < 400 else text[:400] + "..."
+
+
 @dataclass(slots=True, eq=False)
 class Connection:
     """One connection of one controller."""
@@ -39,7 +46,7 @@ class Network:
         self._by_peer: dict[bytes, Connection] = {}
         self.hostile = True
         self.armed: dict[tuple[str, str], int] = {}
-        self.blocked: dict[tuple[str, bool], int] = {}
+        self.blocked_until: dict[tuple[str, bool], float] = {}
         self.burst_until = 0.0
         self.fail_sends: set[bytes] = set()
         self.messages = 0
@@ -93,12 +100,14 @@ class Network:
     def _carry(self, connection: Connection, up: bool, kind: str, frames: list[bytes]) -> None:
         world, rng, settings = self._world, self._rng, self._world.settings
         self.messages += 1
-        world.trace("up" if up else "down", connection.peer, frames[1])
+        world.trace(frames[1])
         name = connection.controller.name
+        if world.verbose:
+            world.say(name, "up" if up else "down", describe(frames, up))
         if self.armed and self._is_armed(kind, name):
             world.count(f"lost {kind}")
             return
-        if self.blocked.get((name, up)):
+        if self.blocked_until and self.blocked_until.get((name, up), 0.0) > world.now:
             world.count("partitioned message")
             return
         at = world.now + rng.uniform(*settings.latency_s)

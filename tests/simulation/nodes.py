@@ -4,15 +4,16 @@ A body handles in one turn all that has come since the last, as the services dra
 then what the brain wants done.
 """
 
+import dataclasses
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from cyclone.controller import actions as todo
+from cyclone.controller import actions as wanted
 from cyclone.controller.agent import Agent, AgentOptions
 from cyclone.controller.link import Identity
 from cyclone.controller.slots import Phase
 from cyclone.master import actions
-from cyclone.master.events import Recorded
+from cyclone.master.events import Recorded, TasksAdded
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.protocol import wire
 from cyclone.protocol.messages import Results, Tasks
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 JOURNAL_ID = "0" * 31 + "1"
 EPOCH = 7
+
+
+def stored(event: Recorded) -> Recorded:
+    """The event as a journal keeps it: a copy, which nothing that happens later can change."""
+    return dataclasses.replace(event, args=[*event.args]) if isinstance(event, TasksAdded) else event
 
 
 class Body:
@@ -68,6 +74,7 @@ class VirtualMaster(Body):
             settings.task_resend_timeout_s,
             settings.crash_limit,
             settings.exit_when_done,
+            settings.window_tasks,
         )
         self.scheduler = Scheduler(options, JOURNAL_ID, EPOCH)
         self.journal: list[Recorded] = []
@@ -128,13 +135,13 @@ class VirtualMaster(Body):
         world, ledger = self.world, self.world.ledger
         for action in todo:
             if isinstance(action, actions.Record):
-                self.journal.append(action.event)
+                self.journal.append(stored(action.event))
                 ledger.journalled(action.event)
         for action in todo:
             if isinstance(action, actions.Deliver):
                 ledger.delivered(action.number, action.block)
                 self.scheduler.backlog_bytes += len(action.block.body)
-                world.after(world.rng.uniform(0.0001, 0.01), world.feed.read, action.number, action.block)
+                world.feed.deliver(action.number, action.block)
         ledger.end_of_turn(self.scheduler, [a.message for a in todo if isinstance(a, actions.Send)], acked)
         for action in todo:
             if isinstance(action, actions.Send):
@@ -174,6 +181,7 @@ class VirtualController(Body):
         self.unsent: list[list[bytes]] = []
         self.alive = True
         self.exit_code: int | None = None
+        self.trap = False
         self.take_back_fails = 0
         self.start_fails = 0
         self.replace_when_gone = False
@@ -233,6 +241,8 @@ class VirtualController(Body):
                 self.world.ledger.accepted(self, len(agent.queue) - before)
         elif kind == "connected":
             self._do(agent.connected(now))
+        elif kind == "stop":
+            self._do(agent.stop(now))
         elif self.workers.get(what.slot) is not what:
             raise AssertionError("a report of a worker that is not there any more")
         elif kind == "ready":
@@ -243,41 +253,41 @@ class VirtualController(Body):
             del self.workers[what.slot]
             self._do(agent.worker_exited(what.slot, what.seq, what.executing, detail, now))
 
-    def _do(self, wanted: list[todo.Action]) -> None:
+    def _do(self, decided: list[wanted.Action]) -> None:
         """Carry actions out in order; what an answer leads to comes after them."""
-        line = deque(wanted)
+        line = deque(decided)
         while line and self.alive:
             line.extend(self._do_one(line.popleft()))
 
-    def _do_one(self, action: todo.Action) -> list[todo.Action]:
+    def _do_one(self, action: wanted.Action) -> list[wanted.Action]:
         world, now = self.world, self.world.now
         match action:
-            case todo.Send(message):
+            case wanted.Send(message):
                 world.network.send_up(self, message)
-            case todo.StartWorker(slot):
+            case wanted.StartWorker(slot):
                 self._start_worker(slot)
-            case todo.Execute(slot, base, piece, jobs):
+            case wanted.Execute(slot, base, piece, jobs):
                 world.ledger.told_jobs(self.workers[slot], piece, jobs)
                 self.workers[slot].execute(base, piece)
-            case todo.TakeBack(slot):
+            case wanted.TakeBack(slot):
                 worker = self.workers.get(slot)
                 seq = worker.take_back() if worker and not self._take_back_fails() else None
                 return self.agent.taken_back(slot, seq, now)
-            case todo.Flush(slot):
+            case wanted.Flush(slot):
                 self.workers[slot].flush()
-            case todo.EndTask(slot, seq):
+            case wanted.EndTask(slot, seq):
                 if self.workers[slot].end_task(seq):
                     world.ledger.ended_by_limit(self.workers[slot])
                     world.count("task over its limit")
                     return self.agent.task_ending(slot, seq, now)
-            case todo.KillWorker(slot):
+            case wanted.KillWorker(slot):
                 if worker := self.workers.get(slot):
                     world.after(0.001, worker.die, "SIGKILL")
-            case todo.RetireWorker(slot):
+            case wanted.RetireWorker(slot):
                 self.workers[slot].retire()
-            case todo.Say(level, text):
+            case wanted.Say(level, text):
                 world.say(self.name, level, text)
-            case todo.Exit(code, reason):
+            case wanted.Exit(code, reason):
                 self.exit(code, reason)
         return []
 
@@ -307,7 +317,7 @@ class VirtualController(Body):
 
     def crash(self) -> None:
         """SIGKILL: the workers die with it."""
-        self.world.trace("crash", self.name, self.number)
+        self.world.trace(b"%d crashed" % self.number)
         self.alive = False
         self.disconnect()
         for worker in self.workers.values():

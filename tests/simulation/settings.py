@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 FAULT_PHASE_S = 5.0
 HEALED_BOUND_S = 90.0
 LEAVING_BOUND_S = 60.0
+# A generator without an end, for any purpose.
+INFINITE = 1 << 30
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class Settings:
     turn_s: float
     worker_start_s: tuple[float, float]
     work: Work
+    window_tasks: int
     exit_when_done: bool = True
     loss: float = 0.0
     duplicate: float = 0.0
@@ -93,6 +96,7 @@ def draw(rng: random.Random, faulty: bool) -> Settings:
         turn_s=rng.choice([0.0001, 0.001, 0.002]),
         worker_start_s=rng.choice([(0.01, 0.05), (0.05, 0.4)]),
         work=_draw_work(rng, faulty),
+        window_tasks=rng.choice([30, 200, 32768]),
     )
     if faulty:
         _draw_faults(rng, settings)
@@ -115,10 +119,10 @@ def _draw_work(rng: random.Random, faulty: bool) -> Work:
         case "slow":
             work.pace_s = FAULT_PHASE_S / tasks * work.block_max
         case "infinite":
-            # Only no-ops: until it is cut, it fills the whole window.
+            # Until it is cut, it takes all that the window gives.
             work.classes = [short] if rng.random() < 0.5 else [spiky, short]
-            work.block_max, work.cut_at = 64, rng.uniform(1.0, FAULT_PHASE_S)
-            work.tasks = 1 << 30
+            work.block_max, work.pace_s, work.cut_at = 32, 0.02, rng.uniform(1.0, FAULT_PHASE_S)
+            work.tasks = INFINITE
         case "crawl":
             work.children = rng.uniform(0.8, 2.5)
     if faulty:

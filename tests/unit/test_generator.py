@@ -30,7 +30,7 @@ def test_given_a_default_then_it_stands_in_for_an_option_that_is_missing_or_empt
 @pytest.mark.parametrize("options", [{}, {"path": ""}])
 def test_given_no_option_and_no_default_then_section_key_and_generator_are_named(options: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"\[own\] path is missing or empty: CountingGenerator needs it"):
-        reading(**options).option("own", "path")
+        reading(Path(), **options).option("own", "path")
 
 
 def test_given_a_whole_number_then_it_is_read() -> None:

@@ -127,7 +127,9 @@ def test_given_mixed_jobs_then_a_batch_carries_them_and_each_is_announced_once_a
     )
     master.state(session, 3, slots=0)
     jobs = [Job(1, "tests:A", None), Job(2, "tests:B", 5.0)]
-    assert sent(master.advance()) == [Tasks(session, 1, 3, jobs, [TaskBatch(1, 1, [(1, 1), (2, 2)], [b"a", b"b", b"c"])])]
+    assert sent(master.advance()) == [
+        Tasks(session, 1, 3, jobs, [TaskBatch(1, 1, [(1, 1), (2, 2)], [b"a", b"b", b"c"])])
+    ]
     master.state(session, 4, [tasks(1, 3)], tasks_seq=1, slots=0)
     assert sent(master.advance()) == [Tasks(session, 2, 4, [], [TaskBatch(4, 1, [(1, 1)], [b"d"])])]
 
@@ -145,7 +147,9 @@ class TestRecall:
         master.state(self.idle, 4)
         return master
 
-    def test_given_idle_slots_when_nothing_waits_for_a_while_then_a_fair_share_is_recalled(self, master: Master) -> None:
+    def test_given_idle_slots_when_nothing_waits_for_a_while_then_a_fair_share_is_recalled(
+        self, master: Master
+    ) -> None:
         assert master.advance() == []
         assert master.scheduler.deadline == pytest.approx(master.now + RECALL_AFTER_S)
         assert master.advance(RECALL_AFTER_S) == [Send(peer("c1"), Recall(self.busy, 3))]

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cyclone.master.actions import Action, Send
 from cyclone.protocol import states
-from cyclone.protocol.messages import Goodbye, Returned, TaskRange, Tasks
+from cyclone.protocol.messages import Goodbye, Returned, Tasks
 from tests.support.masters import Master, batch, final_states, hello, peer, tasks
 
 CRASH_LIMIT = 2
@@ -161,7 +161,9 @@ class TaskTable(RuleBasedStateMachine):
         leased = {task_id: found[task_id] for task_id, task in open_tasks.items() if task.attempt}
         assert leased == {task_id: (task.holder, task.attempt) for task_id, task in open_tasks.items() if task.attempt}
         assert len(open_tasks) == scheduler.state.open_tasks
-        assert scheduler.state.crashes == {task_id: task.crashes for task_id, task in open_tasks.items() if task.crashes}
+        assert scheduler.state.crashes == {
+            task_id: task.crashes for task_id, task in open_tasks.items() if task.crashes
+        }
 
     def is_new(self, name: str) -> bool:
         """Whether the master knows another incarnation of it, or none."""

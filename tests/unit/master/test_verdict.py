@@ -49,7 +49,7 @@ def test_given_a_task_in_attempt_2_when_an_outcome_arrives_then_the_fence_decide
     verdict = judge(batch(10, status, attempt=attempt), spans)
     expected = {COMPLETED: success, CRASHED: False}.get(status, failure)
     assert verdict.accepted_count == expected
-    assert verdict.accepted is None if expected else verdict.accepted == b"\x00"
+    assert verdict.accepted is None if expected else verdict.accepted == bytearray(1)
     assert verdict.crashed == ([10] if status == CRASHED and crash else [])
 
 

@@ -1,0 +1,40 @@
+"""What a failing run shows: who holds what."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+def dump(world: "World") -> str:
+    """The master's sessions and spans, and what each living controller holds."""
+    scheduler = world.master.scheduler
+    state = scheduler.state
+    lines = [
+        f"generator: produced={world.feed.produced} done={world.feed.done}",
+        f"master: open={state.open_tasks} fresh={state.queue.fresh_count} returned={state.queue.returned_count} "
+        f"delivered={scheduler.delivered} consumed={scheduler.consumed} exhausted={scheduler.exhausted}",
+    ]
+    for session in state.sessions.by_id.values():
+        lines.append(
+            f"  session {session.session_id} {session.name} slots={session.slots} open={session.open} "
+            f"granted={session.granted} sent={session.sent} tasks_seq={session.tasks_seq} reachable={session.reachable} "
+            f"last_seen={session.last_seen:.2f}"
+        )
+        lines += [
+            f"    span {s.first}+{s.count} open={s.open_count} attempt={s.attempt} seq={s.seq}" for s in session.spans
+        ]
+    for controller in world.controllers:
+        if controller.alive:
+            agent, link = controller.agent, controller.agent.link
+            lines.append(
+                f"{controller.name} incarnation {controller.number}: session={link.session and link.session.session} "
+                f"queue={len(agent.queue)} granted={link.granted} draining={agent.draining} "
+                f"connected={controller.connection is not None} deadline={agent.deadline:.2f} "
+                f"outbox={agent.outbox.held()}"
+            )
+            lines += [
+                f"    slot {slot.worker} {slot.phase.value} taking_back={slot.taking_back} held={slot.held()}"
+                for slot in agent.slots
+            ]
+    return "\n".join(lines)

@@ -1,0 +1,153 @@
+"""The deterministic world: a heap of events, a virtual clock, one seed. Everything random comes from ``World.rng``.
+
+The production scheduler and agents run in it, unchanged; the network, the processes and the clock are virtual. A run has
+two phases: faults, then everything is healed and every task must end within a bound.
+"""
+
+import heapq
+import random
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.simulation import settings as settings_module
+from tests.simulation.checks import Ledger
+from tests.simulation.faults import Faults
+from tests.simulation.generators import Feed
+from tests.simulation.network import Network
+from tests.simulation.nodes import VirtualController, VirtualMaster
+from tests.simulation.report import dump
+from tests.simulation.settings import HEALED_BOUND_S, LEAVING_BOUND_S, Settings
+
+IDLE_LOOK_S = 0.05
+_PACK_TIME = struct.Struct("<d").pack
+
+
+class SimulationFailure(AssertionError):
+    """The world got stuck, or a brain raised; the message says when and holds a dump."""
+
+
+class World:
+    """One run. ``counts`` are the faults by kind, ``trace_hash`` covers every message and death with its time."""
+
+    def __init__(
+        self, seed: int, *, faulty: bool = True, verbose: bool = False, settings: Settings | None = None
+    ) -> None:
+        self.seed = seed
+        self.faulty = faulty
+        self.rng = random.Random(f"{seed}/{faulty}")
+        self.settings = settings or settings_module.draw(self.rng, faulty)
+        self.now = 0.0
+        self.events = 0
+        self.trace_hash = 0
+        self.counts: Counter[str] = Counter()
+        self.healed_at = 0.0
+        self.progressed_at = 0.0
+        self.verbose = verbose
+        self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
+        self._sequence = 0
+        self._incarnations = 0
+        self._pids = 1000
+        self.ledger = Ledger(self)
+        self.network = Network(self)
+        self.faults = Faults(self)
+        self.feed = Feed(self)
+        self.master = VirtualMaster(self)
+        self.names = [f"c{number}" for number in range(self.settings.controllers)]
+        self.controllers: list[VirtualController] = []
+
+    # Time.
+
+    def at(self, time: float, function: Callable[..., object], *args: Any) -> None:
+        """Call the function at that time."""
+        self._sequence += 1
+        heapq.heappush(self._heap, (max(time, self.now), self._sequence, function, args))
+
+    def after(self, seconds: float, function: Callable[..., object], *args: Any) -> None:
+        """Call the function that much later."""
+        self.at(self.now + seconds, function, *args)
+
+    # Who there is.
+
+    def next_incarnation(self) -> int:
+        """Incarnations are numbered in the order of their start."""
+        self._incarnations += 1
+        return self._incarnations
+
+    def next_pid(self) -> int:
+        """No process id comes twice."""
+        self._pids += 1
+        return self._pids
+
+    def start_controller(self, name: str) -> None:
+        """A new incarnation."""
+        if self.master.finished_at is None:
+            controller = VirtualController(self, name, self.rng.randint(1, self.settings.workers_max))
+            self.controllers = [c for c in self.controllers if c.alive or c.number > self._incarnations - 50]
+            self.controllers.append(controller)
+            controller.start()
+
+    # What is seen.
+
+    def count(self, kind: str) -> None:
+        """A fault took effect."""
+        self.counts[kind] += 1
+
+    def trace(self, what: bytes) -> None:
+        """Something that a repetition of the seed must repeat."""
+        self.trace_hash = zlib.crc32(what, zlib.crc32(_PACK_TIME(self.now), self.trace_hash))
+
+    def say(self, who: str, level: str, text: str) -> None:
+        """A line of a log."""
+        self.trace(text.encode())
+        if "passed task_resend_timeout" in text:
+            self.count("task_resend_timeout")
+        if self.verbose:
+            print(f"{self.now:10.4f} {who:8} {level:7} {text}")
+
+    # The run.
+
+    def run(self) -> "World":
+        """Until every task has its result and every controller has left; raises what a check or a brain raises."""
+        try:
+            self._start()
+            self._loop(lambda: self.master.finished_at is not None, HEALED_BOUND_S)
+            self.faults.heal()
+            self.healed_at = self.now
+            self._loop(lambda: not any(c.alive for c in self.controllers), LEAVING_BOUND_S)
+            self.ledger.check_left(self.master)
+        except Exception as error:
+            where = f"seed {self.seed}, {'with' if self.faulty else 'without'} faults, at {self.now:.4f} s"
+            raise SimulationFailure(f"{where}: {type(error).__name__}: {error}") from error
+        return self
+
+    def _start(self) -> None:
+        for name in self.names:
+            self.at(self.rng.choice([0.0, 0.01, 0.3, 1.0]), self.start_controller, name)
+        self.feed.start()
+        self.faults.start()
+        self.master.wake()
+        if not self.faulty:
+            self.after(IDLE_LOOK_S, self._look_for_idle)
+        self.after(self.rng.uniform(1.0, 3.0), self._compare_replay)
+
+    def _loop(self, done: Callable[[], bool], bound_s: float) -> None:
+        heap, pop = self._heap, heapq.heappop
+        while not done():
+            self.now, _, function, args = pop(heap)
+            self.events += 1
+            function(*args)
+            if self.faults.healed and self.now > self.healed_at + bound_s:
+                raise AssertionError(f"stuck: nothing has moved since {self.progressed_at:.2f} s\n{dump(self)}")
+
+    def _look_for_idle(self) -> None:
+        if self.master.finished_at is None:
+            self.ledger.check_idle()
+            self.after(IDLE_LOOK_S, self._look_for_idle)
+
+    def _compare_replay(self) -> None:
+        self.ledger.check_replay(self.master)
+        if self.master.finished_at is None:
+            self.after(self.rng.uniform(2.0, 4.0), self._compare_replay)

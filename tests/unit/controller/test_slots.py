@@ -1,0 +1,54 @@
+"""Rows out at a worker: which have started, which can be taken back, which are still unreported."""
+
+import pytest
+
+from cyclone.controller.slots import Batch, Phase, Slot
+from tests.support.controllers import tasks
+from tests.unit.controller.test_work import piece
+
+
+@pytest.fixture
+def slot() -> Slot:
+    """Two batches: rows 1 to 3 are tasks 10 to 12, rows 4 and 5 tasks 20 and 21."""
+    slot = Slot(0, Phase.READY)
+    slot.batches.extend([Batch(1, piece(10, 3)), Batch(4, piece(20, 2))])
+    slot.next_seq = 6
+    return slot
+
+
+@pytest.mark.parametrize(("seq", "unstarted"), [(0, 5), (1, 4), (3, 2), (4, 1), (5, 0), (99, 0)])
+def test_given_the_published_row_then_all_behind_it_are_unstarted(slot: Slot, seq: int, unstarted: int) -> None:
+    assert slot.unstarted(seq) == unstarted
+
+
+@pytest.mark.parametrize(
+    ("seq", "cut", "held"),
+    [
+        (0, [(10, 3), (20, 2)], []),
+        (1, [(11, 2), (20, 2)], [tasks(10)]),
+        (3, [(20, 2)], [tasks(10, 3)]),
+        (4, [(21, 1)], [tasks(10, 3), tasks(20)]),
+        (5, [], [tasks(10, 3), tasks(20, 2)]),
+    ],
+)
+def test_given_a_take_back_then_the_rows_behind_come_off_and_the_rest_stays(
+    slot: Slot, seq: int, cut: list[tuple[int, int]], held: list[object]
+) -> None:
+    assert [(part.first, len(part)) for part in slot.cut_behind(seq)] == cut
+    assert slot.held() == held
+    assert [batch.base for batch in slot.batches] == [1, 4]
+    assert slot.unstarted(seq) == 0
+
+
+def test_given_reported_rows_then_they_are_not_held_here_any_more(slot: Slot) -> None:
+    slot.batches[0].reported = 2
+    assert slot.held() == [tasks(12), tasks(20, 2)]
+    assert slot.unreported == 3
+
+
+def test_given_a_new_process_then_nothing_of_the_old_one_is_left(slot: Slot) -> None:
+    slot.jobs.add(1)
+    slot.taking_back, slot.flushed_seq, slot.ending_seq = True, 2, 3
+    slot.restart()
+    assert (slot.phase, slot.unreported, slot.next_seq, slot.jobs) == (Phase.STARTING, 0, 1, set())
+    assert (slot.taking_back, slot.flushed_seq, slot.ending_seq) == (False, 0, 0)

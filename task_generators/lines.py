@@ -34,8 +34,10 @@ class LinesTaskGenerator(BaseTaskGenerator):
         if separator not in _SEPARATORS:
             raise ConfigError(f"[lines] separator = {separator}: expected {' or '.join(_SEPARATORS)}")
         self.separator = _SEPARATORS[separator]
-        # A number stands for a descriptor that is open already.
+        # 0 is the descriptor of standard input.
         self.file = 0 if self.option("lines", "file") == "-" else self.path_option("lines", "file")
+        if isinstance(self.file, Path) and self.file.is_dir():
+            raise ConfigError(f"[lines] file = {self.file}: is a folder; task_generators.directory is for those")
         self.make_task = self._task_maker()
 
     def generate(self) -> Iterator[BaseTask]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from cyclone.controller.link import Identity
     from cyclone.controller.service import ControllerOptions
     from cyclone.master.service import MasterOptions
-    from cyclone.settings import Role, Settings
+    from cyclone.config_keys import Role
+    from cyclone.settings import Settings
 
 EXIT_OK = 0
 EXIT_FAILED = 1

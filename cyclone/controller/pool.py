@@ -70,6 +70,8 @@ class WorkerProcess:
         guard.add(self.pid)
         self._reader = FrameReader()
         self._outgoing = bytearray()
+        # Whether the worker's end of the channel is gone, whatever became of the worker.
+        self.closed = False
 
     @property
     def wants_to_write(self) -> bool:
@@ -104,9 +106,13 @@ class WorkerProcess:
         while True:
             try:
                 data = self.channel.recv(_RECEIVE_BYTES)
-            except (BlockingIOError, ConnectionError):
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                self.closed = True
                 return
             if not data:
+                self.closed = True
                 return
             for body in self._reader.feed(data):
                 try:

@@ -23,7 +23,7 @@ from cyclone.logs import RateLimit
 from cyclone.notify import Notifier
 from cyclone.processes import Guard, SignalWakeup, adopt_orphans, raise_descriptor_limit, reap_orphans, spare_the_collector
 from cyclone.protocol import wire
-from cyclone.protocol.sockets import controller_socket
+from cyclone.protocol.sockets import POLLIN, POLLOUT, controller_socket, receive_all
 
 log = logging.getLogger("cyclone.controller")
 
@@ -72,7 +72,7 @@ class ControllerService:
             self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
             self._poller = zmq.Poller()
             for readable in (self._socket, self._monitor, self._wakeup.fileno(), self._guard.fileno()):
-                self._poller.register(readable, zmq.POLLIN)
+                self._poller.register(readable, POLLIN)
             log.info(
                 "controller=%s started, master at %s port %d", self._name, self._options.target, self._options.port
             )
@@ -108,11 +108,11 @@ class ControllerService:
         if self._guard.fileno() in ready:
             self._poller.unregister(self._guard.fileno())
             self._guard.renew()
-            self._poller.register(self._guard.fileno(), zmq.POLLIN)
+            self._poller.register(self._guard.fileno(), POLLIN)
             log.warning("the guardian process was killed: replaced")
         for fd in ready:
             if isinstance(fd, int) and fd in self._by_fd:
-                self._on_worker(fd, bool(ready[fd] & zmq.POLLOUT), now)
+                self._on_worker(fd, bool(ready[fd] & POLLOUT), now)
         progress = {worker: process.progress() for worker, process in self._workers.items()}
         self._carry_out(agent.advance(time.monotonic(), progress))
         self._notifier.watchdog(now)
@@ -134,11 +134,7 @@ class ControllerService:
             self._carry_out(self._agent.stop(now))
 
     def _receive(self, now: float) -> None:
-        for _ in range(_MESSAGES_PER_TURN):
-            try:
-                frames = self._socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                return
+        for frames in receive_all(self._socket, _MESSAGES_PER_TURN):
             try:
                 message = wire.decode_from_master(frames)
             except ProtocolError as error:
@@ -163,14 +159,19 @@ class ControllerService:
             process.kill()
         if fd == process.pidfd:
             self._on_worker_end(process, now)
-        elif fd in self._by_fd:
+        elif process.closed:
+            # It cannot be talked to any more, whatever closed its end; left alone, the end of the stream would spin us.
+            self._poller.unregister(fd)
+            process.kill()
+        elif writable:
             self._poll_worker(process)
 
     def _on_worker_end(self, process: WorkerProcess, now: float) -> None:
         seen = process.progress()
-        for fd in (process.channel.fileno(), process.pidfd):
-            self._poller.unregister(fd)
-            del self._by_fd[fd]
+        self._poller.unregister(process.pidfd)
+        if not process.closed:
+            self._poller.unregister(process.channel.fileno())
+        del self._by_fd[process.channel.fileno()], self._by_fd[process.pidfd]
         del self._workers[process.worker]
         process.sweep()
         cause = process.reap()
@@ -178,7 +179,7 @@ class ControllerService:
         self._carry_out(self._agent.worker_exited(process.worker, seen.seq, seen.executing, cause, now))
 
     def _poll_worker(self, process: WorkerProcess) -> None:
-        flags = zmq.POLLIN | (zmq.POLLOUT if process.wants_to_write else 0)
+        flags = POLLIN | (POLLOUT if process.wants_to_write else 0)
         self._poller.register(process.channel.fileno(), flags)
 
     def _carry_out(self, wanted: list[actions.Action]) -> None:
@@ -227,7 +228,7 @@ class ControllerService:
         self._workers[worker] = process
         self._by_fd[process.channel.fileno()] = self._by_fd[process.pidfd] = process
         self._poll_worker(process)
-        self._poller.register(process.pidfd, zmq.POLLIN)
+        self._poller.register(process.pidfd, POLLIN)
 
     def _end_workers(self) -> None:
         for process in self._workers.values():

@@ -20,7 +20,7 @@ FLUSH_AFTER_S = 0.005
 # Rows are taken back for an idle worker when they would have to wait longer than this: it costs about 0.25 ms.
 TAKE_BACK_AFTER_S = 0.002
 # How often running tasks are looked at while something may depend on it.
-LOOK_S = 0.005
+LOOK_S = 0.02
 LOOK_AT_LIMITS_S = 0.02
 
 

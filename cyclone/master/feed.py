@@ -64,6 +64,8 @@ class Feed:
         self.failure: ErrorRecord | None = None
         self.summary: dict[str, Any] | None = None
         self.backlog_bytes = 0
+        # Whether the generator's end of the channel is gone: there is nothing to poll any more.
+        self.closed = False
         self._granted = 0
         self._number = self._blocks_bytes = 0
         self._blocks: list[RecordedBlock] = []
@@ -105,9 +107,13 @@ class Feed:
         while budget > 0:
             try:
                 data = self.channel.recv(_RECEIVE_BYTES)
-            except (BlockingIOError, ConnectionError):
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                self.closed = True
                 return
             if not data:
+                self.closed = True
                 return
             budget -= len(data)
             try:

@@ -62,7 +62,6 @@ class SchedulerOptions:
     task_resend_timeout_s: float = 28800.0
     crash_limit: int = 3
     exit_when_done: bool = False
-    window_tasks: int = WINDOW_TASKS
 
 
 class Scheduler:
@@ -106,7 +105,7 @@ class Scheduler:
 
     def pull_limit(self) -> int:
         """How many tasks the generator may have produced in all: back-pressure, as a cumulative count."""
-        room = min(self.options.window_tasks, 1024 + self.state.last_id) - len(self.state.queue)
+        room = min(WINDOW_TASKS, 1024 + self.state.last_id) - len(self.state.queue)
         if self.state.queue.fresh_count:
             mean_bytes = max(1, self.state.queue.fresh_bytes // self.state.queue.fresh_count)
             room = min(room, (WINDOW_BYTES - self.state.queue.fresh_bytes) // mean_bytes)
@@ -197,7 +196,6 @@ class Scheduler:
             return
         old = self.state.sessions.by_name.get(hello.name)
         if old and old.incarnation != hello.incarnation:
-            self.state.sessions.supersede(old.incarnation)
             text = f"a new incarnation of {hello.name} said hello from {hello.host}, pid {hello.pid}"
             self._out.append(Send(old.peer, Refused(messages.SUPERSEDED, old.incarnation, text)))
             self._say("warning", f"controller={old.name} superseded: {text}")
@@ -294,9 +292,9 @@ class Scheduler:
 
     def _on_crash(self, session: Session, batch: ResultBatch, task_id: int) -> None:
         # The report comes again when its acknowledgement got lost, and an attempt can kill only one worker.
-        if batch.attempt not in self.state.crashes.get(task_id, ()):
+        if batch.attempt > self.state.charged.get(task_id, 0):
             self._emit(CrashCharged(task_id, batch.attempt))
-        crashes = len(self.state.crashes[task_id])
+        crashes = self.state.crashes[task_id]
         (span, start, stop), *_ = self.state.index.overlapping(task_id, task_id + 1)
         if crashes < self.options.crash_limit:
             self._emit(TasksReturned(self.state.carve(span, start, stop)))

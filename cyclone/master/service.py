@@ -24,7 +24,7 @@ from cyclone.notify import Notifier
 from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare_the_collector
 from cyclone.protocol import wire
 from cyclone.protocol.messages import AnyFromMaster, ErrorRecord
-from cyclone.protocol.sockets import master_socket
+from cyclone.protocol.sockets import POLLIN, POLLOUT, master_socket, receive_all
 from cyclone.results import RecordedBlock
 
 log = logging.getLogger("cyclone.master")
@@ -102,7 +102,7 @@ class MasterService:
     def start_generator(self) -> None:
         """From now on tasks are pulled."""
         self.feed = Feed(self._guard, self._options.feed)
-        self._poller.register(self.feed.pidfd, zmq.POLLIN)
+        self._poller.register(self.feed.pidfd, POLLIN)
         self._poll_feed(self.feed)
 
     def run(self, generator_at_once: bool = True) -> Outcome:
@@ -110,7 +110,7 @@ class MasterService:
         self._wakeup = SignalWakeup(signal.SIGTERM, signal.SIGINT)
         self._poller = zmq.Poller()
         for readable in (self._socket, self._wakeup.fileno(), self._guard.fileno()):
-            self._poller.register(readable, zmq.POLLIN)
+            self._poller.register(readable, POLLIN)
         notifier = Notifier.from_environment()
         try:
             log.info("master at %s port %d, journal %s", self._options.target, self.port, self._journal.description)
@@ -150,14 +150,15 @@ class MasterService:
         if self._guard.fileno() in ready:
             self._poller.unregister(self._guard.fileno())
             self._guard.renew()
-            self._poller.register(self._guard.fileno(), zmq.POLLIN)
+            self._poller.register(self._guard.fileno(), POLLIN)
             log.warning("the guardian process was killed: replaced")
         self._out += self.scheduler.advance(now)
         self._carry_out()
         if self.feed and not self.feed.failure:
             self.feed.flush()
             self.feed.grant(self.scheduler.pull_limit())
-            self._poll_feed(self.feed)
+            if self.feed.wants_to_write:
+                self._poll_feed(self.feed)
         for listener in self._listeners:
             listener.turn(self)
         self._end_if_over(now)
@@ -167,11 +168,7 @@ class MasterService:
             notifier.status(self._status())
 
     def _receive(self, now: float) -> None:
-        for _ in range(_MESSAGES_PER_TURN):
-            try:
-                peer, *frames = self._socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                return
+        for peer, *frames in receive_all(self._socket, _MESSAGES_PER_TURN):
             try:
                 message = wire.decode_from_controller(frames)
             except ProtocolError as error:
@@ -183,8 +180,9 @@ class MasterService:
 
     def _on_feed(self, feed: Feed, ready: dict[object, int], now: float) -> None:
         scheduler = self.scheduler
-        if ready.get(feed.channel.fileno(), 0) & zmq.POLLOUT:
+        if ready.get(feed.channel.fileno(), 0) & POLLOUT:
             feed.write()
+            self._poll_feed(feed)
         if feed.channel.fileno() in ready or feed.pidfd in ready:
             for message in feed.read():
                 match message:
@@ -195,6 +193,8 @@ class MasterService:
                     case feed_pipe.Exhausted():
                         scheduler.exhaust()
                         log.info("the generator has yielded its last task, %d in all so far", scheduler.state.last_id)
+            if feed.closed:
+                self._poll_feed(feed)
         if feed.pidfd in ready:
             self._poller.unregister(feed.pidfd)
             feed.ended()
@@ -206,10 +206,8 @@ class MasterService:
         scheduler.backlog_bytes = feed.backlog_bytes
 
     def _poll_feed(self, feed: Feed) -> None:
-        flags = zmq.POLLIN | (zmq.POLLOUT if feed.wants_to_write else 0)
-        if feed.failure or feed.summary is not None:
-            flags = 0
-        self._poller.register(feed.channel.fileno(), flags)
+        flags = POLLIN | (POLLOUT if feed.wants_to_write else 0)
+        self._poller.register(feed.channel.fileno(), 0 if feed.closed else flags)
 
     def _carry_out(self) -> None:
         """The order is the promise: record, make it durable, and only then let anybody know."""

@@ -5,6 +5,7 @@ Decides nothing; the scheduler does.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from cyclone.master.spans import Span
 from cyclone.protocol.messages import Hello
@@ -57,6 +58,7 @@ class Sessions:
         self._credit: dict[int, int] = {}
         self.credit_total = 0
         self._superseded: dict[str, None] = {}
+        self._last_incarnation: dict[str, str] = {}
         self._last_id = 0
 
     def __len__(self) -> int:
@@ -68,6 +70,12 @@ class Sessions:
         session = Session(self._last_id, peer, hello.name, hello.incarnation, hello.host, hello.slots, now)
         self.by_id[session.session_id] = session
         self.by_name[session.name] = session
+        # Also one that fell silent or said goodbye before: it may only have been stopped, or its hello be an old one.
+        last = self._last_incarnation.pop(hello.name, hello.incarnation)
+        if last != hello.incarnation:
+            self.supersede(last)
+        self._last_incarnation[hello.name] = hello.incarnation
+        _forget_oldest(self._last_incarnation)
         return session
 
     def remove(self, session: Session) -> None:
@@ -81,8 +89,7 @@ class Sessions:
     def supersede(self, incarnation: str) -> None:
         """Never welcome this incarnation again."""
         self._superseded[incarnation] = None
-        if len(self._superseded) > _SUPERSEDED_MAX:
-            del self._superseded[next(iter(self._superseded))]
+        _forget_oldest(self._superseded)
 
     def is_superseded(self, incarnation: str) -> bool:
         """Whether a newer incarnation of the same name took its place."""
@@ -102,3 +109,8 @@ class Sessions:
             self.idle[key] = session
         else:
             self.idle.pop(key, None)
+
+
+def _forget_oldest(memory: dict[str, Any]) -> None:
+    if len(memory) > _SUPERSEDED_MAX:
+        del memory[next(iter(memory))]

@@ -21,7 +21,8 @@ _ANY_BYTES = 1 << 62
 class State:
     """What the master knows.
 
-    ``crashes`` are, for each open task, the attempts that ended with the death of a worker; ``ended`` counts results by state.
+    ``crashes`` counts the workers that each open task has killed, ``charged`` is the last attempt that did; ``ended`` counts
+    results by state.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,8 @@ class State:
         self.queue = TaskQueue()
         self.index = SpanIndex()
         self.sessions = Sessions()
-        self.crashes: dict[int, list[int]] = {}
+        self.crashes: dict[int, int] = {}
+        self.charged: dict[int, int] = {}
         self.ended = dict.fromkeys(states.FINAL_STATES, 0)
         self.last_id = 0
         self.last_leased_id = 0
@@ -57,7 +59,8 @@ class State:
                 self._apply_results(batch, accepted)
             case CrashCharged(task_id, attempt):
                 self._reach(task_id)
-                self.crashes.setdefault(task_id, []).append(attempt)
+                self.crashes[task_id] = self.crashes.get(task_id, 0) + 1
+                self.charged[task_id] = attempt
 
     def _reach(self, task_id: int) -> None:
         """What is recorded of a task proves that it and all before it were leased once: a replay knows it only from this."""
@@ -104,6 +107,7 @@ class State:
             for row in range(count):
                 if accepted is None or accepted[row]:
                     self.crashes.pop(batch.first + row, None)
+                    self.charged.pop(batch.first + row, None)
 
     def rebind(self, span: Span, session: Session) -> int:
         """Lease a span on to a session with the attempt it has; how many open tasks that were."""
@@ -114,6 +118,8 @@ class State:
         # No message of this session leased it, so that the first State must list it already.
         span.seq = 0
         if span.open_count:
+            # No message of this session leased it, so that each State of the session must account for it.
+            span.seq = 0
             self.hold(session, span)
         else:
             self.index.remove(span)

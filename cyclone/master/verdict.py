@@ -54,7 +54,7 @@ def _judge_by_row(batch: ResultBatch, spans: SpanIndex) -> Verdict:
             if batch.attempt > span.attempt or (status != states.COMPLETED and batch.attempt != span.attempt):
                 continue
             if status == states.CRASHED:
-                # The first report of a crash ends the lease; the same one may arrive again and is not charged twice.
+                # A crash ends a lease. Where there is none, silence or an earlier report of the same crash has ended it.
                 if span.holder is not None:
                     verdict.crashed.append(task_id)
                 continue

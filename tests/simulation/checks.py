@@ -12,7 +12,7 @@ from cyclone.master.events import CrashCharged, Recorded, ResultsRecorded
 from cyclone.master.scheduler import Scheduler
 from cyclone.master.state import State
 from cyclone.protocol import messages, states
-from cyclone.protocol.messages import AnyFromMaster, Job, Results, Tasks
+from cyclone.protocol.messages import AnyFromMaster, Hello, Job, Results, Tasks
 from cyclone.results import RecordedBlock
 from tests.simulation.generators import FAILS, HANGS, KILLS, OK, outcomes
 
@@ -55,6 +55,7 @@ class Ledger:
         self._computed: dict[tuple[int, int], tuple[int, bytes]] = {}
         self._deaths: set[tuple[int, int]] = set()
         self._timed_out: set[tuple[int, int]] = set()
+        self._greeted: dict[str, tuple[int, str]] = {}
         self._deliveries = 0
         self._accepted: Counter[tuple[int, int]] = Counter()
         self._agent_turns = 0
@@ -179,8 +180,11 @@ class Ledger:
                 if batch.epoch != scheduler.epoch or task_id in self.recorded:
                     continue
                 late = batch.attempt < self.attempts[task_id]
-                charged = status == states.CRASHED and batch.attempt in self.charges.get(task_id, ())
-                assert charged or (late and status != states.COMPLETED), (
+                # A crash counts while its lease does, and only once.
+                holder = scheduler.state.index.overlapping(task_id, task_id + 1)[0][0].holder
+                charged = batch.attempt in self.charges.get(task_id, ())
+                ended = status == states.CRASHED and (charged or holder is None)
+                assert ended or (late and status != states.COMPLETED), (
                     f"task {task_id} attempt {batch.attempt} status {status} acknowledged, but nothing is recorded"
                 )
 
@@ -200,12 +204,17 @@ class Ledger:
         for (attempt, _, end), (next_attempt, first, _) in zip(held, held[1:], strict=False):
             assert attempt != next_attempt or end <= first, f"{controller.name} holds task {first} twice"
 
+    def greeted(self, hello: Hello) -> None:
+        """A hello reaches the master: which incarnation is the newer one is known to it only from the first of each."""
+        self._greeted.setdefault(hello.incarnation, (len(self._greeted) + 1, hello.name))
+
     def check_exit(self, controller: "VirtualController", code: int, reason: str) -> None:
         """A controller ends by itself: drained, or superseded by one that started after it."""
         if code == 0:
             assert controller.agent.draining, f"{controller.name} exits with 0, and nobody asked: {reason}"
             return
-        newer = [c for c in self._world.controllers if c.name == controller.name and c.number > controller.number]
+        mine = self._greeted.get(controller.incarnation, (0, ""))[0]
+        newer = [number for number, name in self._greeted.values() if name == controller.name and number > mine]
         assert code == 1 and reason.startswith(messages.SUPERSEDED), f"{controller.name} exits with {code}: {reason}"
         assert newer, f"{controller.name} is superseded by an older incarnation: {reason}"
 

@@ -16,7 +16,7 @@ from cyclone.master import actions
 from cyclone.master.events import Recorded, TasksAdded
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.protocol import wire
-from cyclone.protocol.messages import Results, Tasks
+from cyclone.protocol.messages import Hello, Results, Tasks
 from tests.simulation.network import Connection
 from tests.simulation.workers import VirtualWorker
 
@@ -74,7 +74,6 @@ class VirtualMaster(Body):
             settings.task_resend_timeout_s,
             settings.crash_limit,
             settings.exit_when_done,
-            settings.window_tasks,
         )
         self.scheduler = Scheduler(options, JOURNAL_ID, EPOCH)
         self.journal: list[Recorded] = []
@@ -110,7 +109,9 @@ class VirtualMaster(Body):
         while self._inbox:
             peer, frames = self._inbox.popleft()
             message = wire.decode_from_controller(frames)
-            if isinstance(message, Results):
+            if isinstance(message, Hello):
+                world.ledger.greeted(message)
+            elif isinstance(message, Results):
                 acked.append((peer, message))
             todo += scheduler.handle(peer, message, now)
         while self._fed:
@@ -173,7 +174,8 @@ class VirtualController(Body):
             kill_grace_s=0.2,
             worker_max_tasks=settings.worker_max_tasks,
             retry_wait_s=settings.retry_wait_s,
-            stop_timeout_s=world.rng.choice([0.5, 3.0, 30.0]),
+            # Without faults nobody is cut off in a running task.
+            stop_timeout_s=world.rng.choice([0.5, 3.0, 30.0]) if world.faulty else 30.0,
         )
         self.agent = Agent(identity, options, world.rng.random)
         self.workers: dict[int, VirtualWorker] = {}
@@ -336,5 +338,7 @@ class VirtualController(Body):
         # The service lets what was said leave before it closes.
         if self.connection:
             self.world.after(0.05, self.disconnect)
-        if self.replace_when_gone:
+        alone = not any(c.alive and c.name == self.name for c in self.world.controllers)
+        if self.replace_when_gone or (code and alone):
+            # The operator's replacement, or systemd's restart on failure.
             self.world.after(0.1, self.world.start_controller, self.name)

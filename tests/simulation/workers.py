@@ -76,6 +76,7 @@ class VirtualWorker:
         assert base > (self._outs[-1].base if self._outs else self.seq), "row numbers must rise"
         out = _Out(base, piece)
         self._outs.append(out)
+        self.sync()
         self._replan()
         if self._controller.trap and len(self._outs) == 1 and len(out.plans) > 1:
             # Between the first row's end and the last one's, results lie in the worker that nobody has heard of.
@@ -221,7 +222,7 @@ class VirtualWorker:
                 self._world.at(at + 0.001, self._die_of_task, self._plan_number)
                 return
             if behaviour == HANGS:
-                return
+                break
             at += micros * 1e-6
         self._world.at(at, self._batch_ends, self._plan_number)
 

@@ -11,7 +11,9 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
+from cyclone.master import scheduler as scheduler_module
 from tests.simulation import settings as settings_module
 from tests.simulation.checks import Ledger
 from tests.simulation.faults import Faults
@@ -111,6 +113,10 @@ class World:
 
     def run(self) -> "World":
         """Until every task has its result and every controller has left; raises what a check or a brain raises."""
+        with patch.object(scheduler_module, "WINDOW_TASKS", self.settings.window_tasks):
+            return self._run()
+
+    def _run(self) -> "World":
         try:
             self._start()
             self._loop(lambda: self.master.finished_at is not None, HEALED_BOUND_S)

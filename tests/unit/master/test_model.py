@@ -24,11 +24,12 @@ OUTCOMES = st.sampled_from([states.COMPLETED, states.COMPLETED, states.FAILED, s
 
 @dataclass
 class Task:
-    """A task as the protocol describes it; ``holder`` is the controller with the lease, ``final`` how it ended."""
+    """A task as the protocol describes it: ``holder`` has the lease, ``charged`` was the last attempt to crash."""
 
     attempt: int = 0
     holder: str = ""
     crashes: int = 0
+    charged: int = 0
     final: str = ""
 
 
@@ -125,7 +126,8 @@ class TaskTable(RuleBasedStateMachine):
         if status == states.CRASHED:
             if not task.holder:
                 return {}
-            task.crashes += 1
+            task.crashes += attempt > task.charged
+            task.charged = max(attempt, task.charged)
             task.holder = ""
             if task.crashes < CRASH_LIMIT:
                 return {}

@@ -79,25 +79,22 @@ class TestOffer:
             Record(TasksAdded(3, [(2, 1)], [ARGS])),
         ]
 
-    def test_given_a_full_window_then_the_pull_limit_does_not_move_and_never_falls(
-        self, master: Master, monkeypatch: pytest.MonkeyPatch
+    def test_given_a_full_window_then_the_pull_limit_moves_only_with_leases_and_never_falls(
+        self, master: Master
     ) -> None:
-        monkeypatch.setattr(module, "WINDOW_TASKS", 10)
-        assert master.scheduler.pull_limit() == 10
+        while (room := master.scheduler.pull_limit() - master.scheduler.state.last_id) > 0:
+            master.offer(room)
+        full = len(master.scheduler.state.queue)
+        assert full == module.WINDOW_TASKS == master.scheduler.pull_limit()
         session = master.join()
-        master.offer(10)
-        assert master.scheduler.pull_limit() == 10
         master.lease(session, 4)
-        assert master.scheduler.pull_limit() == 14
+        assert master.scheduler.pull_limit() == full + 4
         master.handle(Returned(session, 4, [tasks(1, 4)]))
-        assert master.scheduler.pull_limit() == 14
+        assert master.scheduler.pull_limit() == full + 4
 
-    def test_given_large_arguments_then_the_pull_limit_counts_bytes(
-        self, master: Master, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(module, "WINDOW_BYTES", 1000)
-        master.offer(3, bytes(200))
-        assert master.scheduler.pull_limit() == 5
+    def test_given_large_arguments_then_the_pull_limit_counts_bytes(self, master: Master) -> None:
+        master.offer(60, bytes(module.WINDOW_BYTES // 64))
+        assert master.scheduler.pull_limit() == 64
 
     @pytest.mark.parametrize("reason", ["stopping", "backlog"])
     def test_given_no_room_downstream_then_the_generator_rests(self, master: Master, reason: str) -> None:

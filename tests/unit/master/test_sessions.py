@@ -55,9 +55,11 @@ def test_given_a_name_that_was_taken_over_when_the_old_session_goes_then_the_new
     assert sessions.by_name["c1"] is new
 
 
-def test_given_many_superseded_incarnations_then_the_oldest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SUPERSEDED_MAX", 2)
+def test_given_many_incarnations_then_the_oldest_of_the_superseded_is_forgotten_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_INCARNATIONS_MAX", 2)
     sessions = Sessions()
-    for incarnation in "abc":
-        sessions.supersede(incarnation)
-    assert [sessions.is_superseded(incarnation) for incarnation in "abcd"] == [False, True, True, False]
+    for incarnation in "abbcd":
+        sessions.remove(joined(sessions, "c1", incarnation))
+    assert [sessions.is_superseded(incarnation * 32) for incarnation in "abcd"] == [False, True, True, False]

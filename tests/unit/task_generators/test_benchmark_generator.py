@@ -38,6 +38,17 @@ def test_given_no_length_then_a_busy_task_takes_a_millisecond() -> None:
     assert task.milliseconds == 1.0
 
 
+@pytest.mark.parametrize("in_flight", [1, 2, 20])
+def test_given_a_bound_then_so_many_tasks_are_made_at_first_and_each_result_makes_the_next(in_flight: int) -> None:
+    benchmark = generator(num_tasks="10", in_flight=str(in_flight))
+
+    assert len(list(benchmark.generate())) == min(in_flight, 10)
+
+    benchmark = generator(num_tasks="10", in_flight=str(in_flight))
+    assert [result.value for result in drive(benchmark)] == list(range(10))
+    assert benchmark.summary() == {"results": 10, "sum": 45}
+
+
 def test_given_no_tasks_then_the_sum_is_0() -> None:
     benchmark = generator(num_tasks="0")
 

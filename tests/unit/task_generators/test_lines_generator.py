@@ -119,6 +119,7 @@ def test_given_standard_input_then_a_line_is_a_task_before_the_next_one_is_there
     [
         ({"file": ""}, r"\[lines\] file is missing"),
         ({"file": "absent"}, r"\[lines\] file = absent: there is no .*/absent"),
+        ({"file": "/"}, r"\[lines\] file = /: is a folder"),
         ({"separator": "tab"}, r"\[lines\] separator = tab: expected newline or nul"),
         ({"task": "m"}, r"\[lines\] task = m: .*write module:Class"),
         ({"task": ECHO, "command": "x"}, r"\[lines\] command and task: give one of them"),

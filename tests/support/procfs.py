@@ -1,0 +1,73 @@
+"""What tests see of other processes: found by a variable in their environment, and waited for by condition."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_LOOK_S = 0.01
+
+
+def wait_until(condition: Callable[[], T], what: str, deadline_s: float = 20.0) -> T:
+    """What the condition returned as soon as that is true; AssertionError when it is not within so many seconds."""
+    until = time.monotonic() + deadline_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < until, f"not within {deadline_s:g} s: {what}"
+        time.sleep(_LOOK_S)
+
+
+def environment(pid: int) -> dict[str, str]:
+    """The environment that a process was started with; empty for one that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    return dict(line.decode(errors="replace").partition("=")[::2] for line in lines if b"=" in line)
+
+
+def command(pid: int) -> str:
+    """The command line of a process, '' for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def marked(variable: str, value: str) -> dict[int, str]:
+    """The command lines, by pid, of all processes that have this in their environment."""
+    mark = f"{variable}={value}".encode()
+    found = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            lines = Path(f"/proc/{entry}/environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if mark in lines:
+            found[int(entry)] = command(int(entry))
+    return found
+
+
+def state(pid: int) -> str:
+    """R, S, T, Z... of proc(5), '' for a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1].decode()
+    except OSError:
+        return ""
+
+
+def kill_all(pids: list[int]) -> None:
+    """SIGKILL, also where one is gone already."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue

@@ -1,0 +1,237 @@
+"""Tasks and a generator that do, as plug-ins of real processes, whatever a test wants to see survived.
+
+Everything that runs notes it in the file ``notes`` of the test's folder, so that a test knows what was started how often.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cyclone import BaseTask, BaseTaskGenerator, TaskResult
+
+FOLDER = "CYCLONE_TEST_FOLDER"
+_LOOK_S = 0.01
+
+
+def note(kind: str, **fields: Any) -> None:
+    """Append a line to the test's notes; a single write, so that lines of many processes do not mix."""
+    line = json.dumps({"kind": kind, "pid": os.getpid(), **fields}) + "\n"
+    descriptor = os.open(Path(os.environ[FOLDER], "notes"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, line.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _await_file(name: str) -> None:
+    while not Path(os.environ[FOLDER], name).exists():
+        time.sleep(_LOOK_S)
+
+
+class OddBaseError(BaseException):
+    """Not an Exception."""
+
+
+class Act(BaseTask):
+    """Does what its name says. One class for all, so that they travel in the same batches."""
+
+    def __init__(self, what: str, value: Any = None) -> None:
+        self.what = what
+        self.value = value
+
+    def execute(self) -> Any:
+        note("start", task=self.task_id, attempt=self.attempt, what=self.what, value=self.value)
+        return getattr(self, f"do_{self.what}")()
+
+    def do_quick(self) -> Any:
+        return self.value
+
+    def do_gate(self) -> Any:
+        """Runs until the test opens the gate."""
+        _await_file(self.value)
+        note("passed", task=self.task_id, attempt=self.attempt)
+        return self.value
+
+    def do_gate_once(self) -> Any:
+        """Only the first attempt has to wait."""
+        return self.do_gate() if self.attempt == 1 else self.value
+
+    def do_hang(self) -> None:
+        while True:
+            time.sleep(60)
+
+    def do_raise(self) -> None:
+        raise ValueError(self.value)
+
+    def do_sys_exit(self) -> None:
+        sys.exit(self.value)
+
+    def do_base_exception(self) -> None:
+        raise OddBaseError(self.value)
+
+    def do_keyboard_interrupt(self) -> None:
+        raise KeyboardInterrupt
+
+    def do_too_large(self) -> bytes:
+        return bytes(self.value)
+
+    def do_not_serialisable(self) -> Any:
+        return {"set": {1, 2}}
+
+    def do_print(self) -> str:
+        sys.stdout.write("stdout of a task\n" * self.value)
+        sys.stderr.write("stderr of a task\n" * self.value)
+        return "printed"
+
+    def do_log(self) -> None:
+        self.log.warning("said by a task")
+
+    def do_memory_error(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, hard))
+        try:
+            bytes(4 << 30)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+    def do_ignore_sigterm(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.do_hang()
+
+    def do_hold_gil(self) -> None:
+        # PyDLL does not release the GIL around the call.
+        ctypes.PyDLL(None).sleep(3600)
+
+    def do_child(self) -> None:
+        """Waits for a child of its own, in a session of its own."""
+        subprocess.run(["sleep", "3600"], start_new_session=True, check=True)
+
+    def do_leave_child(self) -> None:
+        """Leaves one behind that has let go of everything but its environment."""
+        child = subprocess.Popen(
+            ["sh", "-c", "setsid sleep 3600 & echo $!"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            text=True,
+        )
+        assert child.stdout
+        note("child", child=int(child.stdout.readline()))
+        child.stdout.close()
+        child.wait()
+
+    def do_tidy_up(self) -> None:
+        """Hangs, and has something to do when it is ended."""
+        try:
+            self.do_hang()
+        finally:
+            note("tidied", task=self.task_id)
+
+    def do_segfault(self) -> None:
+        ctypes.string_at(0)
+
+    def do_abort(self) -> None:
+        os.abort()
+
+    def do_kill(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def do_kill_once(self) -> str:
+        if self.attempt == 1:
+            self.do_kill()
+        return "second time lucky"
+
+    def do_os_exit(self) -> None:
+        os._exit(self.value)
+
+    def do_close_descriptors(self) -> str:
+        os.closerange(3, 4096)
+        return "closed"
+
+    def do_rubbish(self) -> str:
+        """Writes onto every socket that it finds."""
+        for name in os.listdir("/proc/self/fd"):
+            if _target(name).startswith("socket:"):
+                os.write(int(name), b"rubbish, and more of it " * 4)
+        return "scribbled"
+
+    def do_descriptors(self) -> dict[str, str]:
+        return {name: target for name in os.listdir("/proc/self/fd") if (target := _target(name))}
+
+    def do_scratch(self) -> str:
+        (self.scratch_dir / "file").write_text("something")
+        note("scratch", folder=str(self.scratch_dir))
+        if self.value:
+            getattr(self, f"do_{self.value}")()
+        return str(self.scratch_dir)
+
+    def do_exists(self) -> bool:
+        return Path(self.value).exists()
+
+    def do_about(self) -> dict[str, Any]:
+        """What a task knows of itself."""
+        left_s = self.time_left_s()
+        return {
+            "task_id": self.task_id,
+            "attempt": self.attempt,
+            "has_limit": left_s is not None and 0 < left_s <= (self.time_limit_s or 0),
+            "path": sys.path,
+        }
+
+
+def _target(name: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{name}")
+    except OSError:
+        return ""
+
+
+class LimitedAct(Act):
+    """With a time limit of its class."""
+
+    time_limit_s = 0.4
+
+
+class OtherAct(Act):
+    """Another class: another job."""
+
+
+CLASSES = {cls.__name__: cls for cls in (Act, LimitedAct, OtherAct)}
+
+
+class ScriptGenerator(BaseTaskGenerator):
+    """``[script] tasks`` is JSON: a list of ``{"what", "value", "times", "limit", "class"}``; ``{n}`` in a value counts."""
+
+    def generate(self) -> Iterator[BaseTask]:
+        note("generator")
+        for entry in json.loads(self.option("script", "tasks", "[]")):
+            for number in range(entry.get("times", 1)):
+                value = entry.get("value")
+                if entry.get("number"):
+                    value = number
+                task = CLASSES[entry.get("class", "Act")](entry["what"], value)
+                if "limit" in entry:
+                    task.time_limit_s = entry["limit"]
+                yield task
+
+    def on_result(self, result: TaskResult) -> None:
+        error = result.error
+        note(
+            "result",
+            task=result.task_id,
+            state=result.state,
+            attempt=result.attempt,
+            controller=result.controller,
+            worker=result.worker_pid,
+            value=result.value if isinstance(result.value, str | int) else None,
+            error=error and f"{error.type}: {error.message}",
+        )

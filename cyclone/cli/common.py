@@ -16,11 +16,11 @@ from cyclone.errors import AlreadyRunning, ConfigError, CycloneError, PluginErro
 from cyclone.version import __version__
 
 if TYPE_CHECKING:
-    from cyclone.controller.agent import AgentOptions
+    from cyclone.config_keys import Role
     from cyclone.controller.link import Identity
+    from cyclone.controller.options import AgentOptions
     from cyclone.controller.service import ControllerOptions
     from cyclone.master.service import MasterOptions
-    from cyclone.config_keys import Role
     from cyclone.settings import Settings
 
 EXIT_OK = 0
@@ -119,8 +119,8 @@ def controller_parts(settings: "Settings") -> tuple["Identity", "AgentOptions", 
     """What the controller service takes."""
     import os
 
-    from cyclone.controller.agent import AgentOptions
     from cyclone.controller.link import Identity
+    from cyclone.controller.options import AgentOptions
     from cyclone.controller.service import ControllerOptions
 
     control, processing = settings.control, settings.processing
@@ -145,6 +145,7 @@ def controller_parts(settings: "Settings") -> tuple["Identity", "AgentOptions", 
         "search_path": settings.search_path,
         "log_format": settings.log.format,
         "log_level": settings.log.level,
+        "time_limit_s": processing.task_time_limit_s,
     }
     comm = settings.comm
     return identity, agent, ControllerOptions(comm.target, comm.port, comm.poll_timeout_s, worker)

@@ -42,7 +42,7 @@ class LocalController:
         try:
             yield
         finally:
-            self._stop()
+            self._stop(told=service.scheduler.finished)
 
     def _start(self, service: MasterService) -> None:
         forced = [
@@ -87,13 +87,16 @@ class LocalController:
         log.warning("the controller ended with %s: started again", cause)
         self._start(service)
 
-    def _stop(self) -> None:
-        """End it, at the latest after a few seconds by force; its guardian ends its workers."""
+    def _stop(self, told: bool) -> None:
+        """End it, at the latest after a few seconds by force; its guardian ends its workers.
+
+        ``told``: the master has said that all is done, so that it is about to end by itself.
+        """
         if self._process is None:
             return
         until = time.monotonic() + _END_WAIT_S
-        # It was told to stop by the master already, if all is done; else two signals mean at once.
-        for number, wait_s in ((None, 1.0), (signal.SIGTERM, 0.2), (signal.SIGTERM, _END_WAIT_S)):
+        # The second signal means at once.
+        for number, wait_s in ((None, 1.0 if told else 0.0), (signal.SIGTERM, 0.2), (signal.SIGTERM, _END_WAIT_S)):
             if number:
                 self._process.send_signal(number)
             try:

@@ -31,6 +31,7 @@ class Progress:
         self.first_at: float | None = None
         self.last_at = 0.0
         self._quiet = quiet
+        self._stop_said = False
         self._bar: Any = None
         self._next_s = _BAR_EVERY_S if sys.stderr.isatty() else _LINE_EVERY_S
         self._show_at = time.monotonic() + self._next_s
@@ -57,8 +58,12 @@ class Progress:
 
     def turn(self, service: "MasterService") -> None:
         """Show where we are, now and then."""
+        if self._quiet:
+            return
+        if service.scheduler.stopping and not self._stop_said:
+            self._say_stop(service)
         now = time.monotonic()
-        if self._quiet or now < self._show_at:
+        if now < self._show_at:
             return
         self._show_at = now + self._next_s
         state = service.scheduler.state
@@ -67,7 +72,7 @@ class Progress:
             of = f" of {total:,}" if total is not None else ""
             failed = f", {self.failed:,} failed" if self.failed else ""
             rate = self.done / max(self.seconds(now), 1e-9)
-            running = min(service.scheduler.leased_tasks, sum(s.slots for s in state.sessions.by_id.values()))
+            running = self._running(service)
             print(f"{self.done:,}{of} tasks done{failed}, {rate:,.0f} tasks/s, {running} running", file=sys.stderr)
             return
         if self._bar is None:
@@ -80,6 +85,17 @@ class Progress:
         self._bar.update(self.done - self._bar.n)
         if self.failed:
             self._bar.set_postfix_str(f"{self.failed:,} failed", refresh=False)
+
+    @staticmethod
+    def _running(service: "MasterService") -> int:
+        slots = sum(session.slots for session in service.scheduler.state.sessions.by_id.values())
+        return min(service.scheduler.leased_tasks, slots)
+
+    def _say_stop(self, service: "MasterService") -> None:
+        """Whoever has pressed Ctrl-C must not think that nothing happens."""
+        self._stop_said = True
+        if running := self._running(service):
+            print(f"stopping: waiting for what runs ({running}), a second signal stops at once", file=sys.stderr)
 
     def seconds(self, now: float | None = None) -> float:
         """From the first dispatch to the last recorded result, or until now."""

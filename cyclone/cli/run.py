@@ -10,10 +10,13 @@ from cyclone.cli.progress import Progress, state_counts
 
 if TYPE_CHECKING:
     from cyclone.master.service import MasterService, Outcome
-    from cyclone.protocol.messages import AnyFromMaster
+    from cyclone.protocol.messages import AnyFromMaster, ErrorRecord
     from cyclone.results import RecordedBlock
     from cyclone.results_file import ResultsFile
     from cyclone.settings import Settings
+
+
+_CAUSES_SHOWN = 5
 
 
 class _Recorder:
@@ -41,7 +44,7 @@ class _Recorder:
 def run(args: argparse.Namespace) -> int:
     """The verb; returns the exit code. Raises ConfigError, PluginError, CycloneError."""
     overrides = [f"processing.worker_count={args.workers}"] if args.workers else []
-    settings = common.load_settings(args, "run", [*overrides, "control.exit_when_done=yes"])
+    settings = common.load_settings(args, "run", overrides)
     if args.check_config:
         return common.check_config(settings)
     from cyclone import logs
@@ -94,6 +97,10 @@ def _exit_code(outcome: "Outcome") -> int:
 
 def _summarise(outcome: "Outcome", progress: Progress, results: Path | None) -> None:
     seconds = progress.seconds()
+    if outcome.failure and not progress.done:
+        # A table of zeros would only hide what matters.
+        _say_failure(outcome.failure)
+        return
     rows = [
         ("tasks", f"{progress.done:,}" + (f"  ({state_counts(outcome.ended)})" if progress.done else "")),
         ("failures", f"{progress.failed:,}"),
@@ -114,12 +121,18 @@ def _summarise(outcome: "Outcome", progress: Progress, results: Path | None) -> 
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name:<{width}}  {text}")
-    for cause, count in progress.causes.most_common(5):
+    for cause, count in progress.causes.most_common(_CAUSES_SHOWN):
         print(f"{count:>{width},}  {cause}", file=sys.stderr)
+    if len(progress.causes) > _CAUSES_SHOWN:
+        print(f"{'':>{width}}  and {len(progress.causes) - _CAUSES_SHOWN} other causes", file=sys.stderr)
     if outcome.failure:
-        print(f"the generator failed: {outcome.failure.type}: {outcome.failure.message}", file=sys.stderr)
-        if outcome.failure.traceback:
-            print(outcome.failure.traceback, file=sys.stderr)
+        _say_failure(outcome.failure)
+
+
+def _say_failure(failure: "ErrorRecord") -> None:
+    print(f"the generator failed: {failure.type}: {failure.message}", file=sys.stderr)
+    if failure.traceback:
+        print(failure.traceback, end="", file=sys.stderr)
 
 
 def _look_command(results: Path) -> str:
@@ -128,7 +141,8 @@ def _look_command(results: Path) -> str:
     name = shlex.quote(str(results))
     return {
         ".jsonl": f"python3 -m json.tool --json-lines {name} | less",
-        ".csv": f"column -s, -t {name} | less -S",
+        ".csv": 'python3 -c \'import csv, sys; [print(row["task_id"], row["state"], row["value"]) '
+        f"for row in csv.DictReader(open(sys.argv[1]))]' {name} | less",
         ".sqlite": f"python3 -c 'import sqlite3, sys; [print(*row) for row in sqlite3.connect(sys.argv[1]).execute("
         f'"select task_id, state, value from results limit 20")]\' {name}',
     }[results.suffix.lower()]

@@ -75,7 +75,7 @@ def decode_from_worker(body: bytes) -> Ready | Done:
     """What a worker says. Raises ProtocolError, because user code may have written it."""
     try:
         message: Ready | Done = _from_worker.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(str(error)) from error
     if type(message) is Done and message.statuses.strip(_STATUSES):
         raise ProtocolError(f"statuses {message.statuses[:64].hex()}: a worker may report {_STATUSES.hex(' ')}")

@@ -14,14 +14,23 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from cyclone.controller import actions
-from cyclone.controller.agent import Agent, AgentOptions
+from cyclone.controller.agent import Agent
+from cyclone.controller.crew import Obituary
 from cyclone.controller.link import Identity
+from cyclone.controller.options import AgentOptions
 from cyclone.controller.pipe import Ready
 from cyclone.controller.pool import WorkerProcess
 from cyclone.errors import ProtocolError
 from cyclone.logs import RateLimit
 from cyclone.notify import Notifier
-from cyclone.processes import Guard, SignalWakeup, adopt_orphans, raise_descriptor_limit, reap_orphans, spare_the_collector
+from cyclone.processes import (
+    Guard,
+    SignalWakeup,
+    adopt_orphans,
+    raise_descriptor_limit,
+    reap_orphans,
+    spare_the_collector,
+)
 from cyclone.protocol import wire
 from cyclone.protocol.sockets import POLLIN, POLLOUT, controller_socket, receive_all
 
@@ -119,7 +128,7 @@ class ControllerService:
         if now >= self._status_at:
             self._status_at = now + _STATUS_EVERY_S
             self._notifier.status(
-                f"{agent.busy} of {len(agent.slots)} workers busy, {'connected' if agent.link.session else 'no master'}"
+                f"{agent.crew.busy} of {len(agent.crew.slots)} workers busy, {'connected' if agent.link.session else 'no master'}"
             )
             reap_orphans({process.pid for process in self._workers.values()} | {self._guard.pid})
 
@@ -176,7 +185,11 @@ class ControllerService:
         process.sweep()
         cause = process.reap()
         log.info("worker=%d pid=%d ended: %s", process.worker, process.pid, cause)
-        self._carry_out(self._agent.worker_exited(process.worker, seen.seq, seen.executing, cause, now))
+        running_s = now - seen.started_s
+        obituary = (
+            Obituary(process.pid, time.time() - running_s, running_s) if seen.executing else Obituary(process.pid)
+        )
+        self._carry_out(self._agent.worker_exited(process.worker, seen.seq, seen.executing, cause, now, obituary))
 
     def _poll_worker(self, process: WorkerProcess) -> None:
         flags = POLLIN | (POLLOUT if process.wants_to_write else 0)

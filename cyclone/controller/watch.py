@@ -5,15 +5,12 @@ Looks at what the workers publish and says which of them to interfere with; the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cyclone.controller.actions import EndTask, Flush, TakeBack
+from cyclone.controller.options import AgentOptions
 from cyclone.controller.slots import Phase, Slot
 from cyclone.controller.work import Pace, WorkQueue
 from cyclone.protocol.messages import Job
-
-if TYPE_CHECKING:
-    from cyclone.controller.agent import AgentOptions
 
 # A worker that is longer than this in one task is told to report what it finished before.
 FLUSH_AFTER_S = 0.005
@@ -37,7 +34,7 @@ class Watch:
     """Shares the agent's slots, queue, pace and jobs, and changes only the slots' marks of what it asked for."""
 
     def __init__(
-        self, slots: list[Slot], queue: WorkQueue, pace: Pace, jobs: dict[int, Job], options: "AgentOptions"
+        self, slots: list[Slot], queue: WorkQueue, pace: Pace, jobs: dict[int, Job], options: AgentOptions
     ) -> None:
         self._slots = slots
         self._queue = queue

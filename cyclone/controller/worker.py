@@ -149,12 +149,13 @@ class Report:
 class Worker:
     """The loop over batches."""
 
-    def __init__(self, channel: socket.socket, words: memoryview, scratch: Path) -> None:
+    def __init__(self, channel: socket.socket, words: memoryview, scratch: Path, time_limit_s: float) -> None:
         self._channel = channel
         self._words = words
+        self._time_limit_s = time_limit_s
         self._context = WorkerContext(words, scratch)
         self._usage = Usage()
-        self._jobs: dict[int, tuple[str, float | None]] = {}
+        self._jobs: dict[int, tuple[str, float]] = {}
         self._builders: dict[int, Callable[[list[Any]], BaseTask]] = {}
         self._report: Report | None = None
         self._executing = False
@@ -177,7 +178,7 @@ class Worker:
 
     def _execute(self, batch: pipe.Execute) -> None:
         for job, task_class, time_limit_s in batch.jobs:
-            self._jobs[job] = (task_class, time_limit_s)
+            self._jobs[job] = (task_class, self._time_limit_s if time_limit_s is None else time_limit_s)
         report = self._report = Report(batch.base, self._send)
         self._context.first, self._context.base, self._context.attempt = batch.first, batch.base, batch.attempt
         if len(batch.args) == 1:
@@ -274,7 +275,7 @@ def main() -> None:
     words = memoryview(mmap.mmap(options["words_fd"], pipe.WORDS * 8)).cast("Q")
     for descriptor in (options["channel_fd"], options["nudges_fd"], options["words_fd"]):
         os.set_inheritable(descriptor, False)
-    worker = Worker(channel, words, Path(options["scratch"]))
+    worker = Worker(channel, words, Path(options["scratch"]), options["time_limit_s"])
     threading.Thread(target=_listen, args=(nudges, worker), daemon=True).start()
     try:
         worker.run()

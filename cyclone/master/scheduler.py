@@ -100,7 +100,7 @@ class Scheduler:
     @property
     def deadline(self) -> float:
         """When ``advance`` must be called again at the latest."""
-        look = self._dispatcher.next_look()
+        look = None if self._rests else self._dispatcher.next_look()
         return self._next_sweep if look is None else min(look, self._next_sweep)
 
     def pull_limit(self) -> int:
@@ -109,10 +109,15 @@ class Scheduler:
         if self.state.queue.fresh_count:
             mean_bytes = max(1, self.state.queue.fresh_bytes // self.state.queue.fresh_count)
             room = min(room, (WINDOW_BYTES - self.state.queue.fresh_bytes) // mean_bytes)
-        if self.stopping or self.backlog_bytes > BACKLOG_BYTES_MAX:
+        if self._rests:
             room = 0
         self._pull_granted = max(self._pull_granted, self.state.last_id + room)
         return self._pull_granted
+
+    @property
+    def _rests(self) -> bool:
+        """Whether nothing is handed out: the master stops, or who reads the results is far behind."""
+        return self.stopping or self.backlog_bytes > BACKLOG_BYTES_MAX
 
     # What goes in.
 
@@ -181,8 +186,9 @@ class Scheduler:
         if self.options.task_resend_timeout_s and now >= self._next_resend_sweep:
             self._sweep_overdue()
             self._next_resend_sweep = now + min(60.0, self.options.task_resend_timeout_s / 20)
-        if not self.stopping:
+        if not self._rests:
             self._dispatch()
+        if not self.stopping:
             if self.exhausted and not self.state.open_tasks and self.consumed == self.delivered:
                 self._finish()
         return self._out
@@ -343,8 +349,6 @@ class Scheduler:
                 self._emit(TasksReturned(span))
 
     def _dispatch(self) -> None:
-        if self.backlog_bytes > BACKLOG_BYTES_MAX:
-            return
         for session, spans in self._dispatcher.leases():
             self._emit(TasksLeased(session.session_id, session.tasks_seq + 1, spans, self._now))
             announced = dict.fromkeys(job for span in spans for job, _ in span.runs if job not in session.jobs)

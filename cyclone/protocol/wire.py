@@ -63,7 +63,7 @@ def _decode(decoder: "msgspec.msgpack.Decoder[T]", frames: Sequence[bytes]) -> T
         raise ProtocolError(f"{len(frames[1])} bytes are more than {limits.MESSAGE_BYTES_MAX}")
     try:
         return decoder.decode(frames[1])
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(str(error)) from error
 
 

@@ -128,18 +128,15 @@ def test_given_a_scratch_directory_when_its_task_has_ended_or_failed_then_it_is_
 
 def test_given_a_running_task_when_it_asks_then_it_knows_id_attempt_and_time_left(seen: Seen) -> None:
     record = seen.record("about")
-    assert {key: record["value"][key] for key in ("task_id", "attempt", "has_limit")} == {
-        "task_id": record["task_id"],
-        "attempt": 1,
-        "has_limit": True,
-    }
+    assert record["value"]["task_id"] == record["task_id"]
+    assert record["value"]["attempt"] == 1
+    assert 25.0 < record["value"]["left_s"] <= 30.0
 
 
 def test_given_a_worker_when_a_task_looks_then_it_has_inherited_its_own_pipe_and_nothing_else(seen: Seen) -> None:
     descriptors = seen.record("descriptors")["value"]
     sockets = [target for target in descriptors.values() if target.startswith("socket:")]
     assert len(sockets) == 2, "the channel and the nudges"
-    files = [target for target in descriptors.values() if not target.startswith(("socket:", "pipe:", "/dev/", "/proc/"))]
-    # Standard error is the run's.
-    assert [target for target in files if not target.endswith(".stderr")] == []
-    assert not [target for target in descriptors.values() if target.startswith("anon_inode:")]
+    # Standard error is the run's; the shared words have no name.
+    others = [target for target in descriptors.values() if not target.startswith(("socket:", "pipe:", "/dev/", "/proc/"))]
+    assert {Path(target).name for target in others if not target.endswith(".stderr")} == {"memfd:cyclone-worker (deleted)"}

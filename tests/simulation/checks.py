@@ -196,9 +196,9 @@ class Ledger:
         if self._agent_turns % self._world.settings.check_every:
             return
         agent = controller.agent
-        assert len(agent.queue) == sum(map(len, agent.queue)), "the agent's queue miscounts"
-        ranges = [piece.range(0, len(piece)) for piece in agent.queue] + agent.outbox.held()
-        for slot in agent.slots:
+        assert len(agent.crew.queue) == sum(map(len, agent.crew.queue)), "the agent's queue miscounts"
+        ranges = [piece.range(0, len(piece)) for piece in agent.crew.queue] + agent.outbox.held()
+        for slot in agent.crew.slots:
             ranges += slot.held()
         held = sorted((part.attempt, part.first, part.first + part.count) for part in ranges)
         for (attempt, _, end), (next_attempt, first, _) in zip(held, held[1:], strict=False):
@@ -232,6 +232,21 @@ class Ledger:
             for worker in controller.idle_slots():
                 idle_s = world.now - max(worker.idle_since, self._all_started_at, world.feed.last_block_at)
                 assert idle_s < IDLE_S, f"a worker of {controller.name} idles for {idle_s:.2f} s, {waiting} tasks wait"
+
+    def check_settled(self, scheduler: Scheduler) -> None:
+        """Everything has been well for long: every controller has its session, live workers and credit."""
+        sessions = scheduler.state.sessions
+        for controller in self._world.controllers:
+            agent = controller.agent
+            if not controller.alive or agent.draining:
+                continue
+            opened = agent.link.session
+            assert opened is not None, f"{controller.name} has no session although nothing has been wrong for long"
+            session = sessions.by_id.get(opened.session)
+            assert session is not None and session.incarnation == controller.incarnation, f"{controller.name} is unknown"
+            busy = session.open
+            assert session.credit or busy, f"{controller.name} gets no work: reachable={session.reachable}"
+            assert session.slots == len(agent.crew.slots), f"{controller.name} has dead workers"
 
     def check_finished(self, scheduler: Scheduler) -> None:
         """The master says that everything is done: it is, and nothing is left of it in memory."""

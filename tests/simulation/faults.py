@@ -181,7 +181,7 @@ class Faults:
         if controller is None:
             return False
         controller.start_fails += self._rng.randint(1, 3)
-        slots = [slot.worker for slot in controller.agent.slots if slot.phase is Phase.STARTING]
+        slots = [slot.worker for slot in controller.agent.crew.slots if slot.phase is Phase.STARTING]
         return self._kill_one("starting", [controller.workers[s] for s in slots if controller.workers[s].alive]) or True
 
     def _freeze(self) -> bool:

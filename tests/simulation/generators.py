@@ -9,6 +9,7 @@ import msgspec
 
 from cyclone.protocol import states
 from cyclone.results import OpenBlock, RecordedBlock
+from tests.simulation.settings import SETTLED_AFTER_S
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -32,6 +33,7 @@ class Feed:
         self._from_results = 0
         self._limit = 0
         self._reads_at = 0.0
+        self._settled = False
         self._odd = self._place_odd_ones()
 
     def _place_odd_ones(self) -> dict[int, int]:
@@ -56,18 +58,28 @@ class Feed:
         own = self.produced - self._from_results
         initial = work.tasks if not work.children else max(1, work.tasks // 10)
         # The last tasks wait until enough faults have come: a seed that is done early proves little.
-        held_back = 0 if world.faults.enough else 1 + initial // 10
+        held_back = 0 if self._may_end() else 1 + initial // 10
         count = min(self._rng.randint(1, work.block_max), initial - held_back - own, self._limit - self.produced)
         if count > 0:
             world.master.feed(*self._block(count))
             own += count
             self.last_block_at = world.now
-        if own >= initial or (work.cut_at and world.now >= work.cut_at and world.faults.enough):
+        if own >= initial or (work.cut_at and world.now >= work.cut_at and self._may_end()):
             self.done = True
             world.master.exhaust()
             return
         wait_s = self._rng.expovariate(1 / work.pace_s) if work.pace_s else 0.002
         world.after(max(wait_s, 0.001), self._yield_block)
+
+    def _may_end(self) -> bool:
+        world = self._world
+        if not world.settings.settles:
+            return world.faults.enough
+        settled = world.faults.healed and world.now > world.healed_at + SETTLED_AFTER_S
+        if settled and not self._settled:
+            self._settled = True
+            world.ledger.check_settled(world.master.scheduler)
+        return settled
 
     def _block(self, count: int) -> tuple[list[tuple[str, float | None]], list[tuple[int, int]], list[bytes]]:
         """Job column, run-length column and arguments of the next tasks."""

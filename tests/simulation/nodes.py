@@ -9,8 +9,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from cyclone.controller import actions as wanted
-from cyclone.controller.agent import Agent, AgentOptions
+from cyclone.controller.agent import Agent
 from cyclone.controller.link import Identity
+from cyclone.controller.options import AgentOptions
 from cyclone.controller.slots import Phase
 from cyclone.master import actions
 from cyclone.master.events import Recorded, TasksAdded
@@ -97,6 +98,11 @@ class VirtualMaster(Body):
         self._fed.append(("exhaust", None))
         self.wake()
 
+    def stop(self) -> None:
+        """SIGTERM."""
+        self._fed.append(("stop", None))
+        self.wake()
+
     def consume(self, number: int, size: int) -> None:
         """The generator has read a delivery."""
         self._fed.append(("consume", (number, size)))
@@ -120,6 +126,8 @@ class VirtualMaster(Body):
                 todo += scheduler.offer(*what, now)
             elif kind == "exhaust":
                 scheduler.exhaust()
+            elif kind == "stop":
+                todo += scheduler.stop(now)
             else:
                 scheduler.consume(what[0])
                 scheduler.backlog_bytes -= what[1]
@@ -237,10 +245,10 @@ class VirtualController(Body):
         agent, now = self.agent, self.world.now
         if kind == "message":
             message = wire.decode_from_master(what)
-            before = len(agent.queue)
+            before = len(agent.crew.queue)
             self._do(agent.handle(message, now))
             if isinstance(message, Tasks):
-                self.world.ledger.accepted(self, len(agent.queue) - before)
+                self.world.ledger.accepted(self, len(agent.crew.queue) - before)
         elif kind == "connected":
             self._do(agent.connected(now))
         elif kind == "stop":
@@ -314,7 +322,7 @@ class VirtualController(Body):
 
     def idle_slots(self) -> list[VirtualWorker]:
         """Workers that could be given a row."""
-        ready = [slot.worker for slot in self.agent.slots if slot.phase is Phase.READY and not slot.batches]
+        ready = [slot.worker for slot in self.agent.crew.slots if slot.phase is Phase.READY and not slot.batches]
         return [self.workers[slot] for slot in ready if slot in self.workers and self.workers[slot].alive]
 
     def crash(self) -> None:

@@ -29,12 +29,12 @@ def dump(world: "World") -> str:
             agent, link = controller.agent, controller.agent.link
             lines.append(
                 f"{controller.name} incarnation {controller.number}: session={link.session and link.session.session} "
-                f"queue={len(agent.queue)} granted={link.granted} draining={agent.draining} "
+                f"queue={len(agent.crew.queue)} granted={link.granted} draining={agent.draining} "
                 f"connected={controller.connection is not None} deadline={agent.deadline:.2f} "
                 f"outbox={agent.outbox.held()}"
             )
             lines += [
                 f"    slot {slot.worker} {slot.phase.value} taking_back={slot.taking_back} held={slot.held()}"
-                for slot in agent.slots
+                for slot in agent.crew.slots
             ]
     return "\n".join(lines)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 FAULT_PHASE_S = 5.0
 HEALED_BOUND_S = 90.0
 LEAVING_BOUND_S = 60.0
+# By then every controller has found its master again.
+SETTLED_AFTER_S = 40.0
 # A generator without an end, for any purpose.
 INFINITE = 1 << 30
 
@@ -33,7 +35,10 @@ class Work:
 
 @dataclass(slots=True)
 class Settings:
-    """Everything random that holds for a whole run. Durations in seconds, rates per message."""
+    """Everything random that holds for a whole run. Durations in seconds, rates per message.
+
+    ``settles``: the last tasks come only when everything has been well for a while, so that it can be seen that it is.
+    """
 
     controllers: int
     workers_max: int
@@ -48,12 +53,15 @@ class Settings:
     worker_start_s: tuple[float, float]
     work: Work
     window_tasks: int
+    backlog_bytes_max: int
     exit_when_done: bool = True
     loss: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0
     delay: float = 0.0
     faults_min: int = 0
+    settles: bool = False
+    master_stops_at: float | None = None
     fault_weights: dict[str, float] = field(default_factory=dict)
     check_every: int = 16
 
@@ -96,12 +104,15 @@ def draw(rng: random.Random, faulty: bool) -> Settings:
         turn_s=rng.choice([0.0001, 0.001, 0.002]),
         worker_start_s=rng.choice([(0.01, 0.05), (0.05, 0.4)]),
         work=_draw_work(rng, faulty),
-        window_tasks=rng.choice([30, 200, 32768]),
+        window_tasks=rng.choice([20, 100, 32768]),
+        backlog_bytes_max=rng.choice([1000, 10_000_000]) if faulty else 10_000_000,
     )
     if faulty:
         _draw_faults(rng, settings)
     else:
         settings.heartbeat_s, settings.controller_timeout_s = 1.0, 15.0
+        if rng.random() < 0.2:
+            settings.master_stops_at = rng.uniform(0.3, 2.0)
     return settings
 
 
@@ -121,7 +132,7 @@ def _draw_work(rng: random.Random, faulty: bool) -> Work:
         case "infinite":
             # Until it is cut, it takes all that the window gives.
             work.classes = [short] if rng.random() < 0.5 else [spiky, short]
-            work.block_max, work.pace_s, work.cut_at = 32, 0.02, rng.uniform(1.0, FAULT_PHASE_S)
+            work.block_max, work.pace_s, work.cut_at = 16, 0.04, rng.uniform(0.5, 2.5)
             work.tasks = INFINITE
         case "crawl":
             work.children = rng.uniform(0.8, 2.5)
@@ -143,4 +154,5 @@ def _draw_faults(rng: random.Random, settings: Settings) -> None:
     if rng.random() < 0.35:
         settings.duplicate = rng.choice([0.0, 0.02, 0.1])
         settings.reorder = rng.choice([0.0, 0.02, 0.1])
+    settings.settles = rng.random() < 0.15
     settings.task_resend_timeout_s = rng.choice([0.0, 0.0, 0.0, 3.0])

@@ -21,7 +21,7 @@ from tests.simulation.generators import Feed
 from tests.simulation.network import Network
 from tests.simulation.nodes import VirtualController, VirtualMaster
 from tests.simulation.report import dump
-from tests.simulation.settings import HEALED_BOUND_S, LEAVING_BOUND_S, Settings
+from tests.simulation.settings import HEALED_BOUND_S, LEAVING_BOUND_S, SETTLED_AFTER_S, Settings
 
 IDLE_LOOK_S = 0.05
 _PACK_TIME = struct.Struct("<d").pack
@@ -113,13 +113,18 @@ class World:
 
     def run(self) -> "World":
         """Until every task has its result and every controller has left; raises what a check or a brain raises."""
-        with patch.object(scheduler_module, "WINDOW_TASKS", self.settings.window_tasks):
+        # The bounds of production are far beyond a small world.
+        bounds = {"WINDOW_TASKS": self.settings.window_tasks, "BACKLOG_BYTES_MAX": self.settings.backlog_bytes_max}
+        with patch.multiple(scheduler_module, **bounds):
             return self._run()
 
     def _run(self) -> "World":
         try:
             self._start()
-            self._loop(lambda: self.master.finished_at is not None, HEALED_BOUND_S)
+            if self.settings.master_stops_at is not None:
+                self._stop_master(self.settings.master_stops_at)
+                return self
+            self._loop(lambda: self.master.finished_at is not None, self._healed_bound_s())
             self.faults.heal()
             self.healed_at = self.now
             self._loop(lambda: not any(c.alive for c in self.controllers), LEAVING_BOUND_S)
@@ -128,6 +133,18 @@ class World:
             where = f"seed {self.seed}, {'with' if self.faulty else 'without'} faults, at {self.now:.4f} s"
             raise SimulationFailure(f"{where}: {type(error).__name__}: {error}") from error
         return self
+
+    def _healed_bound_s(self) -> float:
+        return HEALED_BOUND_S + (SETTLED_AFTER_S if self.settings.settles else 0.0)
+
+    def _stop_master(self, at: float) -> None:
+        """SIGTERM to the master: nothing starts any more, and what runs is recorded."""
+        self.at(at, self.master.stop)
+        scheduler = self.master.scheduler
+        self._loop(lambda: scheduler.stopping and not scheduler.leased_tasks, HEALED_BOUND_S)
+        scheduler.check()
+        self.ledger.check_replay(self.master)
+        assert len(self.ledger.recorded) == len(self.ledger.started_tasks), "a task was started, and its result is not here"
 
     def _start(self) -> None:
         for name in self.names:

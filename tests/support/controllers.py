@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from cyclone.controller.actions import Action, Execute, Send
-from cyclone.controller.agent import Agent, AgentOptions
+from cyclone.controller.agent import Agent
 from cyclone.controller.link import Identity
+from cyclone.controller.options import AgentOptions
 from cyclone.controller.pipe import Done
 from cyclone.controller.watch import Progress
 from cyclone.protocol.messages import (
@@ -62,7 +63,7 @@ class Node:
         """Connected, greeted, welcomed, all workers ready, credit granted."""
         self.agent.connected(self.now)
         self.advance()
-        for slot in self.agent.slots:
+        for slot in self.agent.crew.slots:
             self.agent.worker_ready(slot.worker, self.now)
         self.handle(welcome(**other))
         self.advance()
@@ -77,7 +78,7 @@ class Node:
 
     def warm_up(self, mean_s: float) -> None:
         """As if tasks of job 1 had taken so long for a while."""
-        self.agent.pace.learn([(1, 1)], 1, mean_s)
+        self.agent.crew.pace.learn([(1, 1)], 1, mean_s)
 
     def executing(self, worker: int, seq: int, for_s: float = 0.0) -> None:
         """The worker is in this row, and has been for so long."""
@@ -111,21 +112,21 @@ def executed(actions: Sequence[Action]) -> list[tuple[int, int, int, int]]:
     ]
 
 
-def check(agent: Agent) -> None:
-    """The agent's invariants, from scratch: nothing is held twice, nothing is miscounted."""
-    assert len(agent.queue) == sum(map(len, agent.queue))
-    ranges = [piece.range(0, len(piece)) for piece in agent.queue]
-    for slot in agent.slots:
+def check(agent: Agent, honest_master: bool = True) -> None:
+    """The agent's invariants, from scratch: nothing is miscounted, and nothing is held twice but what was leased twice."""
+    assert len(agent.crew.queue) == sum(map(len, agent.crew.queue))
+    ranges = [piece.range(0, len(piece)) for piece in agent.crew.queue]
+    for slot in agent.crew.slots:
         assert slot.next_seq >= 1
         for batch in slot.batches:
             assert 0 <= batch.reported <= len(batch.piece)
             assert sum(count for _, count in batch.piece.runs) == len(batch.piece)
-            assert all(job in agent.jobs for job, _ in batch.piece.runs)
+            assert all(job in agent.crew.jobs for job, _ in batch.piece.runs)
         ranges += slot.held()
     ranges += agent.outbox.held()
     assert sum(part.count for part in agent.held()) == sum(part.count for part in ranges)
     ranges.sort(key=lambda part: (part.epoch, part.attempt, part.first))
     for one, two in zip(ranges, ranges[1:], strict=False):
-        if (one.epoch, one.attempt) == (two.epoch, two.attempt):
+        if honest_master and (one.epoch, one.attempt) == (two.epoch, two.attempt):
             assert one.first + one.count <= two.first, f"{one} and {two} overlap"
     assert agent.deadline < float("inf")

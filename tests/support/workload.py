@@ -129,6 +129,10 @@ class Act(BaseTask):
         child.stdout.close()
         child.wait()
 
+    def do_leave_child_and_die(self) -> None:
+        self.do_leave_child()
+        self.do_kill()
+
     def do_tidy_up(self) -> None:
         """Hangs, and has something to do when it is ended."""
         try:
@@ -179,13 +183,7 @@ class Act(BaseTask):
 
     def do_about(self) -> dict[str, Any]:
         """What a task knows of itself."""
-        left_s = self.time_left_s()
-        return {
-            "task_id": self.task_id,
-            "attempt": self.attempt,
-            "has_limit": left_s is not None and 0 < left_s <= (self.time_limit_s or 0),
-            "path": sys.path,
-        }
+        return {"task_id": self.task_id, "attempt": self.attempt, "left_s": self.time_left_s(), "path": sys.path}
 
 
 def _target(name: str) -> str:

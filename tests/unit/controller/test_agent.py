@@ -14,8 +14,8 @@ from cyclone.controller.actions import (
     StartWorker,
     TakeBack,
 )
-from cyclone.controller.agent import BATCH_S, LONG_TASK_S, PREFETCH_MAX, START_WAIT_MAX_S
-from cyclone.controller.outbox import RESEND_S
+from cyclone.controller.crew import BATCH_S, LONG_TASK_S, PREFETCH_MAX, START_WAIT_MAX_S
+from cyclone.controller.outbox import GATHER_S, RESEND_S
 from cyclone.controller.slots import Phase
 from cyclone.protocol.messages import (
     ErrorRecord,
@@ -122,7 +122,7 @@ class TestGreeting:
         node.lease(1, 99)
         node.advance()
         node.done(0, 1, COMPLETED)
-        node.advance(0.01)
+        node.advance(GATHER_S)
         node.handle(Refused("no_session", "", ""))
         node.advance()
         assert sent(node.handle(welcome(6, drop=[tasks(90, 99), tasks(2)]))) == [Results(6, 1, 0, [result(1, COMPLETED)])]
@@ -223,9 +223,10 @@ class TestResults:
         node.advance()
         node.done(0, 1, COMPLETED, ended=False)
         assert held(node) == [tasks(1, 4)]
-        assert node.agent.slots[0].unreported == 1
+        assert node.agent.crew.slots[0].unreported == 2
         node.done(0, 2, COMPLETED)
-        assert node.agent.slots[0].unreported == 0
+        assert node.agent.crew.slots[0].unreported == 1
+        assert held(node) == [tasks(1, 4)]
 
     @pytest.mark.parametrize(
         ("base", "rows"), [(2, 1), (0, 1), (1, 3)], ids=["not the first row", "before the first", "too many rows"]
@@ -257,7 +258,7 @@ class TestTheEndOfAWorker:
         node.warm_up(BATCH_S / 4)
         node.lease(1, 4)
         assert executed(node.advance()) == [(0, 1, 1, 4)]
-        node.agent.slots[0].taking_back = True
+        node.agent.crew.slots[0].taking_back = True
         node.lease(5, 2)
         node.advance()
         return node
@@ -284,13 +285,13 @@ class TestTheEndOfAWorker:
     ) -> None:
         if reported:
             node.done(0, 1, *[COMPLETED] * reported, ended=False)
-            node.advance(0.01)
+            node.advance(GATHER_S)
             node.recorded(1)
         actions = node.agent.worker_exited(0, seq, executing, "signal 11", node.now)
         assert [part for one in sent(actions) if isinstance(one, Returned) for part in one.ranges] == returned
-        waiting = [piece.first + row for piece in node.agent.queue for row in range(len(piece))]
+        waiting = [piece.first + row for piece in node.agent.crew.queue for row in range(len(piece))]
         assert waiting == queued
-        results = [one.batches for one in sent(node.advance(0.01)) if isinstance(one, Results)]
+        results = [one.batches for one in sent(node.advance(GATHER_S)) if isinstance(one, Results)]
         expected = died(crashed, CRASHED, "WorkerDied", "signal 11") if crashed else None
         assert results == ([[expected]] if expected else [])
 
@@ -307,18 +308,18 @@ class TestTheEndOfAWorker:
         node.executing(0, 2, 2.5)
         assert EndTask(0, 2) in node.advance()
         node.agent.task_ending(0, 2, node.now)
-        assert node.agent.slots[0].phase is Phase.ENDING
+        assert node.agent.crew.slots[0].phase is Phase.ENDING
         assert KillWorker(0) not in node.advance(4.9)
         assert KillWorker(0) in node.advance(0.2)
         node.agent.worker_exited(0, 2, True, "signal 9", node.now)
         timed_out = died(2, TIMED_OUT, "TaskTimedOut", "exceeded its time limit of 2 s")
-        assert [one.batches for one in sent(node.advance(0.01)) if isinstance(one, Results)] == [[timed_out]]
+        assert [one.batches for one in sent(node.advance(GATHER_S)) if isinstance(one, Results)] == [[timed_out]]
 
     def test_given_a_worker_that_is_being_ended_when_it_says_ready_then_it_gets_nothing(self, node: Node) -> None:
         node.executing(0, 2, 0.0)
         node.agent.task_ending(0, 2, node.now)
         node.agent.worker_ready(0, node.now)
-        assert node.agent.slots[0].phase is Phase.ENDING
+        assert node.agent.crew.slots[0].phase is Phase.ENDING
 
     def test_given_workers_that_cannot_start_then_the_waits_grow_up_to_a_bound(self, new_node: NewNode) -> None:
         node = new_node(worker_count=1)
@@ -326,7 +327,7 @@ class TestTheEndOfAWorker:
         for _ in range(1100):
             node.advance(START_WAIT_MAX_S)
             node.agent.worker_exited(0, 0, False, "exit code 1", node.now)
-            waits.append(node.agent.slots[0].start_at - node.now)
+            waits.append(node.agent.crew.slots[0].start_at - node.now)
         assert waits[:4] == pytest.approx([0.1, 0.2, 0.4, 0.8])
         assert waits[-1] == pytest.approx(START_WAIT_MAX_S)
 
@@ -380,7 +381,7 @@ class TestRecall:
         before = held(node)
         node.agent.taken_back(0, None, node.now)
         assert held(node) == before
-        assert not node.agent.slots[0].taking_back
+        assert not node.agent.crew.slots[0].taking_back
 
 
 class TestTheEnd:

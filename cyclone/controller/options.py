@@ -1,0 +1,16 @@
+"""What the configuration decides for a controller's brain. PURE."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """Durations in seconds; 0 is no limit, or for ever."""
+
+    worker_count: int
+    task_time_limit_s: float = 0.0
+    kill_grace_s: float = 5.0
+    worker_max_tasks: int = 0
+    retry_wait_s: float = 1.0
+    retries_max: int = 0
+    stop_timeout_s: float = 30.0

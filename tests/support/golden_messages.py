@@ -1,0 +1,67 @@
+"""One message of each kind with the bytes of its body: whoever changes the wire sees it here, as a diff.
+
+The bytes are msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md); blanks part the fields.
+"""
+
+from cyclone.protocol.messages import (
+    AnyFromController,
+    AnyFromMaster,
+    Goodbye,
+    Hello,
+    Job,
+    Pong,
+    Recall,
+    Recorded,
+    Refused,
+    ResultBatch,
+    Results,
+    Returned,
+    State,
+    Stop,
+    TaskBatch,
+    TaskRange,
+    Tasks,
+    Welcome,
+)
+
+INCARNATION = "0123456789abcdef" * 2
+JOURNAL_ID = "fedcba9876543210" * 2
+
+FROM_CONTROLLER: list[tuple[AnyFromController, str]] = [
+    (
+        Hello(1, "c1", INCARNATION, "", 1, "node", 11, "1.0", "3.11.2", 2, [TaskRange(1, 300, 7, 2)]),
+        "9c 01 01 a26331 d9203031323334353637383961626364656630313233343536373839616263646566 a0 01 "
+        "a46e6f6465 0b a3312e30 a6332e31312e32 02 919401cd012c0702",
+    ),
+    (
+        State(5, 2, 1, 9, 2, 1, [TaskRange(1, 4, 7, 1), TaskRange(9, 1, 7, 2)]),
+        "98 02 05 02 01 09 02 01 9294010407019409010702",
+    ),
+    (Results(5, 1, 9, [ResultBatch(1, 7, 1, b"\0\1", b"\x97")]), "95 03 05 01 09 9195010701c4020001c40197"),
+    (Returned(5, 9, [TaskRange(3, 2, 7, 1)]), "94 04 05 09 919403020701"),
+    (Goodbye(5, "stopped"), "93 05 05 a773746f70706564"),
+]
+FROM_MASTER: list[tuple[AnyFromMaster, str]] = [
+    (
+        Welcome(5, INCARNATION, 7, JOURNAL_ID, 1.0, 15.0, [TaskRange(1, 4, 6, 1)]),
+        "98 65 05 d9203031323334353637383961626364656630313233343536373839616263646566 07 "
+        "d9206665646362613938373635343332313066656463626139383736353433323130 cb3ff0000000000000 "
+        "cb402e000000000000 919401040601",
+    ),
+    (
+        Tasks(
+            5,
+            1,
+            3,
+            [Job(1, "m:A"), Job(2, "m:B", 2.5)],
+            [TaskBatch(1, 1, [(1, 1), (2, 1)], [b"\x90", b"\x91\x2a"]), TaskBatch(9, 3, [(1, 1)], [b"\x90"])],
+        ),
+        "96 66 05 01 03 929301a36d3a41c09302a36d3a42cb4004000000000000 "
+        "929401019292010192020192c40190c402912a9409039192010191c40190",
+    ),
+    (Recorded(5, [1, 300]), "93 67 05 9201cd012c"),
+    (Recall(5, 3), "93 68 05 03"),
+    (Pong(5, 2, 1, 3), "95 69 05 02 01 03"),
+    (Stop(5, "done"), "93 6a 05 a4646f6e65"),
+    (Refused("no_session", "", "session 5"), "94 6b aa6e6f5f73657373696f6e a0 a973657373696f6e2035"),
+]

@@ -45,6 +45,13 @@ def configure(role: str, filename: Path | None, format: Format, level: str, debu
     root.setLevel(logging.DEBUG if debug else level.upper())
 
 
+def configure_child(role: str, options: dict[str, str | None]) -> None:
+    """The same in a worker or generator process, by ``filename``, ``format`` and ``level`` as its daemon has them."""
+    filename = options["filename"]
+    log_format: Format = "json" if options["format"] == "json" else "text"
+    configure(role, Path(filename) if filename else None, log_format, options["level"] or "info", debug=False)
+
+
 def escape(text: str) -> str:
     """The text on one line: control characters as ``\\n``, ``\\x1b``..."""
     return text.translate(_ESCAPES)

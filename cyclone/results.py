@@ -1,23 +1,28 @@
 """TaskResult, and the blocks in which results travel from the master to a generator or a results file.
 
-A block keeps its columns; a ``TaskResult`` is a view of one row that decodes what it is asked for. That is what makes a
+A block keeps its columns; a ``TaskResult`` is a view of one row that makes what it is asked for. That is what makes a
 million results a second affordable for a generator that only looks at ``value``.
 """
 
 import array
+import contextlib
 import functools
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
+from cyclone.errors import CycloneError
 from cyclone.protocol import states
 from cyclone.protocol.messages import ErrorRecord, ResultColumns
 from cyclone.values import decode as _decode
 
 _COMPLETED = states.COMPLETED
+_COMPLETED_BYTE, _FAILED_BYTE = bytes([states.COMPLETED]), bytes([states.FAILED])
+# What reading bytes that hold anything at all can raise.
+_UNREADABLE = (msgspec.MsgspecError, CycloneError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
 
 
 class RecordedBlock(msgspec.Struct, array_like=True, gc=False):
@@ -96,12 +101,15 @@ class TaskResult:
         """What ``execute`` returned; None where it did not complete."""
         block = self._block
         row = self._row
-        return _decode(block.values[row]) if block.statuses[row] == _COMPLETED else None
+        return block.outcomes[row] if block.statuses[row] == _COMPLETED else None
 
     @property
     def error(self) -> ErrorRecord | None:
         """``type``, ``message`` and remote ``traceback`` of what went wrong; None when completed."""
-        return None if self.ok else _decode_error(self._block.values[self._row])
+        if self.ok:
+            return None
+        error: ErrorRecord = self._block.outcomes[self._row]
+        return error
 
     @property
     def attempt(self) -> int:
@@ -147,28 +155,49 @@ class TaskResult:
 class OpenBlock:
     """A recorded block with its columns decoded: iterates over the results that count.
 
-    Raises msgspec.DecodeError or ValueError where the columns do not fit each other.
+    ``outcomes`` has a row per task: what ``read_value`` made of its value, or its ``ErrorRecord``. The master records
+    what a controller sends without opening it, so it may be anything: where a value cannot be read, its task shows here
+    as failed with an error of type ``UnreadableResult``, and where the columns cannot, all of the block's tasks do.
+
+    Raises ValueError where the columns that are the master's own do not fit each other.
     """
 
-    def __init__(self, recorded: RecordedBlock) -> None:
+    def __init__(self, recorded: RecordedBlock, read_value: Callable[[bytes], Any] = _decode) -> None:
         self.recorded = recorded
-        self.columns = _decode_columns(recorded.body)
-        # Of these two each result's ``ok`` and ``value`` are made: two look-ups fewer are worth having.
         self.statuses = recorded.statuses
-        self.values = self.columns.values
-        self.seconds = unpack_seconds(self.columns.seconds)
-        rows = len(self.statuses)
-        lengths = [
-            len(self.columns.values),
-            len(self.seconds),
-            len(recorded.args),
-            sum(count for _, count in recorded.runs),
-        ]
+        rows = len(recorded.statuses)
+        lengths = [len(recorded.args), sum(count for _, count in recorded.runs)]
         if recorded.accepted is not None:
             lengths.append(len(recorded.accepted))
         if lengths.count(rows) != len(lengths):
-            raise ValueError(f"result columns of {lengths} rows beside {rows} statuses")
+            raise ValueError(f"recorded columns of {lengths} rows beside {rows} statuses")
+        try:
+            self.columns, self.seconds = _read_columns(recorded.body, rows)
+        except _UNREADABLE as error:
+            self.columns, self.seconds = ResultColumns([], b"", 0.0, 0), unpack_seconds(bytes(8 * rows))
+            self.statuses = recorded.statuses.replace(_COMPLETED_BYTE, _FAILED_BYTE)
+            self.outcomes = [_unreadable(error)] * rows
+        else:
+            self.outcomes = self._read_outcomes(read_value)
         self._measured = {row: (cpu_s, peak) for row, cpu_s, peak in self.columns.usage}
+
+    def _read_outcomes(self, read_value: Callable[[bytes], Any]) -> list[Any]:
+        values = self.columns.values
+        if self.statuses.count(_COMPLETED) == len(values):
+            # Nearly every block: no look at a single row is needed.
+            with contextlib.suppress(*_UNREADABLE):
+                return list(map(read_value, values))
+        outcomes: list[Any] = []
+        statuses = bytearray(self.statuses)
+        for row, packed in enumerate(values):
+            try:
+                outcomes.append(read_value(packed) if statuses[row] == _COMPLETED else _decode_error(packed))
+            except _UNREADABLE as error:
+                outcomes.append(_unreadable(error))
+                if statuses[row] == _COMPLETED:
+                    statuses[row] = states.FAILED
+        self.statuses = bytes(statuses)
+        return outcomes
 
     def __iter__(self) -> Iterator[TaskResult]:
         accepted = self.recorded.accepted
@@ -206,6 +235,19 @@ _decode_error = msgspec.msgpack.Decoder(ErrorRecord).decode
 encode_columns = msgspec.msgpack.Encoder().encode
 
 
+def _read_columns(body: bytes, rows: int) -> "tuple[ResultColumns, array.array[float]]":
+    """A body's columns and its seconds; one of _UNREADABLE where it holds something else."""
+    columns = _decode_columns(body)
+    seconds = unpack_seconds(columns.seconds)
+    if len(columns.values) != rows or len(seconds) != rows:
+        raise ValueError(f"{len(columns.values)} values and {len(seconds)} durations beside {rows} statuses")
+    return columns, seconds
+
+
+def _unreadable(error: Exception) -> ErrorRecord:
+    return ErrorRecord("UnreadableResult", f"what the controller sent as the result cannot be read: {error}")
+
+
 def pack_seconds(seconds: list[float]) -> bytes:
     """Durations as the wire's little-endian float64 column."""
     column = array.array("d", seconds)
@@ -234,7 +276,7 @@ def quarantine_columns(body: bytes, row: int, crashes: int) -> bytes:
         columns = _decode_columns(body)
         cause = _decode_error(columns.values[row]).message
         started, seconds, pid = columns.started, unpack_seconds(columns.seconds)[row], columns.worker_pid
-    except (msgspec.DecodeError, ValueError, IndexError, RecursionError):
+    except _UNREADABLE:
         cause, started, seconds, pid = "unknown", 0.0, 0.0, 0
     text = f"killed {crashes} worker{'s' * (crashes != 1)}, the last one: {cause}"
     return error_columns(ErrorRecord("Quarantined", text), pid, started, seconds)

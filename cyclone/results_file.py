@@ -9,7 +9,7 @@ Owns the format of the three; must not know where blocks come from. A record has
 *completed*, ``error`` unless it is not.
 
     .jsonl   one object per line; ``error`` is an object of type, message, traceback; times are RFC 3339 text in UTC
-             with microseconds
+             with microseconds, or null where a controller told one that is in no calendar
     .csv     RFC 4180 in UTF-8 with a header; ``args`` and ``value`` are JSON text, ``error`` is the columns error_type,
              error_message, error_traceback; times as in .jsonl
     .sqlite  the table ``results`` with the columns of .csv; times are seconds since 1970 (REAL), to calculate with
@@ -24,7 +24,7 @@ import abc
 import contextlib
 import datetime
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import accumulate, chain, repeat
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,15 +32,12 @@ from typing import Any, BinaryIO
 import msgspec
 
 from cyclone import json_values
-from cyclone.errors import ConfigError, CycloneError
+from cyclone.errors import ConfigError
 from cyclone.protocol import states
-from cyclone.protocol.messages import ErrorRecord
 from cyclone.results import OpenBlock, RecordedBlock
 
 # Lines are gathered up to this size: a write call for each block of one task would cost more than the record.
 _PENDING_BYTES_MAX = 256 * 1024
-# What reading columns that hold anything at all can raise: they come from a worker, and nobody opens them on the way.
-_TORN = (msgspec.MsgspecError, CycloneError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
 
 
 class ResultsFile(abc.ABC):
@@ -48,7 +45,7 @@ class ResultsFile(abc.ABC):
 
     @abc.abstractmethod
     def write(self, block: RecordedBlock) -> None:
-        """Add the block's results that count. ValueError where its columns are torn; then nothing of it is written."""
+        """Add the block's results that count."""
 
     @abc.abstractmethod
     def flush(self) -> None:
@@ -102,8 +99,8 @@ class _Record(msgspec.Struct, gc=False):
     attempt: int
     controller: str
     worker_pid: int
-    started: str | float
-    finished: str | float
+    started: str | float | None
+    finished: str | float | None
     seconds: float
     cpu_seconds: float
     peak_memory_bytes: int
@@ -163,8 +160,7 @@ class _TextFile(ResultsFile):
     def write(self, block: RecordedBlock) -> None:
         if self._file.closed:
             raise ValueError("write to a closed results file")
-        with _torn_is_value_error(block):
-            lines = self._lines(block)
+        lines = self._lines(block)
         self._pending.append(lines)
         self._pending_bytes += len(lines)
         if self._pending_bytes >= _PENDING_BYTES_MAX:
@@ -231,15 +227,7 @@ class _SqliteFile(ResultsFile):
             raise ValueError("write to a closed results file")
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN")
-        self._connection.execute("SAVEPOINT block")
-        try:
-            with _torn_is_value_error(block):
-                self._connection.executemany(self._insert, [record.cells() for record in _records(block, float)])
-        except BaseException:
-            self._connection.execute("ROLLBACK TO block")
-            raise
-        finally:
-            self._connection.execute("RELEASE block")
+        self._connection.executemany(self._insert, [record.cells() for record in _records(block, float)])
 
     def flush(self) -> None:
         if self._connection is not None and self._connection.in_transaction:
@@ -254,27 +242,16 @@ class _SqliteFile(ResultsFile):
                 self._connection = None
 
 
-@contextlib.contextmanager
-def _torn_is_value_error(block: RecordedBlock) -> Iterator[None]:
-    try:
-        yield
-    except _TORN as error:
-        raise ValueError(
-            f"the results of tasks {block.first} to {block.first + len(block.statuses) - 1} "
-            f"from {block.controller} cannot be read: {error}"
-        ) from error
-
-
-def _records(recorded: RecordedBlock, as_time: Callable[[float], str | float]) -> list[_Record]:
-    block = OpenBlock(recorded)
+def _records(recorded: RecordedBlock, as_time: Callable[[float], str | float | None]) -> list[_Record]:
+    block = OpenBlock(recorded, json_values.from_packed)
     columns = block.columns
     accepted = recorded.accepted if recorded.accepted is not None else repeat(1, len(recorded.statuses))
     classes = chain.from_iterable(repeat(task_class, count) for task_class, count in recorded.runs)
     # A row starts where the one before it ended.
     times = [as_time(moment) for moment in accumulate(block.seconds, initial=columns.started)]
     records = []
-    rows = zip(accepted, classes, recorded.args, recorded.statuses, columns.values, block.seconds, strict=True)
-    for row, (taken, task_class, args, status, packed, seconds) in enumerate(rows):
+    rows = zip(accepted, classes, recorded.args, block.statuses, block.outcomes, block.seconds, strict=True)
+    for row, (taken, task_class, args, status, outcome, seconds) in enumerate(rows):
         if not taken:
             continue
         completed = status == states.COMPLETED
@@ -284,8 +261,8 @@ def _records(recorded: RecordedBlock, as_time: Callable[[float], str | float]) -
                 task_class,
                 json_values.from_packed(args),
                 states.STATE_NAMES[status],
-                json_values.from_packed(packed) if completed else None,
-                None if completed else msgspec.structs.asdict(_decode_error(packed)),
+                outcome if completed else None,
+                None if completed else msgspec.structs.asdict(outcome),
                 recorded.attempt,
                 recorded.controller,
                 columns.worker_pid,
@@ -298,16 +275,16 @@ def _records(recorded: RecordedBlock, as_time: Callable[[float], str | float]) -
     return records
 
 
-def _rfc3339(unix_s: float) -> str:
-    """A moment in UTC with microseconds, always of the same width, so that it sorts as text."""
-    second, microseconds = divmod(round(unix_s * 1_000_000), 1_000_000)
-    return f"{_rfc3339_second(second)}.{microseconds:06d}Z"
+def _rfc3339(unix_s: float) -> str | None:
+    """A moment in UTC with microseconds, as text of one width that sorts; None for one outside of the calendar."""
+    try:
+        second, microseconds = divmod(round(unix_s * 1_000_000), 1_000_000)
+        return f"{_rfc3339_second(second)}.{microseconds:06d}Z"
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 @functools.lru_cache(maxsize=64)
 def _rfc3339_second(unix_s: int) -> str:
     """Kept, because the calendar costs five times as much as the rest of a record, and a second holds many tasks."""
     return datetime.datetime.fromtimestamp(unix_s, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-_decode_error = msgspec.msgpack.Decoder(ErrorRecord).decode

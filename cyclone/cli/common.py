@@ -83,7 +83,7 @@ def check_config(settings: "Settings") -> int:
     return EXIT_OK
 
 
-def master_options(settings: "Settings", port: int | None = None) -> "MasterOptions":
+def master_options(settings: "Settings", debug: bool, port: int | None = None) -> "MasterOptions":
     """What the master service takes; with ``port`` it binds that one on loopback, whatever the configuration says."""
     from cyclone.master.feed import FeedOptions
     from cyclone.master.scheduler import SchedulerOptions
@@ -96,8 +96,7 @@ def master_options(settings: "Settings", port: int | None = None) -> "MasterOpti
         "sections": settings.generator_options,
         "folder": str(options_path.resolve().parent if options_path else Path.cwd()),
         "search_path": settings.search_path,
-        "log_format": settings.log.format,
-        "log_level": settings.log.level,
+        "log": _log_of_children(settings, debug),
     }
     return MasterOptions(
         target=comm.target if port is None else "127.0.0.1",
@@ -115,7 +114,7 @@ def master_options(settings: "Settings", port: int | None = None) -> "MasterOpti
     )
 
 
-def controller_parts(settings: "Settings") -> tuple["Identity", "AgentOptions", "ControllerOptions"]:
+def controller_parts(settings: "Settings", debug: bool) -> tuple["Identity", "AgentOptions", "ControllerOptions"]:
     """What the controller service takes."""
     import os
 
@@ -143,12 +142,21 @@ def controller_parts(settings: "Settings") -> tuple["Identity", "AgentOptions", 
     )
     worker: dict[str, object] = {
         "search_path": settings.search_path,
-        "log_format": settings.log.format,
-        "log_level": settings.log.level,
+        "log": _log_of_children(settings, debug),
         "time_limit_s": processing.task_time_limit_s,
     }
     comm = settings.comm
     return identity, agent, ControllerOptions(comm.target, comm.port, comm.poll_timeout_s, worker)
+
+
+def _log_of_children(settings: "Settings", debug: bool) -> dict[str, object]:
+    """Tasks and generators log where their daemon does."""
+    filename = settings.log.filename
+    return {
+        "filename": str(filename.resolve()) if filename else None,
+        "format": settings.log.format,
+        "level": "debug" if debug else settings.log.level,
+    }
 
 
 def load_settings(args: argparse.Namespace, role: "Role", extra: Sequence[str] = ()) -> "Settings":

@@ -76,7 +76,7 @@ def _run(
     if file:
         listeners.insert(0, _Recorder(file))
     try:
-        with MasterService(common.master_options(settings, port=0), NoJournal(), listeners) as service:
+        with MasterService(common.master_options(settings, args.debug, port=0), NoJournal(), listeners) as service:
             with controller.running(service):
                 outcome = service.run()
     finally:

@@ -266,10 +266,9 @@ def main() -> None:
     """Entry point; ``argv[1]`` is a JSON object, see ``cyclone.controller.pool``."""
     options = json.loads(sys.argv[1])
     die_with_parent(options["parent_pid"])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     from cyclone import logs
 
-    logs.configure("worker", None, options["log_format"], options["log_level"], debug=False)
+    logs.configure_child("worker", options["log"])
     add_search_path(*options["search_path"])
     channel, nudges = socket.socket(fileno=options["channel_fd"]), socket.socket(fileno=options["nudges_fd"])
     words = memoryview(mmap.mmap(options["words_fd"], pipe.WORDS * 8)).cast("Q")

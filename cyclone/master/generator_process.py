@@ -8,7 +8,6 @@ it is inside ``generate()``. Must not import zmq. Dies with the master.
 import json
 import os
 import select
-import signal
 import socket
 import sys
 import threading
@@ -211,10 +210,9 @@ def main() -> None:
     """Entry point; ``argv[1]`` is a JSON object, see ``cyclone.master.feed``."""
     options = json.loads(sys.argv[1])
     die_with_parent(options["parent_pid"])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     from cyclone import logs
 
-    logs.configure("generator", None, options["log_format"], options["log_level"], debug=False)
+    logs.configure_child("generator", options["log"])
     add_search_path(*options["search_path"])
     channel = socket.socket(fileno=options["channel_fd"])
     os.set_inheritable(options["channel_fd"], False)

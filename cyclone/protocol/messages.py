@@ -89,10 +89,10 @@ class ResultColumns(msgspec.Struct, array_like=True, frozen=True, gc=False):
     values: list[bytes]
     seconds: bytes
     started: float
-    worker_pid: int
+    worker_pid: Count
     cpu_s: float = 0.0
-    peak_bytes: int = 0
-    usage: list[tuple[int, float, int]] = []
+    peak_bytes: Count = 0
+    usage: list[tuple[Count, float, Count]] = []
 
 
 class ErrorRecord(msgspec.Struct, array_like=True, frozen=True):

@@ -85,14 +85,14 @@ class Network:
         controller.unsent.clear()
 
     def send_down(self, peer: bytes, message: AnyFromMaster) -> bool:
-        """From the master; False where ROUTER would say that there is no such peer, or no room."""
+        """From the master; False where ROUTER would say that there is no such peer. Without room, it is as if lost."""
         connection = self._by_peer.get(peer)
         if connection is None:
             return False
         if peer in self.fail_sends:
             self.fail_sends.discard(peer)
-            self._world.count("send_fails")
-            return False
+            self._world.count("send queue full")
+            return True
         if connection.open:
             self._carry(connection, False, type(message).__name__, wire.encode(message))
         return True

@@ -31,7 +31,8 @@ def note(kind: str, **fields: Any) -> None:
         os.close(descriptor)
 
 
-def _await_file(name: str) -> None:
+def await_file(name: str) -> None:
+    """Return when the test has made this file in its folder."""
     while not Path(os.environ[FOLDER], name).exists():
         time.sleep(_LOOK_S)
 
@@ -48,6 +49,9 @@ class Act(BaseTask):
         self.value = value
 
     def execute(self) -> Any:
+        if self.what == "return":
+            # The one that leaves no note: there may be very many.
+            return self.value
         note("start", task=self.task_id, attempt=self.attempt, what=self.what, value=self.value)
         return getattr(self, f"do_{self.what}")()
 
@@ -56,7 +60,7 @@ class Act(BaseTask):
 
     def do_gate(self) -> Any:
         """Runs until the test opens the gate."""
-        _await_file(self.value)
+        await_file(self.value)
         note("passed", task=self.task_id, attempt=self.attempt)
         return self.value
 

@@ -1,6 +1,7 @@
 """Blocks of results and the rows that a generator sees of them."""
 
 import itertools
+import re
 import time
 from typing import Any
 
@@ -116,25 +117,70 @@ def test_given_rows_that_took_no_time_then_no_cpu_time_is_shared_out() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"statuses": bytes(2)},
-        {"args": [b"\x90"] * 4},
-        {"runs": [("m:A", 2)]},
-        {"accepted": b"\x01"},
-        {"body": encode_columns(msgspec.structs.replace(columns(), values=[b"\x01"]))},
-        {"body": encode_columns(msgspec.structs.replace(columns(), seconds=pack_seconds([1.0])))},
-    ],
-    ids=["statuses", "args", "runs", "accepted", "values", "seconds"],
+    [{"statuses": bytes(2)}, {"args": [b"\x90"] * 4}, {"runs": [("m:A", 2)]}, {"accepted": b"\x01"}],
+    ids=["statuses", "args", "runs", "accepted"],
 )
-def test_given_columns_of_different_lengths_then_the_block_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="result columns of .* rows beside"):
+def test_given_columns_of_the_master_of_different_lengths_then_the_block_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="recorded columns of .* rows beside"):
         OpenBlock(block(**changes))
 
 
-@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x93\x01\x02\x03"])
-def test_given_a_torn_body_then_the_block_is_refused(body: bytes) -> None:
-    with pytest.raises(msgspec.DecodeError):
-        OpenBlock(block(body=body))
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "truncated"),
+        (b"\xc1", "invalid opcode"),
+        (b"\x93\x01\x02\x03", "at least length"),
+        (b"\x91" * 100_000, "at least length"),
+        (encode_columns(msgspec.structs.replace(columns(), values=[b"\x01"])), "1 values and 3 durations"),
+        (encode_columns(msgspec.structs.replace(columns(), seconds=pack_seconds([1.0]))), "3 values and 1 durations"),
+        (encode_columns(msgspec.structs.replace(columns(), seconds=b"1234567")), "bytes length"),
+        (encode_columns(msgspec.structs.replace(columns(), worker_pid=1 << 63)), "worker_pid|<= 9223372036854775807"),
+        (encode_columns(msgspec.structs.replace(columns(), usage=[(0, 0.0, -1)])), ">= 0"),
+    ],
+)
+def test_given_a_body_that_cannot_be_read_then_its_tasks_are_failed_and_nothing_is_raised(
+    body: bytes, reason: str
+) -> None:
+    timed_out = (states.COMPLETED, states.FAILED, states.TIMED_OUT)
+
+    results = list(OpenBlock(block(timed_out, body=body)))
+
+    assert [(result.task_id, result.state) for result in results] == [(10, "failed"), (11, "failed"), (12, "timed_out")]
+    for result in results:
+        assert (result.value, result.seconds, result.started, result.cpu_s, result.worker_pid) == (None, 0, 0, 0, 0)
+        assert result.error is not None
+        assert result.error.type == "UnreadableResult"
+        assert re.search(reason, result.error.message)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"",
+        b"\xc1",
+        b"\x01\x02",
+        b"\xa1\xff",
+        b"\x91" * 100_000,
+        msgspec.msgpack.encode(msgspec.msgpack.Ext(99, b"")),
+        msgspec.msgpack.encode(msgspec.msgpack.Ext(1, b"no date")),
+        msgspec.msgpack.encode(msgspec.msgpack.Ext(-1, b"\xff" * 12)),
+    ],
+)
+@pytest.mark.parametrize("status", [states.COMPLETED, states.FAILED])
+def test_given_an_outcome_that_cannot_be_read_then_only_its_own_task_is_failed(packed: bytes, status: int) -> None:
+    opened = msgspec.structs.replace(columns((0, 0, 0)), values=[b"\x07", packed, b"\x08"])
+
+    results = list(OpenBlock(block((states.COMPLETED, status, states.COMPLETED), opened)))
+
+    assert [(result.state, result.value) for result in results] == [
+        ("completed", 7),
+        ("failed", None),
+        ("completed", 8),
+    ]
+    assert results[1].error is not None
+    assert results[1].error.type == "UnreadableResult"
+    assert results[1].seconds == 2.0
 
 
 def test_given_a_large_block_then_start_times_are_not_added_up_anew_for_each_row() -> None:

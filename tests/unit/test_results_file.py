@@ -254,43 +254,44 @@ def _torn(**changes: Any) -> RecordedBlock:
     return msgspec.structs.replace(good, **changes)
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "sqlite"])
 @pytest.mark.parametrize(
-    "block",
+    ("block", "states_read"),
     [
-        _torn(body=b"\xc1"),
-        _torn(values=[values.encode(1)]),
-        _torn(values=[values.encode(1), b"\xc1"]),
-        _torn(values=[values.encode(1), msgspec.msgpack.encode(msgspec.msgpack.Ext(99, b""))]),
-        _torn(values=[values.encode(1), b"\x91" * 100_000]),
-        _torn(started=float("nan")),
-        _torn(started=1e300),
-        _torn(seconds=b"123"),
-        _torn(statuses=bytes([states.COMPLETED, states.FAILED])),
-        _torn(statuses=b"\0\xee"),
-        _torn(args=[b"\x90"]),
-        _torn(runs=[("a:A", 1)]),
+        (_torn(body=b"\xc1"), ["failed", "failed"]),
+        (_torn(values=[values.encode(1)]), ["failed", "failed"]),
+        (_torn(seconds=b"123"), ["failed", "failed"]),
+        (_torn(usage=[(1, 0.1, 2**63)]), ["failed", "failed"]),
+        (_torn(values=[values.encode(1), b"\xc1"]), ["completed", "failed"]),
+        (
+            _torn(values=[values.encode(1), msgspec.msgpack.encode(msgspec.msgpack.Ext(99, b""))]),
+            ["completed", "failed"],
+        ),
+        (_torn(values=[values.encode(1), b"\x91" * 100_000]), ["completed", "failed"]),
+        (_torn(statuses=bytes([states.COMPLETED, states.TIMED_OUT])), ["completed", "timed_out"]),
     ],
 )
-def test_given_a_torn_block_when_written_then_it_is_refused_whole_and_the_file_goes_on(
-    tmp_path: Path, block: RecordedBlock
+def test_given_results_that_cannot_be_read_when_written_then_each_has_a_record_that_says_so(
+    tmp_path: Path, ending: str, block: RecordedBlock, states_read: list[str]
 ) -> None:
-    path = tmp_path / "results.jsonl"
+    path = tmp_path / f"results.{ending}"
     results = open_results_file(path)
-    with pytest.raises(ValueError, match="the results of tasks 1 to 2 from node-1 cannot be read: "):
-        results.write(block)
+    results.write(block)
     results.write(completed("good", first=3))
     results.close()
-    assert [r["value"] for r in read(path)] == ["good"]
+    records = read(path)
+    assert [record["state"] for record in records] == [*states_read, "completed"]
+    for record in records:
+        assert (record["error"] or {}).get("type") == (None if record["state"] == "completed" else "UnreadableResult")
 
 
-def test_given_a_number_beyond_sqlite_when_written_then_its_block_is_refused_whole(tmp_path: Path) -> None:
-    path = tmp_path / "results.sqlite"
+@pytest.mark.parametrize("started", [float("nan"), float("inf"), 1e300, -1e300])
+def test_given_a_time_outside_of_the_calendar_when_written_then_it_is_null(tmp_path: Path, started: float) -> None:
+    path = tmp_path / "results.jsonl"
     results = open_results_file(path)
-    results.write(completed("before", first=9))
-    with pytest.raises(ValueError, match="cannot be read"):
-        results.write(completed(1, 2, usage=[(1, 0.1, 2**63)]))
+    results.write(_torn(started=started))
     results.close()
-    assert [r["value"] for r in read(path)] == ["before"]
+    assert [(r["state"], r["started"], r["finished"]) for r in read(path)] == [("completed", None, None)] * 2
 
 
 def test_given_a_full_disk_when_it_has_room_again_then_no_line_is_torn(

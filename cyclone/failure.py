@@ -6,7 +6,7 @@ from cyclone.protocol.messages import ErrorRecord
 
 
 def error_record(error: BaseException, own_frames: int = 1) -> ErrorRecord:
-    """Type, message and traceback; without our own frames at its top, and none for an error that Cyclone itself raised."""
+    """Type, message and traceback, without our own frames at its top; no traceback of an error of Cyclone's own."""
     import traceback
 
     kind = type(error)

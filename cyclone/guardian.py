@@ -1,8 +1,9 @@
 """The guardian: a small process that outlives its owner by a moment and leaves nothing of it behind.
 
-A daemon that is killed with SIGKILL can clean up nothing by itself; PR_SET_PDEATHSIG reaches its children but not theirs.
-So each daemon has a guardian, which blocks on a pipe until the owner is gone, however it went, kills every process that has the
-owner's mark in its environment or belongs to a session led by such a process, and removes the owner's folder.
+A daemon that is killed with SIGKILL can clean up nothing by itself; PR_SET_PDEATHSIG reaches its children but not
+theirs. So each daemon has a guardian, which blocks on a pipe until the owner is gone, however it went, kills every
+process that has the owner's mark in its environment or belongs to a session led by such a process, and removes the
+owner's folder.
 
 Runs as a script with ``python -I -S``: the standard library only, and of it as little as possible.
 """
@@ -23,7 +24,7 @@ _LOOKS_MAX = 200
 def _living() -> dict[int, int]:
     """The session of each process that is not a zombie, by pid."""
     sessions = {}
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib would cost more than all else of this start-up
         if not name.isdigit():
             continue
         try:
@@ -66,7 +67,7 @@ def clear(mark: bytes, known: set[int], clean_looks: int = _CLEAN_LOOKS) -> None
 
 
 def main(lifeline: int, mark: str, folder: str) -> None:
-    """Wait for the owner's end. The owner writes ``+pid`` and ``-pid`` lines for session leaders that it starts and reaps."""
+    """Wait for the owner's end. It writes ``+pid`` and ``-pid`` lines for session leaders that it starts and reaps."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     leaders: set[int] = set()

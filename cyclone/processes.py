@@ -1,4 +1,5 @@
-"""What every Cyclone process does with the operating system: dying with its parent, guarding its children, scratch folders.
+"""What every Cyclone process does with the operating system: dying with its parent, guarding its children, scratch
+folders.
 
 Owns the guardian's life. Linux only, like the things it calls (prctl(2), pidfd_open(2), proc(5)).
 """
@@ -70,8 +71,8 @@ def raise_descriptor_limit() -> int:
 def spare_the_collector() -> None:
     """Leave what start-up made out of every later garbage collection, and collect less often.
 
-    Our loops make columns by the thousand and hardly a cycle; with the default threshold a tenth of a busy generator's time
-    went into looking for some.
+    Our loops make columns by the thousand and hardly a cycle; with the default threshold a tenth of a busy generator's
+    time went into looking for some.
     """
     gc.collect()
     gc.freeze()
@@ -91,9 +92,9 @@ def end_text(status: int) -> str:
 def python_command(target: str, *arguments: str) -> list[str]:
     """The command line that runs ``module:function`` of this installation in a new interpreter with these arguments.
 
-    Plain exec, no fork of a running interpreter: a process that holds a ZeroMQ context must not be forked, and there is no
-    helper process whose death would have to be survived. ``-P``: the working directory joins the import path only where we
-    put it.
+    Plain exec, no fork of a running interpreter: a process that holds a ZeroMQ context must not be forked, and there is
+    no helper process whose death would have to be survived. ``-P``: the working directory joins the import path only
+    where we put it.
     """
     module, function = target.split(":")
     return [sys.executable, "-P", "-c", f"from {module} import {function}; {function}()", *arguments]

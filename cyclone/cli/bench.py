@@ -1,8 +1,9 @@
 """``cyclone bench``: measure this installation by the very path that real tasks take.
 
-It is ``cyclone run`` of the benchmark generator with a stop-watch as listener: real processes, TCP loopback, the ordinary
-scheduler and the ordinary ``EmptyTask``. Time runs from the first dispatch to the last recorded result; the number and the sum of
-the results are checked; a latency is from the dispatch of a task to its recorded result, in the master, one task at a time.
+It is ``cyclone run`` of the benchmark generator with a stop-watch as listener: real processes, TCP loopback, the
+ordinary scheduler and the ordinary ``EmptyTask``. Time runs from the first dispatch to the last recorded result; the
+number and the sum of the results are checked; a latency is from the dispatch of a task to its recorded result, in the
+master, one task at a time.
 """
 
 import argparse

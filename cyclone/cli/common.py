@@ -68,7 +68,8 @@ def guarded(prog: str, body: Callable[[Sequence[str] | None], int], argv: Sequen
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception:
-        # A mistake of ours has an exit code of its own, so that a supervisor can tell it from a refusal and start us again.
+        # A mistake of ours has an exit code of its own, so that a supervisor can tell it from a refusal and start us
+        # again.
         import traceback
 
         traceback.print_exc()

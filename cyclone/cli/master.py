@@ -32,9 +32,9 @@ def _run(argv: Sequence[str] | None) -> int:
 
     logs.configure("master", settings.log.filename, settings.log.format, settings.log.level, args.debug)
     pid_file = settings.control.pid_file
-    with PidFile(pid_file) if pid_file else nullcontext():
-        with MasterService(common.master_options(settings, args.debug), NoJournal()) as service:
-            outcome = service.run()
+    options = common.master_options(settings, args.debug)
+    with PidFile(pid_file) if pid_file else nullcontext(), MasterService(options, NoJournal()) as service:
+        outcome = service.run()
     return common.EXIT_FAILED if outcome.failure else common.EXIT_OK
 
 

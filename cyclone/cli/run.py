@@ -76,9 +76,9 @@ def _run(
     if file:
         listeners.insert(0, _Recorder(file))
     try:
-        with MasterService(common.master_options(settings, args.debug, port=0), NoJournal(), listeners) as service:
-            with controller.running(service):
-                outcome = service.run()
+        options = common.master_options(settings, args.debug, port=0)
+        with MasterService(options, NoJournal(), listeners) as service, controller.running(service):
+            outcome = service.run()
     finally:
         if file:
             file.close()

@@ -32,7 +32,7 @@ class Execute:
 
 @dataclass(frozen=True, slots=True)
 class TakeBack:
-    """Take the unstarted rows back from a worker, exactly; ``Agent.taken_back`` follows, with None if it could not be done."""
+    """Take the unstarted rows back from a worker, exactly; ``Agent.taken_back`` follows, with None if that failed."""
 
     worker: int
 

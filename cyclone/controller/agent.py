@@ -12,7 +12,7 @@ that its result is recorded, or when it was handed back.
 from collections.abc import Callable, Mapping
 
 from cyclone.controller.actions import Action, Exit, Say, Send
-from cyclone.controller.crew import Crew, Obituary
+from cyclone.controller.crew import UNKNOWN, Crew, Obituary
 from cyclone.controller.link import FATAL, Identity, Link
 from cyclone.controller.options import AgentOptions
 from cyclone.controller.outbox import Outbox
@@ -56,7 +56,7 @@ class Agent:
     # What goes in.
 
     def connected(self, now: float) -> list[Action]:
-        """A connection to the master stands: greet at once, but after a loss not all controllers in the same instant."""
+        """A connection to the master stands: greet, but after a loss not all controllers in the same instant."""
         self._begin(now)
         self.link.connected(now)
         return self._out
@@ -96,9 +96,9 @@ class Agent:
         return self._collect()
 
     def worker_exited(
-        self, worker: int, seq: int, executing: bool, cause: str, now: float, obituary: Obituary = Obituary()
+        self, worker: int, seq: int, executing: bool, cause: str, now: float, obituary: Obituary = UNKNOWN
     ) -> list[Action]:
-        """A worker process is gone, with everything that it did not report. ``seq`` is the last row that it published."""
+        """A worker process is gone, with all that it did not report. ``seq`` is the last row that it published."""
         self._begin(now)
         self.crew.exited(worker, seq, executing, cause, obituary, now)
         if self.draining:
@@ -106,7 +106,7 @@ class Agent:
         return self._collect()
 
     def taken_back(self, worker: int, seq: int | None, now: float) -> list[Action]:
-        """Rows behind ``seq`` will not be started by this worker; None: it could not be stopped, nothing has changed."""
+        """Rows behind ``seq`` will not be started by this worker; None: it could not be stopped."""
         self._begin(now)
         self.crew.taken_back(worker, seq)
         if self.draining:

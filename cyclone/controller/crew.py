@@ -1,7 +1,8 @@
 """The controller's workers: what each slot is given, and what becomes of it. PURE.
 
-Owns the slots, the queue of leased tasks and the pace at which tasks run. Results go into the outbox that it was given; what it wants
-done gathers in ``wanted``, and what must be handed back to the master in ``given_up``: the agent takes both after each call.
+Owns the slots, the queue of leased tasks and the pace at which tasks run. Results go into the outbox that it was given;
+what it wants done gathers in ``wanted``, and what must be handed back to the master in ``given_up``: the agent takes
+both after each call.
 """
 
 from collections.abc import Mapping
@@ -33,11 +34,14 @@ START_WAIT_MAX_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Obituary:
-    """Of a worker process that ended: its pid, and when (Unix time) its last row had started and for how long it ran."""
+    """Of a worker process: its pid, when (Unix time) its last row had started, and for how long that ran."""
 
     pid: int = 0
     started: float = 0.0
     seconds: float = 0.0
+
+
+UNKNOWN = Obituary()
 
 
 class Crew:
@@ -124,7 +128,7 @@ class Crew:
                 self.given_up.append(batch.piece.range(batch.reported, len(batch.piece)))
 
     def exited(self, worker: int, seq: int, executing: bool, cause: str, obituary: Obituary, now: float) -> None:
-        """A worker process is gone, with everything that it did not report. ``seq`` is the last row that it published."""
+        """A worker process is gone, with all that it did not report. ``seq`` is the last row that it published."""
         slot = self.slots[worker]
         self._requeue_behind(slot, seq)
         for batch in slot.batches:
@@ -147,7 +151,7 @@ class Crew:
         slot.start_at = now + min(wait_s, START_WAIT_MAX_S)
 
     def taken_back(self, worker: int, seq: int | None) -> None:
-        """Rows behind ``seq`` will not be started by this worker; None: it could not be stopped, nothing has changed."""
+        """Rows behind ``seq`` will not be started by this worker; None: it could not be stopped."""
         slot = self.slots[worker]
         if seq is None:
             slot.taking_back = False

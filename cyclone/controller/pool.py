@@ -1,8 +1,8 @@
 """The worker processes of a controller: started, fed, stopped exactly, killed and reaped. A thin body: decides nothing.
 
 Each worker has a socket pair for batches, a second one for nudges, and a few words of shared memory (memfd) in which it
-publishes what it executes: nothing of it has a name that could be left behind, and no lock is shared that a kill could leave
-locked. Its end is seen by a pidfd, because a grandchild may keep its sockets open.
+publishes what it executes: nothing of it has a name that could be left behind, and no lock is shared that a kill could
+leave locked. Its end is seen by a pidfd, because a grandchild may keep its sockets open.
 
 Must be used from the main thread only: the kernel ties a worker's PR_SET_PDEATHSIG to the thread that started it.
 """

@@ -1,4 +1,5 @@
-"""The controller's body: moves bytes, time and processes between the master, the agent and the workers. Decides nothing.
+"""The controller's body: moves bytes, time and processes between the master, the agent and the workers. Decides
+nothing.
 
 One loop, one thread: wait for the master, the workers, signals or the agent's deadline; feed the agent; carry out its
 actions. The caller owes a main thread (workers are tied to it) and calls ``run`` once.
@@ -127,9 +128,8 @@ class ControllerService:
         self._notifier.watchdog(now)
         if now >= self._status_at:
             self._status_at = now + _STATUS_EVERY_S
-            self._notifier.status(
-                f"{agent.crew.busy} of {len(agent.crew.slots)} workers busy, {'connected' if agent.link.session else 'no master'}"
-            )
+            link = "connected" if agent.link.session else "no master"
+            self._notifier.status(f"{agent.crew.busy} of {len(agent.crew.slots)} workers busy, {link}")
             reap_orphans({process.pid for process in self._workers.values()} | {self._guard.pid})
 
     def _on_signals(self, now: float) -> None:

@@ -1,7 +1,7 @@
 """One worker slot as the agent sees it: what its worker was given, and what of that is still out. PURE.
 
-Rows that go to a worker are numbered from 1 over the life of its process; this number is its ``seq``. The worker publishes the seq
-that it executes, so that one number tells finished, running and unstarted rows apart.
+Rows that go to a worker are numbered from 1 over the life of its process; this number is its ``seq``. The worker
+publishes the seq that it executes, so that one number tells finished, running and unstarted rows apart.
 """
 
 from collections import deque
@@ -39,8 +39,8 @@ class Batch:
 class Slot:
     """A place for one worker process, which may die and be replaced.
 
-    ``taking_back``: the service was asked to take the unstarted rows back; until the worker has ended all its batches it gets
-    no new ones. ``ending_seq`` is the row whose time limit made us end the worker.
+    ``taking_back``: the service was asked to take the unstarted rows back; until the worker has ended all its batches
+    it gets no new ones. ``ending_seq`` is the row whose time limit made us end the worker.
     """
 
     worker: int

@@ -175,7 +175,7 @@ class Pace:
         return self._by_job.get(job)
 
     def rows_within(self, piece: Piece, budget_s: float, rows_max: int) -> int:
-        """How many tasks off the front of a piece take about that long: at least one, and one of a job not yet known."""
+        """How many tasks off the front of a piece take about that long: at least one, and one of an unknown job."""
         rows = 0
         for job, count in piece.runs:
             mean_s = self._by_job.get(job)

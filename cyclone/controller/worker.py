@@ -1,8 +1,8 @@
 """A worker process: runs ``execute`` of one task after the other and reports batches of outcomes.
 
-Owns one end of the pipe and the worker's shared words (``cyclone.controller.pipe``). Must not import zmq, and imports user
-code only here. Two threads: the main one executes; the other only waits for a nudge to report what is finished while the main
-one is in a long task, so that a short task's result never waits for a long one behind it.
+Owns one end of the pipe and the worker's shared words (``cyclone.controller.pipe``). Must not import zmq, and imports
+user code only here. Two threads: the main one executes; the other only waits for a nudge to report what is finished
+while the main one is in a long task, so that a short task's result never waits for a long one behind it.
 
 Dies with its controller: by PR_SET_PDEATHSIG, and by the end of the pipe.
 """
@@ -127,7 +127,7 @@ class Report:
         self._lock = threading.Lock()
 
     def flush(self, cpu_s: float = 0.0, peak_bytes: int = 0, ended: bool = False, wait_s: float = -1) -> None:
-        """Send the rows that are whole and not yet sent. Another thread that is sending is waited for, ``wait_s`` at most."""
+        """Send the rows that are whole and not yet sent. Another sending thread is waited for, ``wait_s`` at most."""
         if not self._lock.acquire(timeout=wait_s):
             return
         try:

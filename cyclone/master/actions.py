@@ -1,4 +1,5 @@
-"""What the scheduler wants done. PURE. The service carries actions out in this order: Record, commit, Deliver, Send, Say, Finish.
+"""What the scheduler wants done. PURE. The service carries actions out in this order: Record, commit, Deliver, Send,
+Say, Finish.
 
 Nothing may leave the master before what it rests on is recorded.
 """

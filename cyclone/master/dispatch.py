@@ -1,7 +1,7 @@
 """Who gets what next: first come, first served, to whoever has a free worker. PURE.
 
-Plans only: ``leases`` takes spans from the queue for sessions, ``recalls`` says from whom to take work back. The scheduler
-turns the plan into events and messages.
+Plans only: ``leases`` takes spans from the queue for sessions, ``recalls`` says from whom to take work back. The
+scheduler turns the plan into events and messages.
 """
 
 from collections.abc import Iterator

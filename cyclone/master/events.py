@@ -1,8 +1,8 @@
 """What can happen to the master's state. PURE.
 
-``Scheduler.apply`` is the only place where an event changes anything. *Recorded* events are what a journal stores and what
-recovery replays through the same ``apply``; *volatile* ones, such as leases, die with the master. Events are batch-sized: never
-one object per task.
+``Scheduler.apply`` is the only place where an event changes anything. *Recorded* events are what a journal stores and
+what recovery replays through the same ``apply``; *volatile* ones, such as leases, die with the master. Events are
+batch-sized: never one object per task.
 """
 
 from dataclasses import dataclass

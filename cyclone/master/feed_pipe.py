@@ -1,7 +1,7 @@
 """The language between a master and its generator process: msgpack frames over a socket pair.
 
-Both ends are of one installation and start together. The generator runs user code, so what it sends is decoded by type like
-a stranger's. Must not import zmq: the generator process imports this module.
+Both ends are of one installation and start together. The generator runs user code, so what it sends is decoded by type
+like a stranger's. Must not import zmq: the generator process imports this module.
 """
 
 import msgspec
@@ -35,7 +35,7 @@ class Started(msgspec.Struct, array_like=True, tag=11):
 
 
 class Block(msgspec.Struct, array_like=True, tag=12, gc=False):
-    """Generator to master: tasks. ``jobs`` are this block's jobs, ``(task class, time limit)``; ``runs`` count in them, from 0."""
+    """Generator to master: tasks. ``jobs`` are this block's, ``(task class, time limit)``; ``runs`` count in them, from 0."""
 
     jobs: list[tuple[str, float | None]]
     runs: list[tuple[int, int]]

@@ -1,8 +1,8 @@
 """The generator process: runs the user's generator, and keeps it from ever holding up the master.
 
-Owns the other end of the feed's pipe. Two threads: the main one runs user code only, ``generate()`` and ``on_result`` in turn,
-never both at once; the other one reads the pipe, and sends tasks that the main one has yielded but cannot send by itself while
-it is inside ``generate()``. Must not import zmq. Dies with the master.
+Owns the other end of the feed's pipe. Two threads: the main one runs user code only, ``generate()`` and ``on_result``
+in turn, never both at once; the other one reads the pipe, and sends tasks that the main one has yielded but cannot send
+by itself while it is inside ``generate()``. Must not import zmq. Dies with the master.
 """
 
 import json
@@ -125,11 +125,9 @@ class Host:
         self._outgoing.send(feed_pipe.Summary(values.encode(dict(self._generator.summary()))))
 
     def _generate(self) -> None:
-        pulled = 0
         add, inbox = self._outgoing.add, self._inbox
-        for task in self._generator.generate():
+        for pulled, task in enumerate(self._generator.generate(), start=1):
             add(task)
-            pulled += 1
             if inbox:
                 self._serve(0.0)
             while pulled >= self._granted:
@@ -141,7 +139,7 @@ class Host:
             self._serve(left_s)
 
     def _serve(self, wait_s: float | None) -> None:
-        """Take in results that are there; with none, send what is pending and wait for news that long (None: for ever)."""
+        """Take in results; with none there, send what is pending and wait for news that long (None: for ever)."""
         if not self._inbox:
             self._outgoing.flush()
             with self._news:

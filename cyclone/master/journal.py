@@ -1,7 +1,7 @@
 """Where recorded events go before anybody hears of them.
 
-The interface that a durable journal implements too: an identity, an epoch that rises with each start of a master on the same
-journal, and ``append``, which returns when the events are as durable as the journal promises.
+The interface that a durable journal implements too: an identity, an epoch that rises with each start of a master on the
+same journal, and ``append``, which returns when the events are as durable as the journal promises.
 """
 
 import time

@@ -1,8 +1,8 @@
 """The tasks that wait: first come, first served, and what was given back goes in front. PURE.
 
-Fresh tasks lie in blocks as they came; tasks that were leased before lie as spans, ordered by id, so that a task that was
-given back keeps its place before all that came after it. The spans are shared with the scheduler's index; this module only
-orders them, and counts what is open.
+Fresh tasks lie in blocks as they came; tasks that were leased before lie as spans, ordered by id, so that a task that
+was given back keeps its place before all that came after it. The spans are shared with the scheduler's index; this
+module only orders them, and counts what is open.
 """
 
 import heapq
@@ -77,7 +77,7 @@ class TaskQueue:
         heapq.heappush(self._returned, (span.first, self._pushes, span))
 
     def next_returned(self) -> Span | None:
-        """The waiting span with the lowest ids, None when only fresh tasks wait. It stays in the queue until it has a holder."""
+        """The waiting span with the lowest ids, None when only fresh tasks wait. It stays until it has a holder."""
         while self._returned:
             span = self._returned[0][2]
             if span.holder is None and span.open_count:

@@ -1,8 +1,8 @@
 """The master's brain: which controller gets which task when, and what a result means. PURE.
 
-Owns the tasks, the leases, the sessions and the jobs. Knows no clock, no socket, no process and no randomness: messages and
-a monotonic ``now`` in seconds go in, actions come out. The caller owes: actions carried out in their order (record before
-send), ``advance`` once per turn after the turn's messages and not later than ``deadline``.
+Owns the tasks, the leases, the sessions and the jobs. Knows no clock, no socket, no process and no randomness: messages
+and a monotonic ``now`` in seconds go in, actions come out. The caller owes: actions carried out in their order (record
+before send), ``advance`` once per turn after the turn's messages and not later than ``deadline``.
 
 A task is *fresh*, *waiting* (given back), *leased* or done. Done tasks leave memory at once.
 
@@ -10,8 +10,8 @@ A task is *fresh*, *waiting* (given back), *leased* or done. Done tasks leave me
                      leased --give back, silence, crash--> waiting --lease--> leased
                      waiting --late success of an earlier attempt--> done
 
-The rules (docs/protocol.md says why): the attempt rises with each lease and fences results: the first success of any attempt
-wins, every other outcome counts only for the latest attempt. Every result is acknowledged, also a stale one.
+The rules (docs/protocol.md says why): the attempt rises with each lease and fences results: the first success of any
+attempt wins, every other outcome counts only for the latest attempt. Every result is acknowledged, also a stale one.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ class SchedulerOptions:
 
 
 class Scheduler:
-    """See the module. ``epoch`` rises with each start of a master on the same journal, ``journal_id`` names that journal."""
+    """See the module. ``epoch`` rises with each start of a master on the journal that ``journal_id`` names."""
 
     def __init__(self, options: SchedulerOptions, journal_id: str, epoch: int) -> None:
         self.options = options
@@ -161,7 +161,7 @@ class Scheduler:
         return self._out
 
     def consume(self, number: int) -> None:
-        """The reader of results has taken in all deliveries up to this number, and what followed from them was offered."""
+        """The reader of results has taken in all up to this number, and what followed from them was offered."""
         self.consumed = max(self.consumed, min(number, self.delivered))
 
     def exhaust(self) -> None:

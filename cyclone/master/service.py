@@ -1,8 +1,9 @@
-"""The master's body: moves bytes, time and processes between controllers, the scheduler and the generator. Decides nothing.
+"""The master's body: moves bytes, time and processes between controllers, the scheduler and the generator. Decides
+nothing.
 
-One loop, one thread. A turn drains the inbox (bounded), lets the scheduler decide, records, and only then sends: never is
-anything answered before it is recorded. The caller owes: the main thread, a ``with`` block around its life, and
-one call of ``run`` in it.
+One loop, one thread. A turn drains the inbox (bounded), lets the scheduler decide, records, and only then sends: never
+is anything answered before it is recorded. The caller owes: the main thread, a ``with`` block around its life, and one
+call of ``run`` in it.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The controllers as the master sees them: one session per connected incarnation. PURE.
 
-Keeps who may be given work in constant time per change: ``idle`` are sessions with a free slot, ``hungry`` all with credit.
-Decides nothing; the scheduler does.
+Keeps who may be given work in constant time per change: ``idle`` are sessions with a free slot, ``hungry`` all with
+credit. Decides nothing; the scheduler does.
 """
 
 from dataclasses import dataclass, field

@@ -1,8 +1,9 @@
 """Spans: runs of consecutive task ids that share an attempt and a holder. The scheduler's batch-sized task table.
 
-PURE. A span keeps one byte per task, 1 while the task is open, so that leasing, recording and giving back are slices and
-never a Python object per task. ``SpanIndex`` finds the spans that overlap a range of ids; its spans never overlap each other.
-Tasks that were never leased live in the fresh queue and not in the index: an id that the index does not know is done or fresh.
+PURE. A span keeps one byte per task, 1 while the task is open, so that leasing, recording and giving back are slices
+and never a Python object per task. ``SpanIndex`` finds the spans that overlap a range of ids; its spans never overlap
+each other. Tasks that were never leased live in the fresh queue and not in the index: an id that the index does not
+know is done or fresh.
 """
 
 import bisect
@@ -39,8 +40,8 @@ def merge_runs(left: Runs, right: Runs) -> Runs:
 class Span:
     """Tasks ``first .. first+count-1``, all in the same attempt with the same holder.
 
-    ``holder`` is the session that the span is leased to, None while it waits to be leased again. ``seq`` is the number of the
-    message that leased it, ``leased_at`` the moment.
+    ``holder`` is the session that the span is leased to, None while it waits to be leased again. ``seq`` is the number
+    of the message that leased it, ``leased_at`` the moment.
     """
 
     __slots__ = ("args", "attempt", "first", "holder", "leased_at", "open", "open_count", "runs", "seq")

@@ -1,8 +1,9 @@
 """The master's state, and ``apply``: the one way to change it. PURE.
 
-Owns the tasks (fresh in the queue, all others in the index), the jobs, the sessions and the counts that are derived from
-them. The scheduler decides and emits events; live operation and recovery change the state through the same ``apply``. What stands
-beside ``apply`` here only cuts spans and moves leases between sessions, which no journal knows of.
+Owns the tasks (fresh in the queue, all others in the index), the jobs, the sessions and the counts that are derived
+from them. The scheduler decides and emits events; live operation and recovery change the state through the same
+``apply``. What stands beside ``apply`` here only cuts spans and moves leases between sessions, which no journal knows
+of.
 """
 
 from itertools import compress
@@ -21,8 +22,8 @@ _ANY_BYTES = 1 << 62
 class State:
     """What the master knows.
 
-    ``crashes`` counts the workers that each open task has killed, ``charged`` is the last attempt that did; ``ended`` counts
-    results by state.
+    ``crashes`` counts the workers that each open task has killed, ``charged`` is the last attempt that did; ``ended``
+    counts results by state.
     """
 
     def __init__(self) -> None:
@@ -63,7 +64,7 @@ class State:
                 self.charged[task_id] = attempt
 
     def _reach(self, task_id: int) -> None:
-        """What is recorded of a task proves that it and all before it were leased once: a replay knows it only from this."""
+        """What is recorded of a task proves that it and all before it were leased: a replay knows only this."""
         while self.last_leased_id < task_id:
             span = self.queue.take_fresh(task_id - self.last_leased_id, _ANY_BYTES)
             assert span is not None, f"something is recorded of task {task_id}, which was never added"

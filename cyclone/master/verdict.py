@@ -1,7 +1,8 @@
 """What a batch of results means for the tasks it names: the fence. PURE.
 
-The first success of any attempt wins; a failure, a time-out or a crash counts only when it is of the task's latest attempt;
-whatever else arrives is late and changes nothing. ``judge`` only looks; the scheduler turns the verdict into events.
+The first success of any attempt wins; a failure, a time-out or a crash counts only when it is of the task's latest
+attempt; whatever else arrives is late and changes nothing. ``judge`` only looks; the scheduler turns the verdict into
+events.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ NO_JOB = 0
 
 @dataclass(slots=True)
 class Verdict:
-    """``accepted`` has a byte per row of the batch, or is None when all rows count; ``crashed`` are task ids to charge."""
+    """``accepted`` has a byte per row, or is None when all rows count; ``crashed`` are task ids to charge."""
 
     accepted: bytearray | None
     accepted_count: int
@@ -54,7 +55,8 @@ def _judge_by_row(batch: ResultBatch, spans: SpanIndex) -> Verdict:
             if batch.attempt > span.attempt or (status != states.COMPLETED and batch.attempt != span.attempt):
                 continue
             if status == states.CRASHED:
-                # A crash ends a lease. Where there is none, silence or an earlier report of the same crash has ended it.
+                # A crash ends a lease. Where there is none, silence or an earlier report of the same crash has ended
+                # it.
                 if span.holder is not None:
                     verdict.crashed.append(task_id)
                 continue

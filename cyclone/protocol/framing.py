@@ -1,6 +1,7 @@
 """Length-prefixed frames over a stream socket, for the pipes between a daemon and its own children.
 
-The other end may run user code that writes on any descriptor, so a length beyond the limit is an error and never an allocation.
+The other end may run user code that writes on any descriptor, so a length beyond the limit is an error and never an
+allocation.
 """
 
 import struct

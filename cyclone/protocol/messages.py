@@ -137,9 +137,9 @@ class Hello(FromController, tag=1, frozen=True):
 class State(FromController, tag=2, frozen=True):
     """The heartbeat: state, never deltas, so that loss and repetition heal themselves.
 
-    ``seq`` counts the States of a session; an older one than the last is ignored. ``tasks_seq`` is the highest ``Tasks.seq``
-    that was handled: what was leased up to it and is not in ``held`` did not arrive. ``granted`` is cumulative over the
-    session: the master sends while its own ``sent`` is below it.
+    ``seq`` counts the States of a session; an older one than the last is ignored. ``tasks_seq`` is the highest
+    ``Tasks.seq`` that was handled: what was leased up to it and is not in ``held`` did not arrive. ``granted`` is
+    cumulative over the session: the master sends while its own ``sent`` is below it.
     """
 
     session: Session
@@ -217,8 +217,8 @@ class Recall(FromMaster, tag=104, frozen=True):
 class Pong(FromMaster, tag=105, frozen=True):
     """Answers each ``State``: the master is alive, and has seen state ``seq``.
 
-    ``tasks_seq`` and ``sent`` are those of the last ``Tasks`` of the session: what has not arrived by now was lost, and the
-    credit that it took is free again.
+    ``tasks_seq`` and ``sent`` are those of the last ``Tasks`` of the session: what has not arrived by now was lost, and
+    the credit that it took is free again.
     """
 
     session: Session
@@ -235,7 +235,7 @@ class Stop(FromMaster, tag=106, frozen=True):
 
 
 class Refused(FromMaster, tag=107, frozen=True):
-    """The last message had no effect. ``code`` is one of ``REFUSALS``; ``incarnation`` "" where the sender's is unknown."""
+    """The last message had no effect. ``code`` is one of ``REFUSALS``; ``incarnation`` is "" where unknown."""
 
     code: Name
     incarnation: JournalId

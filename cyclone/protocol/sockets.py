@@ -19,8 +19,8 @@ _MESSAGES_QUEUED = 64
 def _common(socket: "zmq.Socket[bytes]") -> None:
     # An oversize frame cuts the connection; the sender's own bound keeps well-behaved peers away from it.
     socket.setsockopt(zmq.MAXMSGSIZE, limits.MESSAGE_BYTES_MAX)
-    # ZMTP's own heartbeat shows that the network is there and reaps half-open connections; that the peer's loop is alive
-    # only State and Pong can show.
+    # ZMTP's own heartbeat shows that the network is there and reaps half-open connections; that the peer's loop is
+    # alive only State and Pong can show.
     socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
     socket.setsockopt(zmq.HEARTBEAT_TTL, 6000)

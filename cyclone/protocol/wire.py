@@ -1,8 +1,9 @@
 """Frames: the only file that knows how a message becomes bytes.
 
-A message is two frames, ``[MAGIC, body]``; ROUTER puts the sender's routing id in front. The magic names the protocol and
-its major version, so that a stranger is told apart by one comparison; the body is msgpack, decoded by one typed decoder that
-validates while it decodes. What msgspec cannot express is checked here, so that a decoded message needs no second look.
+A message is two frames, ``[MAGIC, body]``; ROUTER puts the sender's routing id in front. The magic names the protocol
+and its major version, so that a stranger is told apart by one comparison; the body is msgpack, decoded by one typed
+decoder that validates while it decodes. What msgspec cannot express is checked here, so that a decoded message needs no
+second look.
 """
 
 from collections.abc import Sequence

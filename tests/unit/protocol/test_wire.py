@@ -1,5 +1,8 @@
 """The wire: what each message looks like in bytes, and what is refused."""
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -129,3 +132,14 @@ def test_given_anything_else_from_a_controller_then_it_is_refused_with_the_reaso
 def test_given_tasks_that_do_not_fit_together_then_they_are_refused(batch: TaskBatch, reason: str) -> None:
     with pytest.raises(ProtocolError, match=reason):
         wire.decode_from_master(wire.encode(Tasks(5, 1, 1, [], [batch])))
+
+
+def test_given_the_conversation_in_the_protocol_page_then_it_is_what_the_codec_makes_of_it() -> None:
+    page = Path(__file__).parents[3].joinpath("docs", "protocol.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    (C>M|M>C)  (\w+).*\n((?:         [0-9a-f ]+\n)+)", page, re.MULTILINE)
+    assert len(lines) == 9
+    for way, name, body in lines:
+        decode = wire.decode_from_controller if way == "C>M" else wire.decode_from_master
+        message = decode(frames(bytes.fromhex(body)))
+        assert type(message).__name__ == name
+        assert wire.encode(message) == frames(bytes.fromhex(body))

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
         return common.check_config(settings)
     from cyclone import logs
 
-    # Unless asked for, the log of a run is its progress; warnings and what tasks log still show.
-    chosen = any(row.section == "log" and row.origin != "default" for row in settings.rows())
-    level = settings.log.level if chosen or args.debug else "warning"
-    logs.configure("run", settings.log.filename, settings.log.format, level, args.debug)
-    overrides += [f"log.level={level}"]
+    # Unless asked for, the log of a run is its progress; warnings still show.
+    if not any(row.section == "log" and row.origin != "default" for row in settings.rows()):
+        overrides.append("log.level=warning")
+        settings = replace(settings, log=replace(settings.log, level="warning"))
+    logs.configure("run", settings.log.filename, settings.log.format, settings.log.level, args.debug)
     results = Path(args.results) if args.results else None
     outcome, progress = _run(args, settings, results, [*args.overrides, *overrides])
     if not args.quiet:

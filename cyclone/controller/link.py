@@ -104,7 +104,7 @@ class Link:
 
     def grant(self, room: int) -> None:
         """The master may have this many more tasks on the way to us in all."""
-        self.granted = max(self.granted, self._received + max(0, room))
+        self.granted = max(self.granted, min(self._received + max(0, room), limits.ID_MAX))
 
     def hello(self, now: float, slots: int, held: Callable[[], list[TaskRange]]) -> Hello | None:
         """A greeting when it is time for one. Without a connection the attempt counts all the same."""

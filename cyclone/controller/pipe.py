@@ -1,5 +1,5 @@
 """The language between a controller and its workers: length-prefixed msgpack over a socket pair, and four words of
-shared memory.
+shared memory. PURE.
 
 Owns the messages, the framing and the layout of the shared words. Both ends are of one installation and start together,
 so there is no version; but a worker runs user code that may scribble on any descriptor, so what it sends is decoded by

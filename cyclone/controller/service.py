@@ -78,8 +78,7 @@ class ControllerService:
         self._wakeup = SignalWakeup(signal.SIGTERM, signal.SIGINT)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            self._socket = controller_socket(context, self._options.target, self._options.port)
-            self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            self._socket, self._monitor = controller_socket(context, self._options.target, self._options.port)
             self._poller = zmq.Poller()
             for readable in (self._socket, self._monitor, self._wakeup.fileno(), self._guard.fileno()):
                 self._poller.register(readable, POLLIN)

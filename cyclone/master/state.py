@@ -116,8 +116,6 @@ class State:
             self.queue.returned_count -= span.open_count
         else:
             self.release(span)
-        # No message of this session leased it, so that the first State must list it already.
-        span.seq = 0
         if span.open_count:
             # No message of this session leased it, so that each State of the session must account for it.
             span.seq = 0

@@ -62,8 +62,13 @@ def master_socket(context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: 
     return socket, int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
 
-def controller_socket(context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: int) -> "zmq.Socket[bytes]":
+def controller_socket(
+    context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: int
+) -> tuple["zmq.Socket[bytes]", "zmq.Socket[bytes]"]:
     """A controller's DEALER, connecting to one master. It sets no routing id: ROUTER's own are the only safe ones.
+
+    Returns it with its monitor, which tells of each completed handshake. That is there before the connection: on
+    loopback this is so fast that the first event would be missed now and then.
 
     Raises ConfigError when the address makes no sense.
     """
@@ -77,13 +82,14 @@ def controller_socket(context: "zmq.Context[zmq.Socket[bytes]]", target: str, po
     socket.setsockopt(zmq.LINGER, 1000)
     socket.setsockopt(zmq.RECONNECT_IVL, 100)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 5000)
+    monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
     endpoint = f"tcp://{_host(target)}:{port}"
     try:
         socket.connect(endpoint)
     except zmq.ZMQError as error:
         socket.close()
         raise ConfigError(f"[comm] target = {target}, port = {port}: cannot connect to {endpoint}: {error}") from None
-    return socket
+    return socket, monitor
 
 
 def receive_all(socket: "zmq.Socket[bytes]", messages_max: int) -> Iterator[list[bytes]]:

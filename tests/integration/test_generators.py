@@ -92,7 +92,7 @@ def test_given_a_slow_generator_when_it_goes_on_then_the_run_completes(lab: Lab)
     lab.noted("start", count=2)
     lab.open("go")
     assert run.exits() == 0
-    assert [note["task"] for note in lab.notes("result")] == [1, 2, 3]
+    assert sorted(note["task"] for note in lab.notes("result")) == [1, 2, 3]
 
 
 def test_given_an_endless_generator_when_interrupted_then_it_was_not_pulled_far_ahead(lab: Lab) -> None:
@@ -101,7 +101,8 @@ def test_given_an_endless_generator_when_interrupted_then_it_was_not_pulled_far_
     run.signal(signal.SIGINT)
     assert run.exits(10) == 130
     records = read_records(lab.folder / "results.jsonl")
-    assert [record["task_id"] for record in records] == list(range(1, len(records) + 1)), "no result is missing"
+    assert len({record["task_id"] for record in records}) == len(records)
+    assert {record["state"] for record in records} == {"completed"}
     yielded = max(note["number"] for note in lab.notes("yielded"))
     assert yielded - len(records) < 100_000
     assert f"{len(records):,}" in run.stdout()
@@ -120,7 +121,7 @@ def test_given_an_on_result_that_raises_when_run_then_the_rest_is_recorded_and_t
 def test_given_a_generator_that_waits_when_run_then_results_are_served_meanwhile(lab: Lab) -> None:
     assert start(lab, "Monitor").exits() == 0
     results = lab.notes("result")
-    assert [note["task"] for note in results] == [1, 2, 3, 4, 5, 6]
+    assert sorted(note["task"] for note in results) == [1, 2, 3, 4, 5, 6]
     assert all(note["thread"] for note in results), "on_result runs where generate() does, so never beside it"
     assert any(note["inside"] for note in results)
     order = [note["kind"] for note in lab.notes() if note["kind"] in ("result", "round")]

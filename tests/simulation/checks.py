@@ -244,9 +244,11 @@ class Ledger:
             assert opened is not None, f"{controller.name} has no session although nothing has been wrong for long"
             session = sessions.by_id.get(opened.session)
             assert session is not None and session.incarnation == controller.incarnation, f"{controller.name} is unknown"
+            assert not agent.outbox, f"{controller.name} repeats results for ever: {agent.outbox.held()}"
             busy = session.open
             assert session.credit or busy, f"{controller.name} gets no work: reachable={session.reachable}"
-            assert session.slots == len(agent.crew.slots), f"{controller.name} has dead workers"
+            whole = self._world.settings.worker_max_tasks or session.slots == len(agent.crew.slots)
+            assert whole, f"{controller.name} has dead workers"
 
     def check_finished(self, scheduler: Scheduler) -> None:
         """The master says that everything is done: it is, and nothing is left of it in memory."""

@@ -137,6 +137,13 @@ class Faults:
             return False
         controller.crash()
         self._world.count("controller crash")
+        if len(self._world.names) > 1 and self._rng.random() < 0.2:
+            # This one is gone for good.
+            self._world.names.remove(controller.name)
+            for twin in self._world.controllers:
+                if twin.alive and twin.name == controller.name:
+                    twin.crash()
+            return True
         self._world.after(self._rng.choice([0.01, 0.3, 2.0]), self._world.start_controller, controller.name)
         return True
 

@@ -264,10 +264,10 @@ class VirtualController(Body):
             self._do(agent.worker_exited(what.slot, what.seq, what.executing, detail, now))
 
     def _do(self, decided: list[wanted.Action]) -> None:
-        """Carry actions out in order; what an answer leads to comes after them."""
-        line = deque(decided)
-        while line and self.alive:
-            line.extend(self._do_one(line.popleft()))
+        """Carry actions out in order; what an answer leads to comes at once, as in the service."""
+        for action in decided:
+            if self.alive:
+                self._do(self._do_one(action))
 
     def _do_one(self, action: wanted.Action) -> list[wanted.Action]:
         world, now = self.world, self.world.now

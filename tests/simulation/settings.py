@@ -110,7 +110,8 @@ def draw(rng: random.Random, faulty: bool) -> Settings:
     if faulty:
         _draw_faults(rng, settings)
     else:
-        settings.heartbeat_s, settings.controller_timeout_s = 1.0, 15.0
+        # Rare, so that nothing is healed by a heartbeat before it is seen.
+        settings.heartbeat_s, settings.controller_timeout_s = 4.0, 15.0
         if rng.random() < 0.2:
             settings.master_stops_at = rng.uniform(0.3, 2.0)
     return settings
@@ -120,7 +121,7 @@ def _draw_work(rng: random.Random, faulty: bool) -> Work:
     tasks = rng.randint(80, 250)
     short = (1.0, "sim:Short", None, 0.0001, 0.003)
     mid = (1.0, "sim:Medium", None, 0.01, 0.1)
-    long = (0.1, "sim:Long", None, 0.3, 1.5)
+    long = (0.1, "sim:Long", None, 0.3, 1.5 if faulty else 4.0)
     # A class whose tasks are nearly always short: batches of it are long, and then one task takes a while.
     spiky = (1.0, "sim:Spiky", None, 0.0005, 0.0)
     limited = (0.3, "sim:Limited", 0.3, 0.001, 0.05)
@@ -154,5 +155,5 @@ def _draw_faults(rng: random.Random, settings: Settings) -> None:
     if rng.random() < 0.35:
         settings.duplicate = rng.choice([0.0, 0.02, 0.1])
         settings.reorder = rng.choice([0.0, 0.02, 0.1])
-    settings.settles = rng.random() < 0.15
+    settings.settles = rng.random() < 0.1 and settings.work.tasks != INFINITE
     settings.task_resend_timeout_s = rng.choice([0.0, 0.0, 0.0, 3.0])

@@ -85,7 +85,7 @@ class World:
 
     def start_controller(self, name: str) -> None:
         """A new incarnation."""
-        if self.master.finished_at is None:
+        if self.master.finished_at is None and name in self.names:
             controller = VirtualController(self, name, self.rng.randint(1, self.settings.workers_max))
             self.controllers = [c for c in self.controllers if c.alive or c.number > self._incarnations - 50]
             self.controllers.append(controller)
@@ -166,7 +166,7 @@ class World:
                 raise AssertionError(f"stuck: nothing has moved since {self.progressed_at:.2f} s\n{dump(self)}")
 
     def _look_for_idle(self) -> None:
-        if self.master.finished_at is None:
+        if self.master.finished_at is None and not self.master.scheduler.stopping:
             self.ledger.check_idle()
             self.after(IDLE_LOOK_S, self._look_for_idle)
 

@@ -59,13 +59,13 @@ class Node:
         """A message of the master."""
         return self.agent.handle(message, self.now)
 
-    def open(self, **other: object) -> None:
+    def open(self) -> None:
         """Connected, greeted, welcomed, all workers ready, credit granted."""
         self.agent.connected(self.now)
         self.advance()
         for slot in self.agent.crew.slots:
             self.agent.worker_ready(slot.worker, self.now)
-        self.handle(welcome(**other))
+        self.handle(welcome())
         self.advance()
 
     def lease(self, first: int, count: int, time_limit_s: float | None = None) -> list[Action]:
@@ -113,7 +113,7 @@ def executed(actions: Sequence[Action]) -> list[tuple[int, int, int, int]]:
 
 
 def check(agent: Agent, honest_master: bool = True) -> None:
-    """The agent's invariants, from scratch: nothing is miscounted, and nothing is held twice but what was leased twice."""
+    """The agent's invariants, from scratch: nothing is miscounted, nothing held twice but what was leased twice."""
     assert len(agent.crew.queue) == sum(map(len, agent.crew.queue))
     ranges = [piece.range(0, len(piece)) for piece in agent.crew.queue]
     for slot in agent.crew.slots:

@@ -11,9 +11,9 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.support import procfs
 from tests.support.procfs import wait_until
@@ -32,6 +32,7 @@ CONTROL = {
 PROCESSING = {"kill_grace": "500ms", "worker_count": "2"}
 SCRIPT = {"class": "tests.support.workload:ScriptGenerator"}
 
+T = TypeVar("T")
 Sections = dict[str, dict[str, str]]
 
 
@@ -168,8 +169,16 @@ class Lab:
 
     def noted(self, kind: str, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
         """The notes, as soon as there are so many."""
-        wait_until(lambda: len(self.notes(kind, **fields)) >= count, f"{count} x {kind} {fields}; {self.notes()[-20:]}")
+        self.wait_until(lambda: len(self.notes(kind, **fields)) >= count, f"{count} x {kind} {fields} noted")
         return self.notes(kind, **fields)
+
+    def wait_until(self, condition: Callable[[], T], what: str, deadline_s: float = 20.0) -> T:
+        """Like the function, and tells what everything here has said where it fails."""
+        try:
+            return wait_until(condition, what, deadline_s)
+        except AssertionError as error:
+            said = [f"--- {started.name}\n{started.stderr()[-4000:]}" for started in self._started]
+            raise AssertionError("\n".join([str(error), *map(str, self.notes()[-20:]), *said])) from None
 
     def open(self, gate: str) -> None:
         """Let the tasks behind this gate pass."""
@@ -181,7 +190,7 @@ class Lab:
 
     def process(self, part: str) -> int:
         """The one process with this in its command line, as soon as it is there."""
-        found = wait_until(lambda: self.processes(part), f"a process of {part}")
+        found = self.wait_until(lambda: self.processes(part), f"a process of {part}")
         assert len(found) == 1, found
         return next(iter(found))
 

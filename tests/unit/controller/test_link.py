@@ -3,6 +3,7 @@
 import pytest
 
 from cyclone.controller.link import RETRY_WAIT_MAX_S, Link
+from cyclone.protocol import limits
 from cyclone.protocol.messages import Hello, Pong, Tasks
 from tests.support.controllers import EPOCH, IDENTITY, JOURNAL, welcome
 
@@ -97,6 +98,14 @@ def test_given_a_pong_then_the_credit_of_lost_leases_is_free_again() -> None:
     assert made.granted == 10
     assert not made.take_tasks(Tasks(5, 3, 5, [], []))
     assert made.take_tasks(Tasks(5, 4, 6, [], []))
+
+
+def test_given_a_master_that_counts_beyond_all_bounds_then_the_credit_can_still_be_told() -> None:
+    made = link()
+    made.open(welcome(), 0.0)
+    made.take_pong(Pong(5, 1, 1, limits.ID_MAX))
+    made.grant(5)
+    assert made.told() == limits.ID_MAX
 
 
 def test_given_less_room_then_the_credit_does_not_fall() -> None:

@@ -63,7 +63,7 @@ def test_given_a_task_in_attempt_2_when_an_outcome_arrives_then_the_fence_decide
             [leased(9, "11111")], [COMPLETED] * 3, None, [(1, 3)], [b"10", b"11", b"12"], [], id="a part of a span"
         ),
         pytest.param(
-            [leased(10, "111")], [FAILED, COMPLETED, TIMED_OUT], None, [(1, 3)], [b"10", b"11", b"12"], [], id="failures"
+            [leased(10, "111")], [FAILED, COMPLETED, TIMED_OUT], None, [(1, 3)], [b"10", b"11", b"12"], [], id="fails"
         ),
         pytest.param(
             [leased(10, "101")], [COMPLETED] * 3, b"\x01\x00\x01", [(1, 3)], [b"10", b"11", b"12"], [], id="one done"

@@ -1,6 +1,8 @@
-"""Fuzzing: whatever arrives, the codec raises ProtocolError or gives a message, and the brains carry on.
+"""Fuzzing behind the codec: messages that are well-formed and make no sense, or nearly, at the brains.
 
-``CYCLONE_FUZZ_CASES`` sets the number of cases (20,000); a failure names the case, which is its own seed.
+The codec by itself is fuzzed in test_wire_fuzz.py, running peers in tests/integration. Here most messages get through;
+the scheduler and the agent keep their invariants, never raise, and say only what the other side can decode.
+``CYCLONE_FUZZ_CASES`` sets the number of cases (20,000); a case is its own seed, counted from the start of its life.
 """
 
 import os
@@ -36,26 +38,6 @@ def flip(rng: random.Random, body: bytes) -> bytes:
     return bytes(changed)
 
 
-def cut(rng: random.Random, body: bytes) -> bytes:
-    return body[: rng.randrange(len(body))]
-
-
-def splice(rng: random.Random, body: bytes) -> bytes:
-    """Something in the middle is missing, doubled or foreign."""
-    low, high = sorted((rng.randrange(len(body)), rng.randrange(len(body))))
-    return body[:low] + rng.choice((b"", body[low:high] * 2, rng.randbytes(rng.randint(1, 9)))) + body[high:]
-
-
-def noise(rng: random.Random, body: bytes) -> bytes:
-    return rng.randbytes(rng.randint(0, 64))
-
-
-def nest(rng: random.Random, body: bytes) -> bytes:
-    """Arrays in arrays, at the end of a message that is one longer."""
-    depth = rng.choice((10, 1000, 20000))
-    return bytes([min(body[0] + 1, 0x9F)]) + body[1:] + b"\x91" * depth + b"\x90"
-
-
 STRANGE: Sequence[Any] = (
     None, True, -1, 0, 1, 2, 3, 5, 7, (1 << 31) - 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, -(1 << 63), 0.5,
     float("nan"), float("inf"), "", "a", "c1", "no_session", "superseded", "x" * 300, b"", b"\0\0\3", b"\xff" * 20,
@@ -76,7 +58,7 @@ def retype(rng: random.Random, body: bytes) -> bytes:
     return msgspec.msgpack.encode(fields)
 
 
-MUTATIONS: Sequence[Mutation] = (flip, cut, splice, noise, nest, retype, retype, retype, retype)
+MUTATIONS: Sequence[Mutation] = (flip, retype, retype, retype)
 
 
 def busy_master() -> Master:
@@ -125,25 +107,27 @@ def feed_workers(node: Node, actions: Sequence[object]) -> None:
             node.done(action.worker, action.base, *[0] * len(action.piece))
 
 
-def mutated(rng: random.Random, golden: Sequence[tuple[Any, str]]) -> list[bytes]:
+def mutated(rng: random.Random, golden: Sequence[tuple[Any, str]]) -> bytes:
+    """A golden body, most often with one or two changes."""
     body = bytes.fromhex(rng.choice(golden)[1])
     for _ in range(rng.choice((0, 1, 1, 1, 2))):
         mutate = rng.choice(MUTATIONS)
         try:
-            body = mutate(rng, body) or b"\x90"
-        except (msgspec.DecodeError, ValueError, RecursionError, OverflowError):
+            body = mutate(rng, body)
+        except (msgspec.DecodeError, ValueError, TypeError):
+            # The first change left nothing that could be taken apart for a second.
             continue
-    return [b"CYC1", body] if rng.random() < 0.98 else [rng.randbytes(4)] * rng.randint(0, 9)
+    return body
 
 
-def test_given_malformed_messages_from_controllers_then_the_master_keeps_its_invariants() -> None:
+def test_given_odd_messages_from_controllers_then_the_master_keeps_its_invariants() -> None:
     decoded = 0
     for case in range(CASES // 2):
         if case % CASES_PER_LIFE == 0:
             master = busy_master()
         rng = random.Random(case)
         try:
-            message = wire.decode_from_controller(mutated(rng, FROM_CONTROLLER))
+            message = wire.decode_from_controller([wire.MAGIC, mutated(rng, FROM_CONTROLLER)])
         except ProtocolError:
             continue
         decoded += 1
@@ -161,14 +145,14 @@ def test_given_malformed_messages_from_controllers_then_the_master_keeps_its_inv
     assert decoded > CASES // 20, "too few messages got past the codec to say anything about the scheduler"
 
 
-def test_given_malformed_messages_from_a_master_then_the_agent_keeps_its_invariants() -> None:
+def test_given_odd_messages_from_a_master_then_the_agent_keeps_its_invariants() -> None:
     decoded = 0
     for case in range(CASES // 2):
         if case % CASES_PER_LIFE == 0:
             node = busy_node()
         rng = random.Random(case)
         try:
-            message = wire.decode_from_master(mutated(rng, FROM_MASTER))
+            message = wire.decode_from_master([wire.MAGIC, mutated(rng, FROM_MASTER)])
         except ProtocolError:
             continue
         decoded += 1
@@ -188,15 +172,16 @@ def test_given_malformed_messages_from_a_master_then_the_agent_keeps_its_invaria
     assert decoded > CASES // 20, "too few messages got past the codec to say anything about the agent"
 
 
-def test_given_malformed_reports_from_a_worker_then_the_agent_keeps_its_invariants() -> None:
-    golden = [(None, body.hex()) for body in (b"\x92\x0b\x05", b"\x96\x0c\x03\xc4\x02\0\1\xc4\1\x97\xcb\0\0\0\0\0\0\0\0\xc2")]
+def test_given_odd_reports_from_a_worker_then_the_agent_keeps_its_invariants() -> None:
+    golden = [
+        (None, body.hex()) for body in (b"\x92\x0b\x05", b"\x96\x0c\x03\xc4\x02\0\1\xc4\1\x97\xcb\0\0\0\0\0\0\0\0\xc2")
+    ]
     for case in range(CASES // 10):
         if case % CASES_PER_LIFE == 0:
             node = busy_node()
         rng = random.Random(case)
-        *_, body = mutated(rng, golden) or [b""]
         try:
-            report = pipe.decode_from_worker(body)
+            report = pipe.decode_from_worker(mutated(rng, golden))
         except ProtocolError:
             continue
         if isinstance(report, pipe.Ready):

@@ -29,7 +29,7 @@ def frames(body: bytes) -> list[bytes]:
     return [b"CYC1", body]
 
 
-@pytest.mark.parametrize(("message", "body"), FROM_CONTROLLER + FROM_MASTER, ids=lambda item: type(item).__name__)
+@pytest.mark.parametrize(("message", "body"), [*FROM_CONTROLLER, *FROM_MASTER], ids=lambda item: type(item).__name__)
 def test_given_a_message_when_encoded_then_its_bytes_are_the_golden_ones(
     message: AnyFromController | AnyFromMaster, body: str
 ) -> None:
@@ -46,12 +46,14 @@ def test_given_golden_bytes_of_a_controller_when_decoded_then_the_message_is_bac
 
 
 @pytest.mark.parametrize(("message", "body"), FROM_MASTER, ids=lambda item: type(item).__name__)
-def test_given_golden_bytes_of_a_master_when_decoded_then_the_message_is_back(message: AnyFromMaster, body: str) -> None:
+def test_given_golden_bytes_of_a_master_when_decoded_then_the_message_is_back(
+    message: AnyFromMaster, body: str
+) -> None:
     assert wire.decode_from_master(frames(bytes.fromhex(body))) == message
 
 
 def test_given_every_kind_of_message_then_it_is_among_the_golden_ones() -> None:
-    golden = {type(message) for message, _ in FROM_CONTROLLER + FROM_MASTER}
+    golden = {type(message) for message, _ in [*FROM_CONTROLLER, *FROM_MASTER]}
     assert golden == set(AnyFromController.__args__) | set(AnyFromMaster.__args__)
 
 
@@ -95,10 +97,10 @@ GOOD = wire.encode(Returned(5, 0, []))[1]
         pytest.param(frames(pack([3, 5, 1, 0, []])), "length >= 1", id="results without a batch"),
         pytest.param(frames(pack([3, 5, 1, 0, [[1, 7, 1, b"", b""]]])), "length >= 1", id="a batch without a row"),
         pytest.param(
-            wire.encode(Results(5, 1, 0, [ResultBatch(1, 7, 1, b"\0\4", b"")])), "status 4", id="a status of the master's"
+            wire.encode(Results(5, 1, 0, [ResultBatch(1, 7, 1, b"\0\4", b"")])), "status 4", id="no status of its own"
         ),
         pytest.param(
-            wire.encode(Results(5, 1, 0, [ResultBatch(limits.ID_MAX, 7, 1, b"\0\0", b"")])), "too large", id="ids too large"
+            wire.encode(Results(5, 1, 0, [ResultBatch(limits.ID_MAX, 7, 1, b"\0\0", b"")])), "too large", id="huge ids"
         ),
         pytest.param(
             wire.encode(State(5, 1, 0, 0, limits.SLOTS_MAX + 1, 0, [])), "<= 4096", id="more slots than there may be"

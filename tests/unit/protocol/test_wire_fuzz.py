@@ -1,0 +1,38 @@
+"""Malformed frames at the decoders: a message or a ProtocolError, whatever comes. Live peers: tests/integration."""
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from cyclone.errors import ProtocolError
+from cyclone.protocol import wire
+from tests.support.fuzzing import SEED, for_a_controller, for_a_master
+from tests.support.malformed import Malformer
+
+MESSAGES = 20_000
+
+
+@pytest.mark.parametrize(
+    ("decode", "malformer"),
+    [(wire.decode_from_controller, for_a_master()), (wire.decode_from_master, for_a_controller())],
+    ids=["master", "controller"],
+)
+def test_given_malformed_frames_when_decoded_then_they_are_refused_or_a_message_that_can_be_sent_again(
+    decode: Callable[[Sequence[bytes]], Any], malformer: Malformer
+) -> None:
+    refused = 0
+    for number, frames in enumerate(islice(malformer, MESSAGES)):
+        try:
+            message = decode(frames)
+            assert decode(wire.encode(message)) == message
+        except ProtocolError:
+            refused += 1
+        except Exception as error:
+            shown = b" | ".join(frames)[:2000].hex()
+            raise AssertionError(
+                f"CYCLONE_FUZZ_SEED={SEED}, message {number}, {len(frames)} frames: {shown}"
+            ) from error
+
+    assert MESSAGES // 2 < refused < MESSAGES

@@ -93,7 +93,9 @@ def _syntax(path: Path, error: configparser.Error) -> str:
             return f"{path}:{error.lineno}: {error.line.strip()!r} stands before any section: write [section] above it"
         case configparser.ParsingError():
             number, line = error.errors[0]
-            return f"{path}:{number}: {line} is not understood: write key = value, [section] or # comment"
+            # Python 3.13 gives the line as it is, before it was its repr.
+            line = line.strip("'").removesuffix("\\n").strip()
+            return f"{path}:{number}: {line!r} is not understood: write key = value, [section] or # comment"
         case _:
             return f"{path}: {error}"
 

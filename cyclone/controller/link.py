@@ -42,7 +42,7 @@ class Link:
         self._hellos = 0
         self._heard_at = 0.0
         self._state_at = 0.0
-        self._state_seq = self._tasks_seq = self._received = self._granted_told = 0
+        self._state_seq = self._tasks_seq = self._received = self._granted_told = self._slots_told = 0
 
     @property
     def deadline(self) -> float:
@@ -132,11 +132,13 @@ class Link:
     def state(
         self, now: float, slots: int, busy: int, held: Callable[[], list[TaskRange]], results_soon: bool
     ) -> State | None:
-        """A heartbeat when it is time for one, or for credit that no results will soon carry to the master."""
+        """A heartbeat when it is time for one, when the live slots are others, or for credit that no results will soon carry."""
         if not self.session:
             return None
-        if self._state_at > now and (results_soon or self.granted <= self._granted_told):
+        news = slots != self._slots_told or (self.granted > self._granted_told and not results_soon)
+        if self._state_at > now and not news:
             return None
+        self._slots_told = slots
         self._state_seq += 1
         self._state_at = now + self.session.heartbeat_s
         session = self.session.session

@@ -17,13 +17,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from cyclone import guardian
 from cyclone.controller import pipe
 from cyclone.controller.watch import Progress
 from cyclone.controller.work import Piece
-from cyclone.errors import ProtocolError
 from cyclone.processes import Guard, end_text, python_command
 from cyclone.protocol.framing import FrameReader
 from cyclone.protocol.messages import Job
@@ -115,10 +112,7 @@ class WorkerProcess:
                 self.closed = True
                 return
             for body in self._reader.feed(data):
-                try:
-                    yield pipe.decode_from_worker(body)
-                except msgspec.DecodeError as error:
-                    raise ProtocolError(str(error)) from error
+                yield pipe.decode_from_worker(body)
             if len(data) < _RECEIVE_BYTES:
                 return
 

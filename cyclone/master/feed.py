@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from cyclone import values
 from cyclone.errors import ProtocolError
 from cyclone.master import feed_pipe
@@ -119,7 +117,7 @@ class Feed:
             try:
                 for body in self._reader.feed(data):
                     yield from self._note(feed_pipe.decode_from_generator(body))
-            except (msgspec.DecodeError, ProtocolError) as error:
+            except ProtocolError as error:
                 self.failure = ErrorRecord(
                     "ProtocolError", f"the generator process wrote rubbish into its pipe: {error}"
                 )

@@ -6,6 +6,7 @@ like a stranger's. Must not import zmq: the generator process imports this modul
 
 import msgspec
 
+from cyclone.errors import ProtocolError
 from cyclone.protocol.framing import frame
 from cyclone.protocol.messages import ErrorRecord
 from cyclone.results import RecordedBlock
@@ -35,7 +36,8 @@ class Started(msgspec.Struct, array_like=True, tag=11):
 
 
 class Block(msgspec.Struct, array_like=True, tag=12, gc=False):
-    """Generator to master: tasks. ``jobs`` are this block's, ``(task class, time limit)``; ``runs`` count in them, from 0."""
+    """Generator to master: tasks. ``jobs`` are this block's, ``(task class, time limit)``; ``runs`` count
+    in them, from 0."""
 
     jobs: list[tuple[str, float | None]]
     runs: list[tuple[int, int]]
@@ -68,8 +70,26 @@ FromMaster = Pull | Deliver | Finish
 FromGenerator = Started | Block | Consumed | Exhausted | Failed | Summary
 
 _encode = msgspec.msgpack.Encoder().encode
+_from_generator = msgspec.msgpack.Decoder(FromGenerator)
 decode_from_master = msgspec.msgpack.Decoder(FromMaster).decode
-decode_from_generator = msgspec.msgpack.Decoder(FromGenerator).decode
+
+
+def decode_from_generator(body: bytes) -> FromGenerator:
+    """What a generator says. Raises ProtocolError, because user code may have written it."""
+    try:
+        message: FromGenerator = _from_generator.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(str(error)) from error
+    if type(message) is Block:
+        _check(message)
+    return message
+
+
+def _check(block: Block) -> None:
+    if sum(count for _, count in block.runs) != len(block.args) or any(count < 1 for _, count in block.runs):
+        raise ProtocolError("a block whose columns differ in length")
+    if not all(0 <= job < len(block.jobs) for job, _ in block.runs):
+        raise ProtocolError("a block with a job that it does not name")
 
 
 def pack(message: FromMaster | FromGenerator) -> bytes:

@@ -93,6 +93,8 @@ class Outgoing:
         if limit_s is not None and not (isinstance(limit_s, int | float) and limit_s >= 0):
             raise PluginError(f"{type(task).__qualname__}.time_limit_s is {limit_s!r}; it must be None or seconds")
         serialiser = TaskSerialiser(type(task))
+        if len(serialiser.path) > limits.NAME_CHARS_MAX:
+            raise PluginError(f"{serialiser.path}: its name is longer than {limits.NAME_CHARS_MAX} characters")
         self._jobs.append((serialiser.path, None if limit_s is None else float(limit_s)))
         found = (len(self._jobs) - 1, serialiser.arguments)
         self._serialisers[type(task), limit_s] = found

@@ -22,7 +22,7 @@ from cyclone.master.actions import Action, Deliver, Finish, Record, Say, Send
 from cyclone.master.dispatch import Dispatcher
 from cyclone.master.events import CrashCharged, Event, JobAdded, ResultsRecorded, TasksAdded, TasksLeased, TasksReturned
 from cyclone.master.sessions import Session
-from cyclone.master.spans import Holdings, Runs
+from cyclone.master.spans import Holdings, Runs, job_at
 from cyclone.master.state import State
 from cyclone.master.verdict import NO_JOB, Verdict, judge
 from cyclone.protocol import limits, messages, states
@@ -39,7 +39,6 @@ from cyclone.protocol.messages import (
     Returned,
     Stop,
     TaskBatch,
-    TaskRange,
     Tasks,
     Welcome,
 )
@@ -188,9 +187,9 @@ class Scheduler:
             self._next_resend_sweep = now + min(60.0, self.options.task_resend_timeout_s / 20)
         if not self._rests:
             self._dispatch()
-        if not self.stopping:
-            if self.exhausted and not self.state.open_tasks and self.consumed == self.delivered:
-                self._finish()
+        consumed = self.consumed == self.delivered
+        if self.exhausted and consumed and not self.state.open_tasks and not self.stopping:
+            self._finish()
         return self._out
 
     # What messages do.
@@ -208,7 +207,8 @@ class Scheduler:
             self._leave(old)
             old = None
         session = self.state.sessions.add(peer, hello, self._now)
-        drop = self._adopt(session, old, hello.held)
+        held = [part for part in hello.held if part.epoch == self.epoch]
+        drop = [part for part in hello.held if part.epoch != self.epoch] + self.state.adopt(session, old, held)
         if old:
             self._leave(old)
         else:
@@ -236,19 +236,6 @@ class Scheduler:
         if self.state.sessions.is_superseded(hello.incarnation):
             return messages.SUPERSEDED
         return messages.DRAINING if self.stopping else ""
-
-    def _adopt(self, session: Session, old: Session | None, held: list[TaskRange]) -> list[TaskRange]:
-        """Bind to a session what its controller says it holds, if it still may; the rest is to be dropped."""
-        drop = []
-        for part in held:
-            taken = 0
-            for span, start, stop in self.state.index.overlapping(part.first, part.first + part.count):
-                mine = span.holder is None or (old is not None and span.holder == old.session_id)
-                if part.epoch == self.epoch and part.attempt == span.attempt and mine:
-                    taken += self.state.rebind(self.state.carve(span, start, stop), session)
-            if not taken:
-                drop.append(part)
-        return drop
 
     def _on_state(self, session: Session, report: messages.State) -> None:
         self._out.append(Send(session.peer, Pong(session.session_id, report.seq, session.tasks_seq, session.sent)))
@@ -311,7 +298,7 @@ class Scheduler:
             "warning", f"task={task_id} quarantined: it killed {crashes} workers, the last on controller={session.name}"
         )
         row = task_id - span.first
-        self._record(final, Verdict(None, 1, [(_job_at(span.runs, row), 1)], [span.args[row]]), session.name)
+        self._record(final, Verdict(None, 1, [(job_at(span.runs, row), 1)], [span.args[row]]), session.name)
 
     def _on_returned(self, session: Session, returned: Returned) -> None:
         self._grant(session, returned.granted)
@@ -401,11 +388,3 @@ class Scheduler:
     def check(self) -> None:
         """Re-derive every invariant from scratch; AssertionError names the one that is broken."""
         audit.check(self)
-
-
-def _job_at(runs: Runs, row: int) -> int:
-    for job, count in runs:
-        if row < count:
-            return job
-        row -= count
-    raise IndexError(row)

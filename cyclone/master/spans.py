@@ -37,6 +37,15 @@ def merge_runs(left: Runs, right: Runs) -> Runs:
     return [*left, *right]
 
 
+def job_at(runs: Runs, row: int) -> int:
+    """The job of a row."""
+    for job, count in runs:
+        if row < count:
+            return job
+        row -= count
+    raise IndexError(row)
+
+
 class Span:
     """Tasks ``first .. first+count-1``, all in the same attempt with the same holder.
 

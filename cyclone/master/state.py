@@ -14,7 +14,7 @@ from cyclone.master.queue import TaskQueue
 from cyclone.master.sessions import Session, Sessions
 from cyclone.master.spans import Span, SpanIndex
 from cyclone.protocol import states
-from cyclone.protocol.messages import ResultBatch
+from cyclone.protocol.messages import ResultBatch, TaskRange
 
 _ANY_BYTES = 1 << 62
 
@@ -109,6 +109,19 @@ class State:
                 if accepted is None or accepted[row]:
                     self.crashes.pop(batch.first + row, None)
                     self.charged.pop(batch.first + row, None)
+
+    def adopt(self, session: Session, old: Session | None, held: list[TaskRange]) -> list[TaskRange]:
+        """Bind to a session what its controller says it holds, if it still may; returns what it must drop."""
+        drop = []
+        for part in held:
+            taken = 0
+            for span, start, stop in self.index.overlapping(part.first, part.first + part.count):
+                mine = span.holder is None or (old is not None and span.holder == old.session_id)
+                if part.attempt == span.attempt and mine:
+                    taken += self.rebind(self.carve(span, start, stop), session)
+            if not taken:
+                drop.append(part)
+        return drop
 
     def rebind(self, span: Span, session: Session) -> int:
         """Lease a span on to a session with the attempt it has; how many open tasks that were."""

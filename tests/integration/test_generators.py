@@ -111,6 +111,7 @@ def test_given_an_endless_generator_when_interrupted_then_it_was_not_pulled_far_
 def test_given_an_on_result_that_raises_when_run_then_the_rest_is_recorded_and_the_run_fails(lab: Lab) -> None:
     run = start(lab, "FailsOnResult")
     lab.noted("start", what="gate")
+    lab.open("go")
     lab.noted("result")
     records = finish_the_gate(lab, run)
     assert [record["state"] for record in records] == ["completed", "completed"]

@@ -57,7 +57,7 @@ class Ledger:
         self._timed_out: set[tuple[int, int]] = set()
         self._greeted: dict[str, tuple[int, str]] = {}
         self._deliveries = 0
-        self._accepted: Counter[tuple[int, int]] = Counter()
+        self.accepted_by: Counter[tuple[int, int]] = Counter()
         self._agent_turns = 0
         self._all_started_at = 0.0
 
@@ -82,8 +82,8 @@ class Ledger:
         link = controller.agent.link
         if link.session and tasks > 0:
             key = (controller.number, link.session.session)
-            self._accepted[key] += tasks
-            assert self._accepted[key] <= link.granted, f"{controller.name} took more than it granted"
+            self.accepted_by[key] += tasks
+            assert self.accepted_by[key] <= link.granted, f"{controller.name} took more than it granted"
 
     # Rows in workers.
 

@@ -86,8 +86,9 @@ class FailsOnResult(BaseTaskGenerator):
     """Cannot stand a result."""
 
     def generate(self) -> Iterator[BaseTask]:
-        yield Act("quick", 1)
         yield Act("gate", "gate")
+        await_file("go")
+        yield Act("quick", 1)
 
     def on_result(self, result: TaskResult) -> None:
         note("result", task=result.task_id)

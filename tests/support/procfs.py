@@ -71,3 +71,11 @@ def kill_all(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+
+
+def parent(pid: int) -> int:
+    """The pid of a process's parent, 0 for a process that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()[1])
+    except OSError:
+        return 0

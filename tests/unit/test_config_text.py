@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("text", "message"),
     [
         ("a = 1\n", "1: 'a = 1' stands before any section: write [section] above it"),
-        ("[log]\nlevel: info\n", "2: 'level: info\\n' is not understood: write key = value, [section] or # comment"),
+        ("[log]\nlevel: info\n", "2: 'level: info' is not understood: write key = value, [section] or # comment"),
         ("[log]\n= info\n", "2: "),
         ("[log]\nlevel\n", "2: "),
         ("[log]\nlevel = info\n# x\nLevel = info\n", "4: [log] level: given twice, keep one"),

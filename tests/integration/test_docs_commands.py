@@ -1,0 +1,151 @@
+"""Every command of README.md and of the tutorial does what the page says.
+
+A page is one session in a private copy of this folder, read from top to bottom:
+
+- a block whose first line is a comment with a file name alone (``# words.py``) is that file;
+- in a ``console`` block, lines with ``$`` are commands for the shell, the others are what they print: each must come out, in whatever
+  order, since standard output and standard error are two streams; ``...`` stands for anything, and figures behind
+  ``time`` and ``rate`` may differ;
+- a command exits with 0, unless the next one is ``echo $?``;
+- a daemon keeps running beside what follows, and must end by itself with 0 when the page is over;
+- of ``make`` only the target is looked up: these tests are one of them.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "docs/tutorial.md"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE_NAME = re.compile(r"# ([\w./-]+\.\w+)\n")
+DAEMONS = ("cyclone-master ", "cyclone-controller ")
+COMMAND_S = 50
+NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "tests")
+
+
+class Session:
+    """A shell in a private copy of this folder, a new one for each command."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        # What a page installs goes into the copy; dependencies are those of this environment.
+        self._environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PIP_TARGET": str(folder / "installed"),
+            "PIP_NO_DEPS": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+        # Another master may run on this machine.
+        self._sets = f" --set comm.port={port}"
+
+    def execute(self, command: str, expected_code: int) -> list[str]:
+        """The lines that a command prints."""
+        if command.startswith(DAEMONS) and "--check-config" not in command:
+            log = self.folder / f"daemon-{len(self._daemons)}.log"
+            with log.open("wb") as output:
+                self._daemons[command] = subprocess.Popen(
+                    command + self._sets, shell=True, cwd=self.folder, env=self._environment, stdout=output, stderr=output
+                )
+            return []
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_S,
+            check=False,
+        )
+        assert done.returncode == expected_code, f"{command}: exit code {done.returncode}\n{done.stdout}"
+        return done.stdout.splitlines()
+
+    def end(self) -> None:
+        """Every daemon ends by itself."""
+        for number, (command, process) in enumerate(self._daemons.items()):
+            code = process.wait(COMMAND_S)
+            assert code == 0, f"{command}: exit code {code}\n{(self.folder / f'daemon-{number}.log').read_text()}"
+
+    def close(self) -> None:
+        for process in self._daemons.values():
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    shutil.copytree(ROOT, tmp_path / "clone", ignore=NOT_COPIED)
+    started = Session(tmp_path / "clone")
+    yield started
+    started.close()
+
+
+def commands(block: str) -> list[tuple[str, list[str]]]:
+    """Each command of a console block, with the lines that it is shown to print."""
+    found: list[tuple[str, list[str]]] = []
+    for line in block.replace("\\\n", "").splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif line:
+            assert found, f"output without a command: {line}"
+            found[-1][1].append(line)
+    return found
+
+
+def looks_like(shown: str, printed: str) -> bool:
+    words = " ".join(shown.split())
+    number = r"(\d[\d,.]*)" if words.startswith(("time ", "rate ")) else r"(?!)()"
+    pieces = re.split(rf"{number}|(\.\.\.)", words)
+    pattern = "".join(
+        "" if piece is None else ".*" if piece == "..." else r"[\d,.]+" if re.fullmatch(number, piece) else re.escape(piece)
+        for piece in pieces
+    )
+    return re.fullmatch(pattern, " ".join(printed.split())) is not None
+
+
+def run_console(session: Session, block: str) -> None:
+    steps = commands(block)
+    for place, (command, shown) in enumerate(steps):
+        if command == "echo $?":
+            continue
+        if command.startswith("make"):
+            target = command.split()[1]
+            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"no target: {command}"
+            continue
+        following = steps[place + 1] if place + 1 < len(steps) else ("", [])
+        printed = session.execute(command, int(following[1][0]) if following[0] == "echo $?" else 0)
+        missing = [line for line in shown if not any(looks_like(line, other) for other in printed)]
+        assert missing == [], f"{command} printed\n" + "\n".join(printed)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("page", PAGES)
+def test_given_a_page_when_its_files_are_made_and_its_commands_run_then_they_do_what_it_says(
+    page: str, session: Session
+) -> None:
+    blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert any(kind == "console" for kind, _ in blocks)
+    for kind, block in blocks:
+        named = FILE_NAME.match(block)
+        if named:
+            path = session.folder / named[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block, encoding="utf-8")
+        elif kind == "console":
+            run_console(session, block)
+        else:
+            assert kind not in ("python", "ini"), f"{page}: this block names no file, so that nobody tries it:\n{block}"
+    session.end()

@@ -1,0 +1,65 @@
+"""The simulation over its seeds. A failure names the seed; ``make sim SEED=n`` runs it again."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.__main__ import run_chunk
+from tests.simulation.seeds import corpus_seeds
+from tests.simulation.settings import INFINITE, draw
+from tests.simulation.world import World
+
+SEEDS, CHUNK, FAST_CHUNKS = 300, 25, 2
+CPU_S_MAX = 0.2
+# What a shared or slow machine may take more; the figure itself is printed by ``make sim``.
+SLOWNESS = 3.0
+CHUNKS = [
+    pytest.param(range(first, first + CHUNK), id=f"{first}-{first + CHUNK - 1}", marks=[pytest.mark.slow] * (at >= FAST_CHUNKS))
+    for at, first in enumerate(range(0, SEEDS, CHUNK))
+]
+
+
+def assert_all_hold(seeds: list[int]) -> None:
+    tally = run_chunk(seeds)
+    replays = [f"make sim SEED={seed}\n{text}" for seed, text in tally.failures]
+    assert not replays, "\n".join(replays)
+    assert tally.faults_min >= 20, f"a seed had only {tally.faults_min} faults"
+    assert tally.cpu_s / len(seeds) < CPU_S_MAX * SLOWNESS, f"{tally.cpu_s / len(seeds):.2f} CPU seconds per seed"
+
+
+def test_given_the_seeds_that_once_failed_then_all_invariants_hold() -> None:
+    assert_all_hold(corpus_seeds())
+
+
+@pytest.mark.parametrize("seeds", CHUNKS)
+def test_given_a_seed_then_all_invariants_hold_and_every_task_ends(seeds: range) -> None:
+    assert_all_hold(list(seeds))
+
+
+def test_given_the_same_seed_then_the_trace_is_the_same_in_another_process_with_other_hashes() -> None:
+    here = "".join(f"{World(4, faulty=faulty).run().trace_hash:08x} " for faulty in (True, False))
+    code = (
+        "from tests.simulation.world import World\n"
+        "for faulty in (True, False): print(f'{World(4, faulty=faulty).run().trace_hash:08x}', end=' ')"
+    )
+    for hash_seed in ("0", "12345"):
+        there = subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True
+        )
+        assert there.stdout == here
+
+
+def test_given_two_seeds_then_the_traces_differ() -> None:
+    assert World(1).run().trace_hash != World(2).run().trace_hash
+
+
+def test_given_many_seeds_then_they_draw_every_generator() -> None:
+    import random
+
+    works = [draw(random.Random(seed), True).work for seed in range(100)]
+    assert any(work.tasks == INFINITE for work in works)
+    assert any(work.children for work in works)
+    assert any(work.pace_s and work.tasks != INFINITE for work in works)
+    assert any(len(work.classes) > 2 for work in works)
+    assert any(work.killers for work in works) and any(work.hangers for work in works)

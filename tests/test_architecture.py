@@ -31,8 +31,7 @@ PURE_MAY_IMPORT |= {"operator", "typing", "msgspec", "cyclone.errors", "cyclone.
 WITHOUT_ZMQ = ("cyclone.controller.worker", "cyclone.master.generator_process")
 # Wall-clock time steps and is for people. Every deadline and duration is monotonic.
 MAY_READ_THE_WALL_CLOCK = {
-    # When the attempt had started that a dead worker could not report.
-    "cyclone/controller/service.py",
+    "cyclone/controller/service.py": "when the attempt had started that a dead worker could not report",
     "cyclone/controller/worker.py": "a result's `started` is Unix time",
     "cyclone/master/journal.py": "without a journal nothing remembers the last epoch; the journal id differs anyway",
 }

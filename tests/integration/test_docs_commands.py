@@ -107,12 +107,9 @@ def commands(block: str) -> list[tuple[str, list[str]]]:
 
 def looks_like(shown: str, printed: str) -> bool:
     words = " ".join(shown.split())
-    number = r"(\d[\d,.]*)" if words.startswith(("time ", "rate ")) else r"(?!)()"
-    pieces = re.split(rf"{number}|(\.\.\.)", words)
-    pattern = "".join(
-        "" if piece is None else ".*" if piece == "..." else r"[\d,.]+" if re.fullmatch(number, piece) else re.escape(piece)
-        for piece in pieces
-    )
+    pattern = re.escape(words).replace(re.escape("..."), ".*")
+    if words.startswith(("time ", "rate ")):
+        pattern = re.sub(r"\d[\d,]*(\\\.\d+)?", r"[\\d,.]+", pattern)
     return re.fullmatch(pattern, " ".join(printed.split())) is not None
 
 

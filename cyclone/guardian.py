@@ -21,7 +21,7 @@ _LOOK_S = 0.02
 _LOOKS_MAX = 200
 
 
-def _living() -> dict[int, int]:
+def living() -> dict[int, int]:
     """The session of each process that is not a zombie, by pid."""
     sessions = {}
     for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib would cost more than all else of this start-up
@@ -50,7 +50,7 @@ def clear(mark: bytes, known: set[int], clean_looks: int = _CLEAN_LOOKS) -> None
     """Kill until nothing with the mark is left; ``known`` are session leaders that may be gone already."""
     clean = 0
     for _ in range(_LOOKS_MAX):
-        sessions = _living()
+        sessions = living()
         marked = {pid for pid in sessions if _has_mark(pid, mark)}
         leaders = known | {pid for pid in marked if sessions[pid] == pid}
         doomed = marked | {pid for pid, session in sessions.items() if session in leaders}

@@ -60,10 +60,9 @@ class Notifier:
         self._fed_s = now
         return True
 
-    @property
-    def watchdog_s(self) -> float:
-        """A main loop must turn more often than half of this many seconds; 0: no watchdog."""
-        return self._watchdog_s
+    def longest_wait_s(self, wanted_s: float) -> float:
+        """How long a main loop may sleep, so that the watchdog is fed in time: as wanted, or less."""
+        return min(wanted_s, self._watchdog_s / 4) if self._watchdog_s else wanted_s
 
     def close(self) -> None:
         """Nothing can be said afterwards."""

@@ -176,9 +176,11 @@ class Guard:
 
 def _remove_stale_scratch() -> None:
     """Folders of owners that were killed together with their guardian."""
+    living = guardian.living()
     for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH_PREFIX}*"):
         pid = folder.name.removeprefix(_SCRATCH_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        # A zombie is dead too, and may stay for long where nobody waits for it.
+        if pid.isdigit() and int(pid) not in living:
             shutil.rmtree(folder, ignore_errors=True)
 
 

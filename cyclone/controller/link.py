@@ -132,7 +132,7 @@ class Link:
     def state(
         self, now: float, slots: int, busy: int, held: Callable[[], list[TaskRange]], results_soon: bool
     ) -> State | None:
-        """A heartbeat when it is time for one, when the live slots are others, or for credit that no results will soon carry."""
+        """A heartbeat when it is time, when other slots are live, or for credit that no results will soon carry."""
         if not self.session:
             return None
         news = slots != self._slots_told or (self.granted > self._granted_told and not results_soon)

@@ -6,6 +6,7 @@ actions. The caller owes a main thread (workers are tied to it) and calls ``run`
 """
 
 import logging
+import math
 import random
 import signal
 import time
@@ -33,13 +34,15 @@ from cyclone.processes import (
     spare_the_collector,
 )
 from cyclone.protocol import wire
-from cyclone.protocol.sockets import POLLIN, POLLOUT, controller_socket, receive_all
+from cyclone.protocol.sockets import POLLIN, POLLOUT, controller_socket, receive_all, reconnect
 
 log = logging.getLogger("cyclone.controller")
 
 # One turn takes in at most so many messages, so that workers and time get their share.
 _MESSAGES_PER_TURN = 256
 _STATUS_EVERY_S = 5.0
+# How long ZeroMQ gets to say that it tries a lost connection again.
+_RECONNECT_WAIT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class ControllerService:
         self._exit: actions.Exit | None = None
         self._stops = 0
         self._status_at = 0.0
+        self._reconnect_at = math.inf
 
     def run(self) -> int:
         """Until the agent wants to exit; the exit code."""
@@ -85,6 +89,7 @@ class ControllerService:
             log.info(
                 "controller=%s started, master at %s port %d", self._name, self._options.target, self._options.port
             )
+            self._wait_max_s = self._notifier.longest_wait_s(self._options.poll_timeout_s)
             self._notifier.ready("waiting for the master")
             spare_the_collector()
             while self._exit is None:
@@ -103,15 +108,17 @@ class ControllerService:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        wait_s = min(max(0.0, self._agent.deadline - now), self._options.poll_timeout_s)
+        wait_s = min(max(0.0, self._agent.deadline - now), self._wait_max_s)
         # Rounded up: waking a little early would spin until the deadline.
         ready = dict(self._poller.poll(int(wait_s * 1000 + 0.999)))
         agent, now = self._agent, time.monotonic()
         if self._wakeup.fileno() in ready:
             self._on_signals(now)
         if self._monitor in ready:
-            recv_monitor_message(self._monitor)
-            self._carry_out(agent.connected(now))
+            self._on_connection(now)
+        if self._reconnect_at <= now:
+            self._reconnect_at = math.inf
+            reconnect(self._socket, self._options.target, self._options.port)
         if self._socket in ready:
             self._receive(now)
         if self._guard.fileno() in ready:
@@ -130,6 +137,13 @@ class ControllerService:
             link = "connected" if agent.link.session else "no master"
             self._notifier.status(f"{agent.crew.busy} of {len(agent.crew.slots)} workers busy, {link}")
             reap_orphans({process.pid for process in self._workers.values()} | {self._guard.pid})
+
+    def _on_connection(self, now: float) -> None:
+        event = recv_monitor_message(self._monitor)["event"]
+        # A retry follows a loss at once, or never: then the other end is no master, or one that has lost its mind.
+        self._reconnect_at = now + _RECONNECT_WAIT_S if event == zmq.EVENT_DISCONNECTED else math.inf
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._carry_out(self._agent.connected(now))
 
     def _on_signals(self, now: float) -> None:
         for number in self._wakeup.take():

@@ -105,10 +105,10 @@ class Dispatcher:
             self._idle_since = now
         if now < self._idle_since + RECALL_AFTER_S:
             return []
-        self._idle_since = now
-        victims = [
-            s for s in self._sessions.by_id.values() if s.open > s.slots and s.recall_after <= now and s.reachable
-        ]
+        holders = [s for s in self._sessions.by_id.values() if s.open > s.slots and s.reachable]
+        # Where nobody has anything to spare, only a message can change that, and the turn that brings it asks again.
+        self._idle_since = now if holders else None
+        victims = [s for s in holders if s.recall_after <= now]
         if not victims:
             return []
         free = sum(session.free_slots for session in self._sessions.idle.values())

@@ -28,7 +28,6 @@ _RECEIVE_BYTES = 1 << 20
 # How much is read before the rest of the master gets its turn.
 _READ_BYTES_PER_TURN = 4 << 20
 _END_WAIT_S = 2.0
-_GRANT_STEP_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,8 @@ class Feed:
         return bool(self._outgoing)
 
     def grant(self, limit: int) -> None:
-        """Let it yield up to this many tasks in all. Steps that are small beside what it has yielded are saved up."""
-        if limit - self._granted >= min(_GRANT_STEP_MAX, 1 + self._granted // 4):
+        """Let it yield up to this many tasks in all."""
+        if limit > self._granted:
             self._granted = limit
             self._send(feed_pipe.Pull(limit))
 

@@ -53,7 +53,7 @@ class TaskQueue:
         self._returned: list[tuple[int, int, Span]] = []
         self._pushes = 0
         self.fresh_count = 0
-        self.fresh_bytes = 0
+        self.bytes_added = 0
         self.returned_count = 0
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class TaskQueue:
         block = _Block(first, runs, args)
         self._fresh.append(block)
         self.fresh_count += len(args)
-        self.fresh_bytes += block.bytes_left
+        self.bytes_added += block.bytes_left
 
     def add_returned(self, span: Span) -> None:
         """A span without a holder, in front of what has higher ids."""
@@ -90,10 +90,8 @@ class TaskQueue:
         if not self._fresh:
             return None
         block = self._fresh[0]
-        before = block.bytes_left
         span = block.take(count_max, bytes_max)
         self.fresh_count -= span.count
-        self.fresh_bytes -= before - block.bytes_left
         if block.taken == len(block.args):
             self._fresh.popleft()
         return span

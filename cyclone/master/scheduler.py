@@ -46,6 +46,7 @@ from cyclone.results import RecordedBlock, quarantine_columns
 
 # The window of tasks in memory: enough for every controller's credit many times over, and a bound for a fast generator.
 WINDOW_TASKS = 32768
+WINDOW_START_TASKS = 32
 WINDOW_BYTES = 64 * 1024 * 1024
 # Results that wait for a slow reader: beyond this, dispatch rests until it has caught up.
 BACKLOG_BYTES_MAX = 256 * 1024 * 1024
@@ -103,14 +104,18 @@ class Scheduler:
         return self._next_sweep if look is None else min(look, self._next_sweep)
 
     def pull_limit(self) -> int:
-        """How many tasks the generator may have produced in all: back-pressure, as a cumulative count."""
-        room = min(WINDOW_TASKS, 1024 + self.state.last_id) - len(self.state.queue)
-        if self.state.queue.fresh_count:
-            mean_bytes = max(1, self.state.queue.fresh_bytes // self.state.queue.fresh_count)
-            room = min(room, (WINDOW_BYTES - self.state.queue.fresh_bytes) // mean_bytes)
-        if self._rests:
-            room = 0
-        self._pull_granted = max(self._pull_granted, self.state.last_id + room)
+        """How many tasks the generator may have produced in all: back-pressure, as a cumulative count.
+
+        What is granted cannot be taken back, so the window starts small, until the size of the tasks is known.
+        """
+        produced, queue = self.state.last_id, self.state.queue
+        window = min(WINDOW_TASKS, WINDOW_START_TASKS + produced)
+        if produced:
+            window = max(1, min(window, WINDOW_BYTES * produced // max(1, queue.bytes_added)))
+        room = window - len(queue)
+        # In steps, because each is a message to the generator.
+        if not self._rests and room >= max(1, window // 8):
+            self._pull_granted = max(self._pull_granted, produced + room)
         return self._pull_granted
 
     @property

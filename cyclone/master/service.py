@@ -112,16 +112,17 @@ class MasterService:
         self._poller = zmq.Poller()
         for readable in (self._socket, self._wakeup.fileno(), self._guard.fileno()):
             self._poller.register(readable, POLLIN)
-        notifier = Notifier.from_environment()
+        self._notifier = Notifier.from_environment()
         try:
             log.info("master at %s port %d, journal %s", self._options.target, self.port, self._journal.description)
-            notifier.ready("waiting for controllers")
+            self._wait_max_s = self._notifier.longest_wait_s(self._options.poll_timeout_s)
+            self._notifier.ready("waiting for controllers")
             if generator_at_once:
                 self.start_generator()
             spare_the_collector()
             while not self._done:
-                self._turn(notifier)
-            notifier.stopping("done")
+                self._turn()
+            self._notifier.stopping("done")
             return self._outcome()
         finally:
             self._wakeup.close()
@@ -137,9 +138,9 @@ class MasterService:
         self._context.term()
         self._guard.close()
 
-    def _turn(self, notifier: Notifier) -> None:
+    def _turn(self) -> None:
         now = time.monotonic()
-        wait_s = min(max(0.0, self.scheduler.deadline - now), self._options.poll_timeout_s)
+        wait_s = min(max(0.0, self.scheduler.deadline - now), self._wait_max_s)
         ready = dict(self._poller.poll(int(wait_s * 1000 + 0.999)))
         now = time.monotonic()
         if self._wakeup.fileno() in ready:
@@ -163,10 +164,10 @@ class MasterService:
         for listener in self._listeners:
             listener.turn(self)
         self._end_if_over(now)
-        notifier.watchdog(now)
+        self._notifier.watchdog(now)
         if now >= self._status_at:
             self._status_at = now + _STATUS_EVERY_S
-            notifier.status(self._status())
+            self._notifier.status(self._status())
 
     def _receive(self, now: float) -> None:
         for peer, *frames in receive_all(self._socket, _MESSAGES_PER_TURN):
@@ -264,6 +265,7 @@ class MasterService:
                 self._stop(now)
 
     def _stop(self, now: float) -> None:
+        self._notifier.stopping("waiting for what runs")
         self._out += self.scheduler.stop(now)
         self._end_at = now + self._options.stop_timeout_s
 

@@ -3,6 +3,7 @@
 Whoever needs a socket of the protocol gets it here. Endpoints are written here too, so that both ends agree on them.
 """
 
+import contextlib
 from collections.abc import Iterator
 
 import zmq
@@ -67,8 +68,9 @@ def controller_socket(
 ) -> tuple["zmq.Socket[bytes]", "zmq.Socket[bytes]"]:
     """A controller's DEALER, connecting to one master. It sets no routing id: ROUTER's own are the only safe ones.
 
-    Returns it with its monitor, which tells of each completed handshake. That is there before the connection: on
-    loopback this is so fast that the first event would be missed now and then.
+    Returns it with its monitor, which tells of each completed handshake, and whether a lost connection is being tried
+    again: ``reconnect`` is owed where it is not. The monitor is there before the connection: on loopback this is so
+    fast that the first event would be missed now and then.
 
     Raises ConfigError when the address makes no sense.
     """
@@ -82,7 +84,9 @@ def controller_socket(
     socket.setsockopt(zmq.LINGER, 1000)
     socket.setsockopt(zmq.RECONNECT_IVL, 100)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 5000)
-    monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+    monitor = socket.get_monitor_socket(
+        zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
+    )
     endpoint = f"tcp://{_host(target)}:{port}"
     try:
         socket.connect(endpoint)
@@ -90,6 +94,15 @@ def controller_socket(
         socket.close()
         raise ConfigError(f"[comm] target = {target}, port = {port}: cannot connect to {endpoint}: {error}") from None
     return socket, monitor
+
+
+def reconnect(socket: "zmq.Socket[bytes]", target: str, port: int) -> None:
+    """Connect anew: ZeroMQ never tries again after a peer that broke ZMTP, be it a stranger that held the port."""
+    endpoint = f"tcp://{_host(target)}:{port}"
+    # Unknown here, where ZeroMQ has forgotten it together with the connection.
+    with contextlib.suppress(zmq.ZMQError):
+        socket.disconnect(endpoint)
+    socket.connect(endpoint)
 
 
 def receive_all(socket: "zmq.Socket[bytes]", messages_max: int) -> Iterator[list[bytes]]:

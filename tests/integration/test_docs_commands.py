@@ -3,17 +3,19 @@
 A page is one session in a private copy of this folder, read from top to bottom:
 
 - a block whose first line is a comment with a file name alone (``# words.py``) is that file;
-- in a ``console`` block, lines with ``$`` are commands for the shell, the others are what they print: each must come out, in whatever
-  order, since standard output and standard error are two streams; ``...`` stands for anything, and figures behind
-  ``time`` and ``rate`` may differ;
+- in a ``console`` block, lines with ``$`` are commands for the shell, the others are what they print: each must come out,
+  in whatever order, since standard output and standard error are two streams; ``...`` stands for anything, and figures
+  behind ``time`` and ``rate`` may differ;
 - a command exits with 0, unless the next one is ``echo $?``;
 - a daemon keeps running beside what follows, and must end by itself with 0 when the page is over;
 - of ``make`` only the target is looked up: these tests are one of them.
 """
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -36,7 +38,7 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         # What a page installs goes into the copy; dependencies are those of this environment.
@@ -53,36 +55,42 @@ class Session:
     def execute(self, command: str, expected_code: int) -> list[str]:
         """The lines that a command prints."""
         if command.startswith(DAEMONS) and "--check-config" not in command:
-            log = self.folder / f"daemon-{len(self._daemons)}.log"
-            with log.open("wb") as output:
-                self._daemons[command] = subprocess.Popen(
-                    command + self._sets, shell=True, cwd=self.folder, env=self._environment, stdout=output, stderr=output
-                )
+            self._start(command + self._sets, f"daemon-{len(self._started)}")
             return []
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=self.folder,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=COMMAND_S,
-            check=False,
-        )
-        assert done.returncode == expected_code, f"{command}: exit code {done.returncode}\n{done.stdout}"
-        return done.stdout.splitlines()
+        process, output = self._start(command, "output")
+        code = process.wait(COMMAND_S)
+        printed = output.read_text(encoding="utf-8")
+        assert code == expected_code, f"{command}: exit code {code}\n{printed}"
+        del self._started[command]
+        return printed.splitlines()
 
     def end(self) -> None:
         """Every daemon ends by itself."""
-        for number, (command, process) in enumerate(self._daemons.items()):
+        for command, (process, output) in self._started.items():
             code = process.wait(COMMAND_S)
-            assert code == 0, f"{command}: exit code {code}\n{(self.folder / f'daemon-{number}.log').read_text()}"
+            assert code == 0, f"{command}: exit code {code}\n{output.read_text(encoding='utf-8')}"
 
     def close(self) -> None:
-        for process in self._daemons.values():
-            process.kill()
+        """Nothing goes on after a failure: not what a shell has started either."""
+        for process, _ in self._started.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def _start(self, command: str, name: str) -> tuple[subprocess.Popen[bytes], Path]:
+        output = self.folder.parent / name
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                ["bash", "-c", command],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        self._started[command] = (process, output)
+        return process, output
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Malformed messages at a real controller with real workers, from a master that comes to its senses again."""
 
 import itertools
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,7 +26,7 @@ from cyclone.protocol.messages import (
     Welcome,
 )
 from tests.support.fake_master import FakeMaster, packed
-from tests.support.fuzzing import MESSAGES, SEED, SQUARES, for_a_controller
+from tests.support.fuzzing import GREETING, MESSAGES, SEED, SQUARES, for_a_controller
 from tests.support.lab import Lab, Started
 from tests.support.malformed import Frames
 
@@ -125,12 +126,33 @@ def test_given_too_many_or_too_large_frames_at_a_controller_then_it_goes_on_or_s
         assert controller.stderr().count("dropped a bad message from the master") == 1
 
 
+# One that breaks the greeting, one that breaks the handshake after it, and one that is taken for ZMTP 1.0.
+@pytest.mark.parametrize(
+    "opening",
+    [b"\xff" * 4096, GREETING + b"\x04\x05HELLO", b"HTTP/1.1 400 Bad Request\r\n\r\n"],
+    ids=["greeting", "handshake", "http"],
+)
+def test_given_a_stranger_on_the_port_when_the_master_takes_it_then_the_controller_finds_it(
+    lab: Lab, opening: bytes
+) -> None:
+    with socket.create_server(("127.0.0.1", lab.port)) as stranger:
+        controller = lab.controller(lab.config(), "target", welcomed=False)
+        connection, _ = stranger.accept()
+        connection.sendall(opening)
+        connection.close()
+    with FakeMaster(lab.port) as master:
+        master.welcome(_SESSION)
+        squares(master, 1, 2)
+        assert controller.alive
+
+
 NONSENSE: list[AnyFromMaster] = [
     Tasks(_SESSION, 1, limits.ID_MAX, [_SQUARE], [TaskBatch(limits.ID_MAX, 1, [(1, 1)], [packed(1)])]),
     Tasks(_SESSION, 2, 1 << 40, [_SQUARE], [TaskBatch(1, 1, [(1, 4096)], [packed(1)] * 4096)] * 8),
     Recorded(_SESSION, [1, 2, 3, limits.ID_MAX]),
     Recall(_SESSION, limits.ID_MAX),
     Pong(_SESSION, limits.ID_MAX, 3, 0),
+    Pong(_SESSION, 1, limits.ID_MAX, limits.ID_MAX),
     Pong(_SESSION + 1, 1, limits.ID_MAX, limits.ID_MAX),
     Refused("superseded", "e" * 32, "somebody else"),
     Refused("no such code", "e" * 32, "\x1b[2Jcontrol\ncharacters"),
@@ -139,50 +161,52 @@ NONSENSE: list[AnyFromMaster] = [
 ]
 
 
-@pytest.mark.parametrize("message", NONSENSE, ids=lambda message: type(message).__name__)
-def test_given_a_message_that_makes_no_sense_in_a_session_then_no_task_starts_and_the_session_goes_on(
-    lab: Lab, message: AnyFromMaster
+def test_given_messages_that_make_no_sense_in_a_session_then_no_task_starts_and_the_next_session_is_a_good_one(
+    lab: Lab,
 ) -> None:
     with under_test(lab) as (controller, master):
+        for message in NONSENSE:
+            master.welcome(_SESSION)
+            master.await_answer()
+            master.send(message)
+            master.await_answer()
+            assert not master.results, message
+            # What it has lost count of, a new session counts from the start.
+            master.send(Refused("no_session", "", "start again"))
+            master.forget()
         master.welcome(_SESSION)
-        master.await_answer()
-        master.send(message)
-        master.await_answer()
-        assert not master.results
-        assert len(controller.stderr().splitlines()) < 10
-        # What it has lost count of, a new session counts from the start.
-        master.send(Refused("no_session", "", "start again"))
-        master.forget()
-        master.welcome(_SESSION + 3)
+        assert controller.stderr().count("welcomed by the master") == len(NONSENSE) + 1
+        assert len(controller.stderr().splitlines()) < len(NONSENSE) + 10
 
 
-@pytest.mark.parametrize(
-    ("task_class", "args"),
-    [
-        pytest.param(SQUARES, b"", id="nothing"),
-        pytest.param(SQUARES, b"\xc1", id="not msgpack"),
-        pytest.param(SQUARES, b"\x91" * 100_000, id="deep"),
-        pytest.param(SQUARES, b"\xdd\xff\xff\xff\xff", id="announced"),
-        pytest.param(SQUARES, b"\x00", id="no list"),
-        pytest.param(SQUARES, packed(1, 2, 3), id="too many"),
-        pytest.param(SQUARES, b"\x91\xc7\x00\x63", id="unknown extension"),
-        pytest.param("no.such.module:Class", packed(1), id="no module"),
-        pytest.param("tests.support.fuzzing:Missing", packed(1), id="no class"),
-        pytest.param("tests.support.fuzzing:SteadyGenerator", packed(1), id="not a task"),
-        pytest.param("os:system", packed("touch pwned"), id="a function"),
-        pytest.param("\0:\n", packed(1), id="no name"),
-    ],
-)
-def test_given_a_task_that_makes_no_sense_then_it_fails_and_the_next_one_runs(
-    lab: Lab, task_class: str, args: bytes
-) -> None:
+# Of each: the class, and the arguments.
+SENSELESS = [
+    (SQUARES, b""),
+    (SQUARES, b"\xc1"),
+    (SQUARES, b"\x91" * 100_000),
+    (SQUARES, b"\xdd\xff\xff\xff\xff"),
+    (SQUARES, b"\x00"),
+    (SQUARES, b"\x91\xc7\x00\x63"),
+    (SQUARES, packed(1, 2, 3)),
+    (SQUARES, packed("text")),
+    ("no.such.module:Class", packed(1)),
+    ("tests.support.fuzzing:Missing", packed(1)),
+    ("tests.support.fuzzing:SteadyGenerator", packed(1)),
+    ("os:system", packed("touch pwned")),
+    ("\0:\n", packed(1)),
+    (":", packed(1)),
+]
+
+
+def test_given_tasks_that_make_no_sense_then_each_fails_and_no_worker_dies_of_it(lab: Lab) -> None:
     with under_test(lab) as (_, master):
         master.welcome(_SESSION)
-        master.add(Job(2, task_class), 1, [args])
-        (result,) = master.await_results([1])
-        assert result.state == "failed"
-        assert result.error is not None
-        assert result.error.message
-        squares(master, 2, 3)
-        pids = {result.worker_pid for result in master.results.values()}
-        assert len(pids) <= 2, "a worker died of it"
+        for number, (task_class, args) in enumerate(SENSELESS):
+            master.add(Job(2 + number, task_class), 1 + number, [args])
+        for result in master.await_results(range(1, len(SENSELESS) + 1)):
+            assert result.state == "failed", SENSELESS[result.task_id - 1]
+            assert result.error
+            assert result.error.message
+        squares(master, len(SENSELESS) + 1, 10)
+        assert len({result.worker_pid for result in master.results.values()}) <= 2
+        assert not (lab.folder / "pwned").exists()

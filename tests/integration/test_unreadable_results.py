@@ -1,4 +1,4 @@
-"""A controller that reports what nobody can read, in a run with an honest one: every task still has exactly one record."""
+"""A controller that reports what nobody can read, beside an honest one: every task still has exactly one record."""
 
 from typing import TypeVar
 
@@ -124,6 +124,7 @@ def test_given_results_that_nobody_can_read_then_master_generator_and_records_su
         odd.send(Goodbye(odd.welcome.session, "enough"))
         lab.open("gate")
         assert run.exits() == 1, run.stderr()
+    expected: dict[int, tuple[str, str | None, str | None]]
     expected = {task_id: ("completed", None, "gate") for task_id in others}
     for (_, _, state, error), task_id in zip(REPORTS, odd.tasks, strict=True):
         expected[task_id] = (state, error, "odd" if state == "completed" else None)

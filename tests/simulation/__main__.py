@@ -1,4 +1,4 @@
-"""``python -m tests.simulation --seeds N``: run many seeds over processes; ``--seed n``: run one again, readable with --verbose.
+"""``python -m tests.simulation --seeds N`` runs many seeds over processes; ``--seed n --verbose`` one, readable.
 
 A seed is two worlds: one with faults, one without. Exit status 1 when a seed failed; each is printed with its replay.
 """
@@ -95,7 +95,7 @@ def report(total: Tally) -> None:
         print(f"  {count:8} {kind}")
     print(
         f"{total.seeds} seeds, {len(total.failures)} failed; per seed {total.cpu_s / done:.3f} CPU s, "
-        f"{total.events / done:.0f} events, {total.tasks / done:.0f} tasks, at least {total.faults_min} faults injected; "
+        f"{total.events / done:.0f} events, {total.tasks / done:.0f} tasks, at least {total.faults_min} faults; "
         f"{total.doubles} second starts, all of them under faults"
     )
     if total.failures:
@@ -114,7 +114,9 @@ def main() -> int:
     if options.seed is not None:
         for world in run_seed(options.seed, verbose=options.verbose):
             name = "with faults" if world.faulty else "without faults"
-            print(f"seed {options.seed} {name}: {world.events} events, trace {world.trace_hash:08x}, {dict(world.counts)}")
+            print(
+                f"seed {options.seed} {name}: {world.events} events, trace {world.trace_hash:08x}, {dict(world.counts)}"
+            )
         return 0
     seeds = list(dict.fromkeys([*corpus_seeds(), *range(options.start, options.start + options.seeds)]))
     total = run_many(seeds, options.jobs)

@@ -1,4 +1,4 @@
-"""What goes wrong, when, and that it ends: every fault is drawn from the seed, counted when it takes effect, and healed later."""
+"""What goes wrong, and that it ends: a fault is drawn from the seed, counted when it takes effect, healed later."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ from cyclone.controller.slots import Phase
 from tests.simulation.settings import FAULT_PHASE_S, FAULT_WEIGHTS
 
 if TYPE_CHECKING:
-    from tests.simulation.nodes import VirtualController
+    from tests.simulation.controller import VirtualController
     from tests.simulation.workers import VirtualWorker
     from tests.simulation.world import World
 
@@ -15,6 +15,9 @@ FROM_MASTER = ["Welcome", "Tasks", "Recorded", "Recall", "Pong", "Refused"]
 LEAVING = ["Stop", "Goodbye"]
 # What tasks do by themselves, and what is only the consequence of another fault, is shown but not counted as injected.
 NOT_INJECTED = {"task failed", "task killed its worker", "task over its limit", "partitioned message"}
+
+# Of what comes in masses, no more than so many count.
+MASSES = {"delay": 5, "duplicate": 5, "reorder": 5}
 
 
 class Faults:
@@ -33,13 +36,14 @@ class Faults:
         else:
             self.healed = True
             self._world.network.hostile = False
-            for _ in range(self._rng.randint(0, 2)):
+            for _ in range(self._rng.randint(0, 3)):
                 self._world.after(self._rng.uniform(0.5, 3.0), self._drain)
 
     @property
     def injected(self) -> int:
         """How many faults took effect so far."""
-        return sum(count for kind, count in self._world.counts.items() if kind not in NOT_INJECTED)
+        counts = self._world.counts.items()
+        return sum(min(count, MASSES.get(kind, count)) for kind, count in counts if kind not in NOT_INJECTED)
 
     def _inject(self) -> None:
         if self.healed:
@@ -214,7 +218,7 @@ class Faults:
         if controller is None or controller.replace_when_gone:
             return False
         controller.replace_when_gone = True
-        controller.post("stop", None, None)
+        controller.stop()
         if self._world.faulty:
             self._world.count("drain")
         return True

@@ -1,4 +1,4 @@
-"""The virtual generator: yields blocks of tasks at its own pace, within the back-pressure, and may answer results with tasks.
+"""The virtual generator: yields tasks at its own pace within the back-pressure, and may answer results with tasks.
 
 A task's arguments are ``[microseconds, behaviour]``, so that each attempt behaves alike wherever it runs.
 """
@@ -69,7 +69,7 @@ class Feed:
             world.master.exhaust()
             return
         wait_s = self._rng.expovariate(1 / work.pace_s) if work.pace_s else 0.002
-        world.after(max(wait_s, 0.001), self._yield_block)
+        world.after(max(wait_s, 0.001 if count > 0 else 0.03), self._yield_block)
 
     def _may_end(self) -> bool:
         world = self._world

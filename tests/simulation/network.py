@@ -1,8 +1,8 @@
-"""The seeded network between controllers and master: connections, order, loss, repetition. Every message passes the codec.
+"""The seeded network between controllers and master: connections, order, loss. Every message passes the codec.
 
-A connection keeps the order of each direction unless a fault breaks it, as TCP does. Each connection has a routing id of its
-own, as ROUTER gives them. What a controller sends while it is not connected waits and leaves with the next connection, as a
-DEALER's pipe has it, or is lost.
+A connection keeps the order of each direction unless a fault breaks it, as TCP does. Each connection has a routing id
+of its own, as ROUTER gives them. What a controller sends while it is not connected waits and leaves with the next
+connection, as a DEALER's pipe has it, or is lost.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from cyclone.protocol import wire
 from cyclone.protocol.messages import AnyFromController, AnyFromMaster
 
 if TYPE_CHECKING:
-    from tests.simulation.nodes import VirtualController
+    from tests.simulation.controller import VirtualController
     from tests.simulation.world import World
 
 WAITING_MAX = 100

@@ -13,6 +13,7 @@ from cyclone.controller.crew import Crew
 from cyclone.controller.link import Link
 from cyclone.controller.outbox import Outbox
 from cyclone.controller.slots import Slot
+from cyclone.master import actions
 from cyclone.master import scheduler as scheduler_module
 from cyclone.master import verdict as verdict_module
 from cyclone.master.dispatch import Dispatcher
@@ -23,7 +24,7 @@ from cyclone.master.sessions import Sessions
 from cyclone.master.spans import Span, SpanIndex
 from cyclone.master.state import State
 from cyclone.protocol import states
-from cyclone.protocol.messages import Recall, Recorded, ResultBatch, Results, Returned, Welcome
+from cyclone.protocol.messages import Recall, Recorded, ResultBatch, Results, Welcome
 
 Bug = Callable[[], AbstractContextManager[Any]]
 
@@ -75,7 +76,7 @@ def acknowledged_before_recorded() -> Iterator[None]:
             if results.number % 7:
                 on_results(self, session, results)
             else:
-                self._out.append(scheduler_module.Send(session.peer, Recorded(session.session_id, [results.number])))
+                self._out.append(actions.Send(session.peer, Recorded(session.session_id, [results.number])))
 
         return forgetful
 
@@ -262,7 +263,7 @@ def done_tasks_are_recorded_again() -> Iterator[None]:
             before = self.delivered
             on_result_batch(self, session, batch)
             if self.delivered == before and states.CRASHED not in batch.statuses:
-                self._out.append(scheduler_module.Record(ResultsRecorded(batch, None, session.name)))
+                self._out.append(actions.Record(ResultsRecorded(batch, None, session.name)))
 
         return eager
 

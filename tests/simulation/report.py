@@ -18,8 +18,8 @@ def dump(world: "World") -> str:
     for session in state.sessions.by_id.values():
         lines.append(
             f"  session {session.session_id} {session.name} slots={session.slots} open={session.open} "
-            f"granted={session.granted} sent={session.sent} tasks_seq={session.tasks_seq} reachable={session.reachable} "
-            f"last_seen={session.last_seen:.2f}"
+            f"granted={session.granted} sent={session.sent} tasks_seq={session.tasks_seq} "
+            f"reachable={session.reachable} last_seen={session.last_seen:.2f}"
         )
         lines += [
             f"    span {s.first}+{s.count} open={s.open_count} attempt={s.attempt} seq={s.seq}" for s in session.spans

@@ -6,8 +6,8 @@ Each seed draws a swarm of its own: some faults often, others never, so that one
 import random
 from dataclasses import dataclass, field
 
-# The phase in which faults come, and how long everything may take to end after it. Virtual seconds. A controller that was
-# cut off may wait 30 s for its next greeting; all else is shorter.
+# The phase in which faults come, and how long everything may take to end after it. Virtual seconds. A controller that
+# was cut off may wait 30 s for its next greeting; all else is shorter.
 FAULT_PHASE_S = 5.0
 HEALED_BOUND_S = 90.0
 LEAVING_BOUND_S = 60.0
@@ -19,7 +19,7 @@ INFINITE = 1 << 30
 
 @dataclass(slots=True)
 class Work:
-    """What the generator produces. ``pace_s`` is the mean wait between two blocks; ``cut_at`` ends an infinite generator."""
+    """What the generator makes. ``pace_s`` is the mean wait between two blocks; ``cut_at`` ends an infinite one."""
 
     tasks: int
     block_max: int

@@ -15,7 +15,9 @@ CPU_S_MAX = 0.2
 # What a shared or slow machine may take more; the figure itself is printed by ``make sim``.
 SLOWNESS = 3.0
 CHUNKS = [
-    pytest.param(range(first, first + CHUNK), id=f"{first}-{first + CHUNK - 1}", marks=[pytest.mark.slow] * (at >= FAST_CHUNKS))
+    pytest.param(
+        range(first, first + CHUNK), id=f"{first}-{first + CHUNK - 1}", marks=[pytest.mark.slow] * (at >= FAST_CHUNKS)
+    )
     for at, first in enumerate(range(0, SEEDS, CHUNK))
 ]
 

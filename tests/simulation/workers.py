@@ -1,7 +1,7 @@
 """A virtual worker process: it keeps the contract of controller/pipe.py in virtual time.
 
-Rows run one after another. Where the worker is at a moment follows from where it was, so that a row costs no event of its own:
-only a batch's end and a death do. What it finished and did not report is lost with it.
+Rows run one after another. Where the worker is at a moment follows from where it was, so that a row costs no event of
+its own: only a batch's end and a death do. What it finished and did not report is lost with it.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from cyclone.results import encode_columns, pack_seconds
 from tests.simulation.generators import FAILS, HANGS, KILLS
 
 if TYPE_CHECKING:
-    from tests.simulation.nodes import VirtualController
+    from tests.simulation.controller import VirtualController
 
 NO_LIMIT = 1 << 62
 _decode_args = msgspec.msgpack.Decoder(list[int]).decode
@@ -63,7 +63,7 @@ class VirtualWorker:
         if self.alive:
             self.ready = True
             self.idle_since = self._world.now
-            self._controller.post("ready", self, None)
+            self._controller.worker_ready(self)
 
     def execute(self, base: int, piece: Piece) -> None:
         """Rows from the controller."""
@@ -107,7 +107,7 @@ class VirtualWorker:
             self._report(ended=False)
 
     def end_task(self, seq: int) -> bool:
-        """SIGTERM, if it executes exactly this row; False if it does not. Some tasks do not care, some end just then."""
+        """SIGTERM if it executes exactly this row, else False. Some tasks do not care, some end just then."""
         if not self.alive:
             return False
         self.sync()
@@ -135,7 +135,7 @@ class VirtualWorker:
         self._world.trace(b"%d died in %d" % (self.pid, self.seq))
         if self.executing:
             self._world.ledger.died_in(*self.current())
-        self._controller.post("exited", self, cause)
+        self._controller.worker_exited(self, cause)
 
     @property
     def unreported(self) -> int:
@@ -200,7 +200,7 @@ class VirtualWorker:
         done = Done(out.base + out.told, bytes(statuses), body, sum(seconds), ended)
         out.told += len(self._finished)
         self._finished = []
-        self._controller.post("done", self, done)
+        self._controller.worker_done(self, done)
 
     def _replan(self) -> None:
         """Put the next moment at which something shows outside on the heap."""

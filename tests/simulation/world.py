@@ -1,7 +1,7 @@
 """The deterministic world: a heap of events, a virtual clock, one seed. Everything random comes from ``World.rng``.
 
-The production scheduler and agents run in it, unchanged; the network, the processes and the clock are virtual. A run has
-two phases: faults, then everything is healed and every task must end within a bound.
+The production scheduler and agents run in it, unchanged; the network, the processes and the clock are virtual. A run
+has two phases: faults, then everything is healed and every task must end within a bound.
 """
 
 import heapq
@@ -16,10 +16,11 @@ from unittest.mock import patch
 from cyclone.master import scheduler as scheduler_module
 from tests.simulation import settings as settings_module
 from tests.simulation.checks import Ledger
+from tests.simulation.controller import VirtualController
 from tests.simulation.faults import Faults
 from tests.simulation.generators import Feed
+from tests.simulation.master import VirtualMaster
 from tests.simulation.network import Network
-from tests.simulation.nodes import VirtualController, VirtualMaster
 from tests.simulation.report import dump
 from tests.simulation.settings import HEALED_BOUND_S, LEAVING_BOUND_S, SETTLED_AFTER_S, Settings
 
@@ -114,8 +115,10 @@ class World:
     def run(self) -> "World":
         """Until every task has its result and every controller has left; raises what a check or a brain raises."""
         # The bounds of production are far beyond a small world.
-        bounds = {"WINDOW_TASKS": self.settings.window_tasks, "BACKLOG_BYTES_MAX": self.settings.backlog_bytes_max}
-        with patch.multiple(scheduler_module, **bounds):
+        with (
+            patch.object(scheduler_module, "WINDOW_TASKS", self.settings.window_tasks),
+            patch.object(scheduler_module, "BACKLOG_BYTES_MAX", self.settings.backlog_bytes_max),
+        ):
             return self._run()
 
     def _run(self) -> "World":
@@ -144,7 +147,9 @@ class World:
         self._loop(lambda: scheduler.stopping and not scheduler.leased_tasks, HEALED_BOUND_S)
         scheduler.check()
         self.ledger.check_replay(self.master)
-        assert len(self.ledger.recorded) == len(self.ledger.started_tasks), "a task was started, and its result is not here"
+        assert len(self.ledger.recorded) == len(self.ledger.started_tasks), (
+            "a task was started, and its result is not here"
+        )
 
     def _start(self) -> None:
         for name in self.names:

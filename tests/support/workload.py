@@ -133,6 +133,10 @@ class Act(BaseTask):
         child.stdout.close()
         child.wait()
 
+    def do_leave_child_and_hang(self) -> None:
+        self.do_leave_child()
+        self.do_hang()
+
     def do_leave_child_and_die(self) -> None:
         self.do_leave_child()
         self.do_kill()

@@ -32,7 +32,7 @@ def test_given_two_blocks_when_taken_then_in_order_and_within_the_bounds(
         assert span.attempt == 0
         taken.append((span.first, span.count))
     assert taken == expected
-    assert (queue.fresh_count, queue.fresh_bytes, len(queue)) == (0, 0, 0)
+    assert (queue.fresh_count, queue.bytes_added, len(queue)) == (0, 50, 0)
 
 
 def test_given_spans_that_came_back_then_the_lowest_id_is_next_until_it_has_a_holder_or_is_done() -> None:

@@ -77,20 +77,28 @@ class TestOffer:
         ]
 
     def test_given_a_full_window_then_the_pull_limit_moves_only_with_leases_and_never_falls(
-        self, master: Master
+        self, master: Master, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(module, "WINDOW_START_TASKS", module.WINDOW_TASKS)
+        master.offer(master.scheduler.pull_limit())
+        assert len(master.scheduler.state.queue) == module.WINDOW_TASKS == master.scheduler.pull_limit()
+        leased = module.WINDOW_TASKS // 8
+        session = master.join()
+        master.lease(session, leased)
+        assert master.scheduler.pull_limit() == module.WINDOW_TASKS + leased
+        master.handle(Returned(session, leased, [tasks(1, leased)]))
+        assert master.scheduler.pull_limit() == module.WINDOW_TASKS + leased
+
+    def test_given_tasks_that_nobody_takes_then_the_pull_limit_stays_small(self, master: Master) -> None:
+        assert master.scheduler.pull_limit() == module.WINDOW_START_TASKS
         while (room := master.scheduler.pull_limit() - master.scheduler.state.last_id) > 0:
             master.offer(room)
-        full = len(master.scheduler.state.queue)
-        assert full == module.WINDOW_TASKS == master.scheduler.pull_limit()
-        session = master.join()
-        master.lease(session, 4)
-        assert master.scheduler.pull_limit() == full + 4
-        master.handle(Returned(session, 4, [tasks(1, 4)]))
-        assert master.scheduler.pull_limit() == full + 4
+        assert master.scheduler.state.last_id < 10 * module.WINDOW_START_TASKS
 
     def test_given_large_arguments_then_the_pull_limit_counts_bytes(self, master: Master) -> None:
-        master.offer(60, bytes(module.WINDOW_BYTES // 64))
+        master.offer(50, bytes(module.WINDOW_BYTES // 64))
+        assert master.scheduler.pull_limit() == 64
+        master.offer(14, bytes(module.WINDOW_BYTES // 64))
         assert master.scheduler.pull_limit() == 64
 
     @pytest.mark.parametrize("reason", ["stopping", "backlog"])

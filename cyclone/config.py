@@ -41,7 +41,8 @@ def load(path: Path | None, overrides: Sequence[str], role: Role) -> Settings:
     given = _own_values(file) | own_sets
     values, rows = _read_values(given, role)
     config_file = values[BY_PLACE["task_generator", "config_file"]] = _find_config_file(path, given, role)
-    takes_sections = role != "controller" or (config_file is None and "task_generator" in file)
+    named = any(key.section == "task_generator" for key in given)
+    takes_sections = role != "controller" or (config_file is None and named)
     options = _generator_sections(file, config_file, takes_sections, role)
     _set_options(options, other_sets, takes_sections)
     _check(values, given, role)

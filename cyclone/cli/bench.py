@@ -91,9 +91,7 @@ def _measure(args: argparse.Namespace, tasks: int, workers: int) -> tuple["Outco
     settings = load(None, overrides, "run")
     logs.configure("bench", None, "text", level, args.debug)
     watch = _Stopwatch(workers, trips=args.mode == "latency")
-    # The generator's section is none of the controller's.
-    for_controller = [override for override in overrides if not override.startswith(("benchmark.", "task_generator."))]
-    controller = LocalController(None, for_controller, args.debug)
+    controller = LocalController(None, overrides, args.debug)
     options = common.master_options(settings, args.debug, port=0)
     with MasterService(options, NoJournal(), [watch, controller]) as service, controller.running(service):
         outcome = service.run(generator_at_once=False)

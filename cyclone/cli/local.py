@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from cyclone.config_keys import SECTIONS
 from cyclone.errors import CycloneError
 from cyclone.master.service import MasterService
 from cyclone.processes import end_text, python_command
@@ -54,7 +55,9 @@ class LocalController:
         arguments = ["--parent-pid", str(os.getpid())]
         if self._config_file:
             arguments += ["-f", str(self._config_file)]
-        for override in [*self._overrides, *forced]:
+        # What is set for the generator is none of the controller's.
+        own = [text for text in self._overrides if text.partition("=")[0].rpartition(".")[0].strip() in SECTIONS]
+        for override in [*own, *forced]:
             arguments += ["--set", override]
         if self._debug:
             arguments.append("-D")

@@ -3,6 +3,7 @@
 A listener of the master. The number of tasks is not known before a generator has yielded its last.
 """
 
+import os
 import sys
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _BAR_EVERY_S = 0.1
 _LINE_EVERY_S = 5.0
+_SIZE_UNTOLD = (80, 24)
 # Failures of different causes that are told apart; a million failures rarely have more.
 _CAUSES_MAX = 100
 
@@ -76,11 +78,7 @@ class Progress:
             print(f"{self.done:,}{of} tasks done{failed}, {rate:,.0f} tasks/s, {running} running", file=sys.stderr)
             return
         if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                unit=" tasks", total=total, smoothing=0.1, dynamic_ncols=True, file=sys.stderr, mininterval=0
-            )
+            self._bar = _new_bar()
         self._bar.total = total
         self._bar.update(self.done - self._bar.n)
         if self.failed:
@@ -108,6 +106,23 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self.done - self._bar.n)
             self._bar.close()
+
+
+def _new_bar() -> Any:
+    from tqdm import tqdm
+
+    # On a terminal that does not tell its size, as those of containers do, tqdm would draw nothing at all.
+    told = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    columns, rows = (None, None) if told else _SIZE_UNTOLD
+    return tqdm(
+        unit=" tasks",
+        smoothing=0.1,
+        dynamic_ncols=told,
+        ncols=columns,
+        nrows=rows,
+        file=sys.stderr,
+        mininterval=0,
+    )
 
 
 def state_counts(ended: dict[str, int]) -> str:

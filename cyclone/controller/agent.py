@@ -230,7 +230,9 @@ class Agent:
         for number, batches in self.outbox.overdue(now):
             self._send_results(number, batches)
         results_soon = self.outbox.flush_at() is not None
-        if state := link.state(now, self.crew.live, self.crew.busy, self.held, results_soon):
+        # Credit cannot be taken back, but without a slot it buys nothing.
+        live = 0 if self.draining else self.crew.live
+        if state := link.state(now, live, self.crew.busy, self.held, results_soon):
             self._out.append(Send(state))
 
     def _send_results(self, number: int, batches: list[ResultBatch]) -> None:

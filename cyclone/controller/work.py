@@ -143,8 +143,10 @@ def coalesce(ranges: Iterable[TaskRange]) -> list[TaskRange]:
     merged: list[TaskRange] = []
     for part in sorted(ranges, key=lambda part: (part.epoch, part.attempt, part.first)):
         last = merged[-1] if merged else None
-        if last and (last.epoch, last.attempt, last.first + last.count) == (part.epoch, part.attempt, part.first):
-            merged[-1] = TaskRange(last.first, last.count + part.count, part.epoch, part.attempt)
+        same = last is not None and (last.epoch, last.attempt) == (part.epoch, part.attempt)
+        if last and same and part.first <= last.first + last.count:
+            count = max(last.count, part.first + part.count - last.first)
+            merged[-1] = TaskRange(last.first, count, part.epoch, part.attempt)
         else:
             merged.append(part)
     return merged

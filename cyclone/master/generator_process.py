@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -123,7 +124,7 @@ class Host:
         self._generate()
         self._outgoing.send(feed_pipe.Exhausted())
         while not self._finish:
-            self._serve(None)
+            self._serve(lambda: self._finish)
         self._outgoing.send(feed_pipe.Summary(values.encode(dict(self._generator.summary()))))
 
     def _generate(self) -> None:
@@ -131,22 +132,27 @@ class Host:
         for pulled, task in enumerate(self._generator.generate(), start=1):
             add(task)
             if inbox:
-                self._serve(0.0)
+                self._take_in()
             while pulled >= self._granted:
-                self._serve(None)
+                self._serve(partial(self._may_pull, pulled))
+
+    def _may_pull(self, pulled: int) -> bool:
+        return pulled < self._granted
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0:
-            self._serve(left_s)
+            self._serve(lambda: False, left_s)
 
-    def _serve(self, wait_s: float | None) -> None:
-        """Take in results; with none there, send what is pending and wait for news that long (None: for ever)."""
-        if not self._inbox:
-            self._outgoing.flush()
-            with self._news:
-                if not self._inbox and not self._finish:
-                    self._news.wait(wait_s)
+    def _serve(self, enough: Callable[[], bool], wait_s: float | None = None) -> None:
+        """Send what is pending, and wait until there are results, which are taken in, or it is enough, or that long."""
+        self._outgoing.flush()
+        with self._news:
+            # Under the lock of who brings the news: what came a moment before the wait must not be waited for.
+            self._news.wait_for(lambda: bool(self._inbox) or enough(), wait_s)
+        self._take_in()
+
+    def _take_in(self) -> None:
         while self._inbox:
             delivery = self._inbox.popleft()
             for block in delivery.blocks:

@@ -308,9 +308,12 @@ class Scheduler:
     def _on_returned(self, session: Session, returned: Returned) -> None:
         self._grant(session, returned.granted)
         session.recall_after = self._now + (0.0 if returned.ranges else 0.1)
+        attempts = {span.attempt for span in session.spans}
         for part in returned.ranges:
+            if part.epoch != self.epoch or part.attempt not in attempts:
+                continue
             for span, start, stop in self.state.index.overlapping(part.first, part.first + part.count):
-                if span.holder == session.session_id and span.attempt == part.attempt and part.epoch == self.epoch:
+                if span.holder == session.session_id and span.attempt == part.attempt:
                     self._emit(TasksReturned(self.state.carve(span, start, stop)))
 
     def _on_goodbye(self, session: Session, goodbye: Goodbye) -> None:

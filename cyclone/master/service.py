@@ -201,9 +201,9 @@ class MasterService:
             self._poller.unregister(feed.pidfd)
             feed.ended()
         if feed.failure and not scheduler.stopping:
-            log.error(
-                "the generator failed: %s: %s\n%s", feed.failure.type, feed.failure.message, feed.failure.traceback
-            )
+            log.error("the generator failed: %s: %s", feed.failure.type, feed.failure.message)
+            for line in feed.failure.traceback.splitlines():
+                log.error("    %s", line)
             self._stop(now)
         scheduler.backlog_bytes = feed.backlog_bytes
 

@@ -38,8 +38,8 @@ class Session:
 
     @property
     def credit(self) -> int:
-        """How many more tasks may be sent."""
-        return max(0, self.granted - self.sent) if self.reachable else 0
+        """How many more tasks may be sent; none without a worker, which is also what a draining controller reports."""
+        return max(0, self.granted - self.sent) if self.reachable and self.slots else 0
 
     @property
     def free_slots(self) -> int:

@@ -113,9 +113,12 @@ class State:
     def adopt(self, session: Session, old: Session | None, held: list[TaskRange]) -> list[TaskRange]:
         """Bind to a session what its controller says it holds, if it still may; returns what it must drop."""
         drop = []
+        attempts = {span.attempt for span in self.index}
         for part in held:
             taken = 0
-            for span, start, stop in self.index.overlapping(part.first, part.first + part.count):
+            # A made-up attempt is not worth a search through all that it claims.
+            claimed = part.first + part.count if part.attempt in attempts else part.first
+            for span, start, stop in self.index.overlapping(part.first, claimed):
                 mine = span.holder is None or (old is not None and span.holder == old.session_id)
                 if part.attempt == span.attempt and mine:
                     taken += self.rebind(self.carve(span, start, stop), session)

@@ -16,9 +16,13 @@ from cyclone.protocol import limits
 from cyclone.protocol.messages import (
     AnyFromController,
     AnyFromMaster,
+    Hello,
     ResultBatch,
     Results,
+    Returned,
+    State,
     TaskBatch,
+    TaskRange,
     Tasks,
 )
 from cyclone.protocol.states import CRASHED
@@ -40,9 +44,14 @@ def encode(message: AnyFromController | AnyFromMaster) -> list[bytes]:
 def decode_from_controller(frames: Sequence[bytes]) -> AnyFromController:
     """The message in the frames that follow the routing id; ProtocolError says what is wrong with them."""
     message: AnyFromController = _decode(_from_controller, frames)
-    if type(message) is Results:
-        for batch in message.batches:
-            _check_result_batch(batch)
+    match message:
+        case Results():
+            for batch in message.batches:
+                _check_result_batch(batch)
+        case Hello() | State():
+            _check_ranges(message.held)
+        case Returned():
+            _check_ranges(message.ranges)
     return message
 
 
@@ -74,6 +83,15 @@ def _check_task_batch(batch: TaskBatch) -> None:
         raise ProtocolError(f"runs of {total} tasks with {len(batch.args)} arguments")
     if batch.first + total - 1 > limits.ID_MAX:
         raise ProtocolError(f"task id {batch.first + total - 1} is too large")
+
+
+def _check_ranges(ranges: list[TaskRange]) -> None:
+    """In order and apart, so that what they name can be found in one pass however often somebody claims everything."""
+    last = (0, 0, 0)
+    for part in ranges:
+        if (part.epoch, part.attempt, part.first) < last:
+            raise ProtocolError(f"tasks from {part.first} on are out of order, or named twice")
+        last = (part.epoch, part.attempt, part.first + part.count)
 
 
 def _check_result_batch(batch: ResultBatch) -> None:

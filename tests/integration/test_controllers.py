@@ -46,7 +46,9 @@ def test_given_two_controllers_when_one_is_killed_then_the_other_runs_its_tasks_
     assert two.alive
 
 
-def test_given_a_killed_controller_when_it_is_restarted_with_its_name_then_its_tasks_come_back_at_once(lab: Lab) -> None:
+def test_given_a_killed_controller_when_it_is_restarted_with_its_name_then_its_tasks_come_back_at_once(
+    lab: Lab,
+) -> None:
     config = lab.script(
         {"what": "gate_once", "value": "never"}, control={"controller_timeout": "1h", "heartbeat_interval": "500ms"}
     )
@@ -134,7 +136,9 @@ def test_given_a_live_controller_when_another_takes_its_name_then_it_exits_1_and
 
 
 def test_given_a_busy_controller_when_terminated_then_it_hands_back_finishes_and_exits_0(lab: Lab) -> None:
-    config = lab.script({"what": "quick", "times": 30}, {"what": "gate", "value": "gate"}, {"what": "quick", "times": 30})
+    config = lab.script(
+        {"what": "quick", "times": 30}, {"what": "gate", "value": "gate"}, {"what": "quick", "times": 30}
+    )
     master = lab.master(config)
     controller = lab.controller(config, "one", ONE_WORKER)
     (running,) = lab.noted("start", what="gate")
@@ -164,7 +168,9 @@ def test_given_a_stopping_controller_when_terminated_again_then_it_ends_at_once(
     assert procfs.state(running["pid"]) == ""
 
 
-def test_given_a_task_that_does_not_end_when_the_stop_times_out_then_the_controller_leaves_all_the_same(lab: Lab) -> None:
+def test_given_a_task_that_does_not_end_when_the_stop_times_out_then_the_controller_leaves_all_the_same(
+    lab: Lab,
+) -> None:
     config = lab.script({"what": "hang"}, control={"stop_timeout": "500ms"})
     lab.master(config)
     controller = lab.controller(config, "one", ONE_WORKER)
@@ -177,7 +183,9 @@ def test_given_a_task_that_does_not_end_when_the_stop_times_out_then_the_control
 def test_given_one_busy_and_one_idle_controller_when_tasks_wait_behind_a_long_one_then_the_idle_one_runs_them(
     lab: Lab,
 ) -> None:
-    config = lab.script({"what": "quick", "times": 30}, {"what": "gate", "value": "gate"}, {"what": "quick", "times": 30})
+    config = lab.script(
+        {"what": "quick", "times": 30}, {"what": "gate", "value": "gate"}, {"what": "quick", "times": 30}
+    )
     lab.master(config)
     lab.controller(config, "one", ONE_WORKER)
     (running,) = lab.noted("start", what="gate")

@@ -3,9 +3,9 @@
 A page is one session in a private copy of this folder, read from top to bottom:
 
 - a block whose first line is a comment with a file name alone (``# words.py``) is that file;
-- in a ``console`` block, lines with ``$`` are commands for the shell, the others are what they print: each must come out,
-  in whatever order, since standard output and standard error are two streams; ``...`` stands for anything, and figures
-  behind ``time`` and ``rate`` may differ;
+- in a ``console`` block, lines with ``$`` are commands for the shell, the others are what they print: each must come
+  out, in whatever order, since standard output and standard error are two streams; ``...`` stands for anything, and
+  figures behind ``time`` and ``rate`` may differ;
 - a command exits with 0, unless the next one is ``echo $?``;
 - a daemon keeps running beside what follows, and must end by itself with 0 when the page is over;
 - of ``make`` only the target is looked up: these tests are one of them.

@@ -96,7 +96,9 @@ def test_given_replaced_guardians_when_the_run_is_killed_then_they_know_what_to_
     lab.all_gone()
 
 
-def test_given_a_run_and_its_guardians_killed_at_once_when_another_starts_then_it_clears_their_folders(lab: Lab) -> None:
+def test_given_a_run_and_its_guardians_killed_at_once_when_another_starts_then_it_clears_their_folders(
+    lab: Lab,
+) -> None:
     run = busy_run(lab, {"what": "gate", "value": "never", "times": 2})
     doomed = [*lab.processes(GUARDIAN), lab.process(CONTROLLER), run.pid]
     # Stopped first, so that none of them notices the end of another.

@@ -1,5 +1,6 @@
 """``cyclone run`` and its sisters on the command line: exit codes, results, progress, where user modules are found."""
 
+import contextlib
 import csv
 import os
 import pty
@@ -152,16 +153,18 @@ def test_given_a_terminal_when_run_then_a_bar_is_drawn(lab: Lab) -> None:
     ours, theirs = pty.openpty()
     drawn = b""
 
-    def read() -> bytes:
+    os.set_blocking(ours, False)
+
+    def drawn_whole() -> bool:
         nonlocal drawn
-        if b"10/11" not in drawn:
+        with contextlib.suppress(BlockingIOError):
             drawn += os.read(ours, 65536)
-        return b"10/11" if b"10/11" in drawn else b""
+        return b"10/11" in drawn
 
     run = lab.run(config, stderr=theirs)
     os.close(theirs)
     try:
-        wait_until(read, "a bar with 10 of 11")
+        wait_until(drawn_whole, "a bar with 10 of 11")
         lab.open("gate")
         assert run.exits() == 0
     finally:
@@ -187,7 +190,9 @@ def test_given_a_generators_own_file_when_set_on_the_command_line_then_it_gets_t
 def test_given_a_user_module_in_any_place_when_run_then_generator_and_workers_find_the_same(
     lab: Lab, place: str
 ) -> None:
-    folders = {name: lab.folder / name.replace(" ", "_") for name in ("configuration", "working directory", "PYTHONPATH")}
+    folders = {
+        name: lab.folder / name.replace(" ", "_") for name in ("configuration", "working directory", "PYTHONPATH")
+    }
     for folder in folders.values():
         folder.mkdir()
     (folders[place] / "where.py").write_text(GENERATOR)
@@ -202,7 +207,11 @@ def test_given_a_user_module_in_any_place_when_run_then_generator_and_workers_fi
 
 def test_given_a_task_whose_module_only_the_generator_has_when_run_then_its_failure_says_so(lab: Lab) -> None:
     (lab.folder / "here.py").write_text(GENERATOR + "\nimport sys; sys.modules['gone'] = sys.modules[__name__]\n")
-    text = (lab.folder / "here.py").read_text().replace("yield WhereTask(__file__)", "WhereTask.__module__ = 'gone'; yield WhereTask(1)")
+    text = (
+        (lab.folder / "here.py")
+        .read_text()
+        .replace("yield WhereTask(__file__)", "WhereTask.__module__ = 'gone'; yield WhereTask(1)")
+    )
     (lab.folder / "here.py").write_text(text)
     (record,) = lab.records(lab.config({"task_generator": {"class": "here:Generator"}}), exit_code=1)
     assert record["error"]["type"] == "PluginError"

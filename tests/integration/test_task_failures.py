@@ -138,5 +138,9 @@ def test_given_a_worker_when_a_task_looks_then_it_has_inherited_its_own_pipe_and
     sockets = [target for target in descriptors.values() if target.startswith("socket:")]
     assert len(sockets) == 2, "the channel and the nudges"
     # Standard error is the run's; the shared words have no name.
-    others = [target for target in descriptors.values() if not target.startswith(("socket:", "pipe:", "/dev/", "/proc/"))]
-    assert {Path(target).name for target in others if not target.endswith(".stderr")} == {"memfd:cyclone-worker (deleted)"}
+    others = [
+        target for target in descriptors.values() if not target.startswith(("socket:", "pipe:", "/dev/", "/proc/"))
+    ]
+    assert {Path(target).name for target in others if not target.endswith(".stderr")} == {
+        "memfd:cyclone-worker (deleted)"
+    }

@@ -186,27 +186,30 @@ class VirtualController(Body):
         return [self.workers[slot] for slot in ready if slot in self.workers and self.workers[slot].alive]
 
     def crash(self) -> None:
-        """SIGKILL: the workers die with it."""
+        """SIGKILL."""
         self.world.trace(b"%d crashed" % self.number)
-        self.alive = False
+        self._end()
         self.disconnect()
-        for worker in self.workers.values():
-            worker.sync()
-            worker.alive = False
 
     def exit(self, code: int, reason: str) -> None:
         """The agent ends by itself."""
         self.exit_code = code
         self.world.say(self.name, "info", f"exit {code}: {reason}")
         self.world.ledger.check_exit(self, code, reason)
+        self._end()
+        # The service lets what was said leave before it closes.
+        self.world.after(0.05, self.disconnect)
+        if self.replace_when_gone or (code and self._is_last()):
+            # The operator's replacement, or systemd's restart on failure.
+            self.world.after(0.1, self.world.start_controller, self.name)
+
+    def _is_last(self) -> bool:
+        return not any(c.alive and c.name == self.name for c in self.world.controllers)
+
+    def _end(self) -> None:
+        """Whatever the cause, the workers die with it."""
+        self.alive = False
+        self.world.living -= 1
         for worker in self.workers.values():
             worker.sync()
             worker.alive = False
-        self.alive = False
-        # The service lets what was said leave before it closes.
-        if self.connection:
-            self.world.after(0.05, self.disconnect)
-        alone = not any(c.alive and c.name == self.name for c in self.world.controllers)
-        if self.replace_when_gone or (code and alone):
-            # The operator's replacement, or systemd's restart on failure.
-            self.world.after(0.1, self.world.start_controller, self.name)

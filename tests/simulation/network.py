@@ -103,7 +103,7 @@ class Network:
         world.trace(frames[1])
         name = connection.controller.name
         if world.verbose:
-            world.say(name, "up" if up else "down", describe(frames, up))
+            world.show(name, "up" if up else "down", describe(frames, up))
         if self.armed and self._is_armed(kind, name):
             world.count(f"lost {kind}")
             return

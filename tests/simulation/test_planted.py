@@ -7,6 +7,8 @@ from tests.simulation.world import SimulationFailure, World
 
 SEEDS_MAX = 60
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_given_a_planted_bug_then_a_seed_finds_it(bug: str) -> None:

@@ -1,7 +1,9 @@
 """The simulation over its seeds. A failure names the seed; ``make sim SEED=n`` runs it again."""
 
+import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,10 +47,11 @@ def test_given_the_same_seed_then_the_trace_is_the_same_in_another_process_with_
         "from tests.simulation.world import World\n"
         "for faulty in (True, False): print(f'{World(4, faulty=faulty).run().trace_hash:08x}', end=' ')"
     )
+    root = Path(__file__).parents[2]
     for hash_seed in ("0", "12345"):
-        there = subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True
-        )
+        environment = {"PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-c", code]
+        there = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=True)
         assert there.stdout == here
 
 
@@ -57,8 +60,6 @@ def test_given_two_seeds_then_the_traces_differ() -> None:
 
 
 def test_given_many_seeds_then_they_draw_every_generator() -> None:
-    import random
-
     works = [draw(random.Random(seed), True).work for seed in range(100)]
     assert any(work.tasks == INFINITE for work in works)
     assert any(work.children for work in works)

@@ -115,7 +115,12 @@ class Monitor(BaseTaskGenerator):
 
     def on_result(self, result: TaskResult) -> None:
         self.open -= 1
-        note("result", task=result.task_id, inside=self.inside, thread=threading.get_ident() == threading.main_thread().ident)
+        note(
+            "result",
+            task=result.task_id,
+            inside=self.inside,
+            thread=threading.get_ident() == threading.main_thread().ident,
+        )
 
 
 class Descriptors(BaseTaskGenerator):

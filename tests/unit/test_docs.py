@@ -1,4 +1,7 @@
-"""The pages against what they describe: keys, links, decisions. Their commands are run by tests/integration/test_docs_commands.py."""
+"""The pages against what they describe: keys, links, decisions.
+
+Their commands are run by tests/integration/test_docs_commands.py.
+"""
 
 import re
 from pathlib import Path

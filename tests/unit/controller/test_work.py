@@ -90,6 +90,8 @@ def test_given_what_is_no_longer_ours_then_exactly_that_lease_is_forgotten(
         ([], []),
         ([tasks(3, 2), tasks(1, 2)], [tasks(1, 4)]),
         ([tasks(1, 2), tasks(4, 2)], [tasks(1, 2), tasks(4, 2)]),
+        ([tasks(1, 3), tasks(2, 5)], [tasks(1, 6)]),
+        ([tasks(2, 2), tasks(1, 6)], [tasks(1, 6)]),
         ([tasks(1, 2), tasks(3, 2, attempt=2)], [tasks(1, 2), tasks(3, 2, attempt=2)]),
         ([tasks(1, 2), tasks(3, 2, epoch=6)], [tasks(3, 2, epoch=6), tasks(1, 2)]),
     ],

@@ -29,7 +29,7 @@ def shares(master: Master) -> list[tuple[str, int, int]]:
         pytest.param(0, [(2, 9)], [], id="nothing waits"),
         pytest.param(5, [(2, 0)], [], id="no credit"),
         pytest.param(5, [(2, 3)], [("c1", 1, 3)], id="no more than the credit"),
-        pytest.param(5, [(0, 9)], [("c1", 1, 5)], id="a controller without a live worker, which granted all the same"),
+        pytest.param(5, [(0, 9)], [], id="no live worker, or a controller that drains: credit alone buys nothing"),
         pytest.param(3, [(2, 9), (2, 9)], [("c1", 1, 2), ("c2", 3, 1)], id="free slots before prefetch"),
         pytest.param(
             8,
@@ -64,9 +64,9 @@ def test_given_a_queue_larger_than_a_message_then_messages_stay_within_the_limit
 
 
 def test_given_large_arguments_then_messages_stay_near_the_target_of_bytes(master: Master) -> None:
-    session = master.join(slots=0)
+    session = master.join(slots=1)
     master.offer(5, bytes(limits.BATCH_BYTES_TARGET // 2))
-    master.state(session, 9, slots=0)
+    master.state(session, 5, slots=1)
     assert shares(master) == [("c1", 1, 2), ("c1", 3, 2), ("c1", 5, 1)]
 
 
@@ -108,29 +108,29 @@ def test_given_tasks_that_came_back_then_they_go_in_front_each_span_once(master:
 def test_given_tasks_that_wait_again_when_some_get_a_late_result_then_only_the_rest_is_leased(
     master: Master, done: list[int], expected: list[tuple[int, int]]
 ) -> None:
-    session = master.join(slots=0)
+    session = master.join(slots=1)
     master.offer(6)
-    master.state(session, 6, slots=0)
+    master.state(session, 6, slots=1)
     master.advance()
     master.handle(Returned(session, 6, [tasks(1, 6)]))
     master.results(session, *(batch(task_id, 0) for task_id in done))
     master.scheduler.check()
-    master.state(session, 99, [], tasks_seq=1, slots=0)
+    master.state(session, 12 - len(done), [], tasks_seq=1, slots=1)
     assert shares(master) == [("c1", first, count) for first, count in expected]
     master.scheduler.check()
 
 
 def test_given_mixed_jobs_then_a_batch_carries_them_and_each_is_announced_once_a_session(master: Master) -> None:
-    session = master.join(slots=0)
+    session = master.join(slots=1)
     master.scheduler.offer(
         [("tests:A", None), ("tests:B", 5.0)], [(0, 1), (1, 2), (0, 1)], [b"a", b"b", b"c", b"d"], 0.0
     )
-    master.state(session, 3, slots=0)
+    master.state(session, 3, slots=1)
     jobs = [Job(1, "tests:A", None), Job(2, "tests:B", 5.0)]
     assert sent(master.advance()) == [
         Tasks(session, 1, 3, jobs, [TaskBatch(1, 1, [(1, 1), (2, 2)], [b"a", b"b", b"c"])])
     ]
-    master.state(session, 4, [tasks(1, 3)], tasks_seq=1, slots=0)
+    master.state(session, 4, [tasks(1, 3)], tasks_seq=1, slots=1)
     assert sent(master.advance()) == [Tasks(session, 2, 4, [], [TaskBatch(4, 1, [(1, 1)], [b"d"])])]
 
 

@@ -17,7 +17,7 @@ def joined(sessions: Sessions, name: str = "c1", incarnation: str = "1") -> Sess
         pytest.param(3, 0, 0, 2, True, 3, "hungry idle", id="credit and a free slot"),
         pytest.param(3, 1, 2, 2, True, 2, "hungry", id="credit for later"),
         pytest.param(3, 3, 0, 2, True, 0, "", id="credit used up"),
-        pytest.param(3, 1, 0, 0, True, 2, "hungry", id="no slots"),
+        pytest.param(3, 1, 0, 0, True, 0, "", id="no slots"),
         pytest.param(3, 1, 0, 2, False, 0, "", id="unreachable"),
     ],
 )

@@ -1,7 +1,9 @@
 """The wire: what each message looks like in bytes, and what is refused."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -55,6 +57,25 @@ def test_given_golden_bytes_of_a_master_when_decoded_then_the_message_is_back(
 def test_given_every_kind_of_message_then_it_is_among_the_golden_ones() -> None:
     golden = {type(message) for message, _ in [*FROM_CONTROLLER, *FROM_MASTER]}
     assert golden == set(AnyFromController.__args__) | set(AnyFromMaster.__args__)
+
+
+ASCENDING = [
+    TaskRange(1, 9, 6, 3),
+    TaskRange(1, 4, 7, 1),
+    TaskRange(5, 2, 7, 1),
+    TaskRange(9, 1, 7, 1),
+    TaskRange(1, 9, 7, 2),
+]
+
+
+@pytest.mark.parametrize("say", [lambda held: State(5, 1, 0, 0, 2, 0, held), lambda held: Returned(5, 0, held)])
+def test_given_ranges_in_order_and_apart_then_they_are_taken_and_no_others(
+    say: Callable[[list[TaskRange]], Any],
+) -> None:
+    assert wire.decode_from_controller(wire.encode(say(ASCENDING))) == say(ASCENDING)
+    for held in (ASCENDING[::-1], [*ASCENDING, ASCENDING[-1]], [TaskRange(1, 4, 7, 1), TaskRange(4, 1, 7, 1)]):
+        with pytest.raises(ProtocolError, match="out of order, or named twice"):
+            wire.decode_from_controller(wire.encode(say(held)))
 
 
 def test_given_a_later_version_with_more_fields_then_the_known_ones_are_read() -> None:

@@ -29,6 +29,7 @@ __all__ = ["Role", "Row", "Settings", "explain", "load"]
 
 # A generator may call a section nearly like one of ours only by mistake; [logs] and [log] differ by as much as this.
 _SECTION_CUTOFF = 0.8
+_HEARTBEAT_S = 1.0
 
 
 def load(path: Path | None, overrides: Sequence[str], role: Role) -> Settings:
@@ -45,7 +46,7 @@ def load(path: Path | None, overrides: Sequence[str], role: Role) -> Settings:
     takes_sections = role != "controller" or (config_file is None and named)
     options = _generator_sections(file, config_file, takes_sections, role)
     _set_options(options, other_sets, takes_sections)
-    _check(values, given, role)
+    _check(values, given, role, str(path) if path else "--set")
     attributes: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for key, value in values.items():
         attributes[key.section][key.attribute] = value
@@ -140,6 +141,10 @@ def _read(key: Key, text: str, where: str) -> Value:
 def _compute(key: Key, values: Mapping[Key, Value], role: Role) -> str:
     if key.name == "worker_count":
         return str(len(os.sched_getaffinity(0)))
+    if key.name == "heartbeat_interval":
+        timeout_s = values[BY_PLACE["control", "controller_timeout"]]
+        assert isinstance(timeout_s, float)
+        return f"{min(_HEARTBEAT_S, timeout_s / 4):.3f}s"
     pid_file = values[BY_PLACE["control", "pid_file"]]
     suffix = pid_file.stem if isinstance(pid_file, Path) and role != "run" else str(os.getpid())
     # A file name may hold what a controller's name may not.
@@ -201,15 +206,15 @@ def _split_name(name: str, options: Sections) -> tuple[str, str]:
     return section, name[len(section) + 1 :].lower()
 
 
-def _check(values: Mapping[Key, Value], given: Mapping[Key, Given], role: Role) -> None:
-    """The rules between keys."""
+def _check(values: Mapping[Key, Value], given: Mapping[Key, Given], role: Role, missing: str) -> None:
+    """The rules between keys; ``missing`` is where one that is not given ought to stand."""
 
     def value(section: str, name: str) -> Any:
         return values[BY_PLACE[section, name]]
 
     def fault(section: str, name: str, text: str) -> ConfigError:
         key = BY_PLACE[section, name]
-        origin = given[key].origin if key in given else "default"
+        origin = given[key].origin if key in given else missing
         return ConfigError(f"{origin}: [{section}] {name}: {show(values[key])!r} {text}")
 
     if 2 * value("control", "heartbeat_interval") > value("control", "controller_timeout"):

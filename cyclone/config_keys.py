@@ -163,9 +163,9 @@ KEYS: tuple[Key, ...] = (
         "control",
         "heartbeat_interval",
         _duration(0.01),
-        "1s",
+        None,
         _MASTER,
-        "How often a controller that has nothing else to say reports; at most half of controller_timeout.",
+        "How often a controller that has nothing else to say reports; by default 1s, or a quarter of controller_timeout.",
     ),
     Key(
         "control",

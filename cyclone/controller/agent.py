@@ -127,6 +127,12 @@ class Agent:
         self._drain("stopped by a signal")
         return self._out
 
+    def stop_at_once(self, now: float) -> list[Action]:
+        """Say goodbye and exit. Nothing may run any more: the caller has killed the workers."""
+        self._begin(now)
+        self._goodbye("stopped at once by a second signal")
+        return self._out
+
     def advance(self, now: float, progress: Mapping[int, Progress]) -> list[Action]:
         """Once per turn: what time brings, then rows for workers and news for the master."""
         self._begin(now)

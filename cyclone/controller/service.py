@@ -149,7 +149,9 @@ class ControllerService:
         for number in self._wakeup.take():
             self._stops += 1
             if self._stops > 1:
-                self._exit = actions.Exit(0, f"stopped at once by a second {signal.Signals(number).name}")
+                for process in self._workers.values():
+                    process.kill()
+                self._carry_out(self._agent.stop_at_once(now))
                 return
             log.info("%s: handing back what has not started, finishing what runs", signal.Signals(number).name)
             self._notifier.stopping("finishing what runs")

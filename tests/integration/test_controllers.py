@@ -1,4 +1,4 @@
-"""Controllers as daemons by hand: killed, stopped, restarted, doubled, sent away; a task is recorded exactly once all the same."""
+"""Controllers by hand: killed, stopped, restarted, doubled, sent away; each task is recorded once all the same."""
 
 import os
 import signal

@@ -96,6 +96,16 @@ def test_given_a_task_that_breaks_the_pipe_when_run_then_it_is_quarantined_and_i
     assert [record["task_id"] for record in records] == list(range(1, 62))
 
 
+def test_given_a_task_that_leaves_a_child_when_the_run_ends_then_the_child_ends_with_it(lab: Lab) -> None:
+    config = lab.script({"what": "leave_child"}, {"what": "gate", "value": "gate"})
+    run = lab.run(config)
+    (note,) = lab.noted("child")
+    assert note["child"] in lab.processes("sleep 3600")
+    lab.open("gate")
+    assert run.exits() == 0
+    lab.all_gone()
+
+
 def test_given_a_sigkill_from_outside_when_a_task_runs_then_it_is_tried_again_and_completes(lab: Lab) -> None:
     config = lab.script({"what": "gate_once", "value": "never"}, {"what": "quick"})
     run = lab.run(config, "--results", lab.folder / "results.jsonl")

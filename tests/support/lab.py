@@ -1,4 +1,4 @@
-"""A private place for real processes: folder, TMPDIR, port and a mark in the environment, by which all of them are found.
+"""A private place for real processes: folder, TMPDIR, port, and a mark in the environment by which all are found.
 
 ``Lab.close`` is part of every test: it demands that within 5 s of their end nothing of the processes is left.
 """

@@ -127,9 +127,8 @@ class Descriptors(BaseTaskGenerator):
     """Tells in the end what it has inherited."""
 
     def generate(self) -> Iterator[BaseTask]:
-        self.found = dict(Act("descriptors").do_descriptors())
-        return
-        yield
+        self.found = Act("descriptors").do_descriptors()
+        yield from ()
 
     def summary(self) -> dict[str, Any]:
         return {"descriptors": sorted(self.found.values())}

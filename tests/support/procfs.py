@@ -23,15 +23,6 @@ def wait_until(condition: Callable[[], T], what: str, deadline_s: float = 20.0) 
         time.sleep(_LOOK_S)
 
 
-def environment(pid: int) -> dict[str, str]:
-    """The environment that a process was started with; empty for one that has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return {}
-    return dict(line.decode(errors="replace").partition("=")[::2] for line in lines if b"=" in line)
-
-
 def command(pid: int) -> str:
     """The command line of a process, '' for one that has ended."""
     try:
@@ -44,15 +35,15 @@ def marked(variable: str, value: str) -> dict[int, str]:
     """The command lines, by pid, of all processes that have this in their environment."""
     mark = f"{variable}={value}".encode()
     found = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
             continue
         try:
-            lines = Path(f"/proc/{entry}/environ").read_bytes().split(b"\0")
+            lines = (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
         if mark in lines:
-            found[int(entry)] = command(int(entry))
+            found[int(entry.name)] = command(int(entry.name))
     return found
 
 

@@ -1,6 +1,6 @@
 """Tasks and a generator that do, as plug-ins of real processes, whatever a test wants to see survived.
 
-Everything that runs notes it in the file ``notes`` of the test's folder, so that a test knows what was started how often.
+Whatever runs notes it in the file ``notes`` of the test's folder, so that a test knows what was started how often.
 """
 
 import ctypes
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclone import BaseTask, BaseTaskGenerator, TaskResult
+from tasks.command import CommandTask
 
 FOLDER = "CYCLONE_TEST_FOLDER"
 _LOOK_S = 0.01
@@ -171,13 +172,13 @@ class Act(BaseTask):
 
     def do_rubbish(self) -> str:
         """Writes onto every socket that it finds."""
-        for name in os.listdir("/proc/self/fd"):
-            if _target(name).startswith("socket:"):
-                os.write(int(name), b"rubbish, and more of it " * 4)
+        for descriptor, target in _targets():
+            if target.startswith("socket:"):
+                os.write(descriptor, b"rubbish, and more of it " * 4)
         return "scribbled"
 
     def do_descriptors(self) -> dict[str, str]:
-        return {name: target for name in os.listdir("/proc/self/fd") if (target := _target(name))}
+        return {str(descriptor): target for descriptor, target in _targets()}
 
     def do_scratch(self) -> str:
         (self.scratch_dir / "file").write_text("something")
@@ -194,11 +195,14 @@ class Act(BaseTask):
         return {"task_id": self.task_id, "attempt": self.attempt, "left_s": self.time_left_s(), "path": sys.path}
 
 
-def _target(name: str) -> str:
-    try:
-        return os.readlink(f"/proc/self/fd/{name}")
-    except OSError:
-        return ""
+def _targets() -> Iterator[tuple[int, str]]:
+    """What each open descriptor is."""
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            yield int(entry.name), str(entry.readlink())
+        except OSError:
+            # The one that lists them.
+            continue
 
 
 class LimitedAct(Act):
@@ -211,11 +215,14 @@ class OtherAct(Act):
     """Another class: another job."""
 
 
-CLASSES = {cls.__name__: cls for cls in (Act, LimitedAct, OtherAct)}
+CLASSES = {cls.__name__: cls for cls in (Act, LimitedAct, OtherAct, CommandTask)}
 
 
 class ScriptGenerator(BaseTaskGenerator):
-    """``[script] tasks`` is JSON: a list of ``{"what", "value", "times", "limit", "class"}``; ``{n}`` in a value counts."""
+    """``[script] tasks`` is a JSON list of ``{"what", "value", "class", "limit", "times", "number"}``.
+
+    The first two are the task's properties; with ``number`` its value counts how many of ``times`` there were.
+    """
 
     def generate(self) -> Iterator[BaseTask]:
         note("generator")

@@ -75,9 +75,9 @@ def test_given_a_class_when_loaded_then_its_path_is_module_and_class(folder: Pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "default: [task_generator] class: '' is empty: a "),
-        ("[task_generator]\nmodule = a", "default: [task_generator] class: '' is empty"),
-        ("[task_generator]\nclass = C", "default: [task_generator] module: '' is empty: name the module of C"),
+        ("", "test.conf: [task_generator] class: '' is empty: a "),
+        ("[task_generator]\nmodule = a", "test.conf: [task_generator] class: '' is empty"),
+        ("[task_generator]\nclass = C", "test.conf: [task_generator] module: '' is empty: name the module of C"),
         ("[task_generator]\nmodule = a:C", "2: [task_generator] module: 'a:C' names a class too"),
         (
             "[task_generator]\nmodule = b\nclass = a:C",

@@ -165,7 +165,7 @@ KEYS: tuple[Key, ...] = (
         _duration(0.01),
         None,
         _MASTER,
-        "How often a controller that has nothing else to say reports; by default 1s, or a quarter of controller_timeout.",
+        "How often a controller with nothing else to say reports; by default 1s, or a quarter of controller_timeout.",
     ),
     Key(
         "control",

@@ -71,6 +71,7 @@ def test_given_a_stopped_controller_when_continued_beyond_the_time_out_then_its_
     one, two = (lab.controller(config, name, ONE_WORKER) for name in ("one", "two"))
     (first,) = lab.noted("start", what="gate")
     frozen = whose(lab, first["pid"], [one, two])
+    sessions = frozen.stderr().count("welcomed by the master")
     frozen.signal(signal.SIGSTOP)
     lab.noted("start", 2, what="gate")
     assert " silent for " in master.stderr()
@@ -81,7 +82,7 @@ def test_given_a_stopped_controller_when_continued_beyond_the_time_out_then_its_
         lab.noted("result", 2)
     frozen.signal(signal.SIGCONT)
     all_recorded(lab, 2)
-    wait_until(lambda: frozen.stderr().count("welcomed by the master") == 2, "it is back in session")
+    wait_until(lambda: frozen.stderr().count("welcomed by the master") > sessions, "it is back in session")
     # Whatever it had to say has been said: it takes work again, and nothing was recorded twice.
     assert results(lab) == {1: "completed", 2: "completed"}
     assert one.alive and two.alive
@@ -164,7 +165,7 @@ def test_given_a_stopping_controller_when_terminated_again_then_it_ends_at_once(
     controller.says("handing back what has not started")
     controller.signal(signal.SIGTERM)
     assert controller.exits(5) == 0
-    assert "stopped at once by a second SIGTERM" in controller.stderr()
+    assert "stopped at once by a second " in controller.stderr()
     assert procfs.state(running["pid"]) == ""
 
 

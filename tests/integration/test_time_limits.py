@@ -34,7 +34,7 @@ TASKS: list[dict[str, Any]] = [
 
 class Seen:
     def __init__(self, lab: Lab) -> None:
-        config = lab.script(*TASKS, processing={"task_time_limit": "1500ms", "kill_grace": "300ms"})
+        config = lab.script(*TASKS, processing={"task_time_limit": "1500ms", "kill_grace": "1s"})
         self.records = lab.records(config, exit_code=1)
         self.starts = Counter(note["task"] for note in lab.notes("start"))
         self.tidied = lab.notes("tidied")

@@ -275,7 +275,10 @@ def main() -> None:
     for descriptor in (options["channel_fd"], options["nudges_fd"], options["words_fd"]):
         os.set_inheritable(descriptor, False)
     worker = Worker(channel, words, Path(options["scratch"]), options["time_limit_s"])
+    # A thread inherits what is blocked: SIGTERM must meet the main one, or its task would sleep on to the SIGKILL.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_listen, args=(nudges, worker), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         worker.run()
     except (ConnectionError, ProtocolError, Terminated):

@@ -18,7 +18,7 @@ BATCH = [
 TASKS: list[dict[str, Any]] = [
     *BATCH,
     {"what": "hang", "class": "LimitedAct"},
-    {"what": "tidy_up", "limit": 0.3},
+    {"what": "tidy_up", "limit": 0.1, "times": 20},
     {"what": "ignore_sigterm", "limit": 0.3},
     {"what": "hold_gil", "limit": 0.3},
     {"what": "child", "limit": 0.3},
@@ -54,7 +54,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 
 def test_given_tasks_beyond_their_limit_when_run_then_each_task_has_one_record(seen: Seen) -> None:
     assert [record["task_id"] for record in seen.records] == list(range(1, sum(t.get("times", 1) for t in TASKS) + 1))
-    assert Counter(record["state"] for record in seen.records) == {"timed_out": 9, "completed": 2 * SIBLINGS + 4}
+    assert Counter(record["state"] for record in seen.records) == {"timed_out": 28, "completed": 2 * SIBLINGS + 4}
 
 
 def test_given_a_time_limit_of_class_instance_or_configuration_when_exceeded_then_that_one_is_named(seen: Seen) -> None:
@@ -67,14 +67,14 @@ def test_given_a_time_limit_of_class_instance_or_configuration_when_exceeded_the
 
 @pytest.mark.parametrize("what", ["tidy_up", "ignore_sigterm", "hold_gil", "child"])
 def test_given_any_way_to_hang_when_the_limit_has_passed_then_the_task_is_timed_out(seen: Seen, what: str) -> None:
-    (record,) = seen.ended(what)
-    assert record["state"] == "timed_out"
-    assert record["attempt"] == 1
+    assert {(record["state"], record["attempt"]) for record in seen.ended(what)} == {("timed_out", 1)}
 
 
 def test_given_a_task_with_a_finally_block_when_ended_then_that_runs(seen: Seen) -> None:
-    (record,) = seen.ended("tidy_up")
-    assert [note["task"] for note in seen.tidied] == [record["task_id"]]
+    # Often: the signal must never meet another thread of the worker than the one that executes.
+    records = seen.ended("tidy_up")
+    assert len(records) == 20
+    assert sorted(note["task"] for note in seen.tidied) == [record["task_id"] for record in records]
 
 
 def test_given_a_batch_when_one_task_of_it_is_ended_then_no_sibling_is_run_twice(seen: Seen) -> None:

@@ -53,7 +53,7 @@ class BenchmarkTaskGenerator(BaseTaskGenerator):
         return (BenchmarkTask(self.milliseconds) for _ in range(self.num_tasks))
 
     def summary(self) -> Mapping[str, Any]:
-        return {"results": self.results, "sum": self.sum}
+        return {"returned": self.results, "sum": self.sum}
 
     def _milliseconds(self) -> float:
         text = self.option("benchmark", "milliseconds", "1")

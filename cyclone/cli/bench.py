@@ -103,7 +103,7 @@ def _check(args: argparse.Namespace, tasks: int, outcome: "Outcome") -> None:
     """A figure for work that was not done is worth nothing."""
     if outcome.signal:
         raise CycloneError("stopped by a signal: nothing was measured")
-    expected = {"results": tasks, "sum": 0 if args.mode == "busy" else tasks * (tasks - 1) // 2}
+    expected = {"returned": tasks, "sum": 0 if args.mode == "busy" else tasks * (tasks - 1) // 2}
     if outcome.failure or outcome.summary != expected or outcome.ended["completed"] != tasks:
         found = outcome.failure.message if outcome.failure else outcome.summary
         raise CycloneError(f"the results are wrong: {found} where {expected} was expected")

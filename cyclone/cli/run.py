@@ -131,9 +131,8 @@ def _summarise(outcome: "Outcome", progress: Progress, results: Path | None) -> 
 
 
 def _say_failure(failure: "ErrorRecord") -> None:
+    # Its traceback stands in the log, which is just above this unless it goes to a file.
     print(f"the generator failed: {failure.type}: {failure.message}", file=sys.stderr)
-    if failure.traceback:
-        print(failure.traceback, end="", file=sys.stderr)
 
 
 def _look_command(results: Path) -> str:

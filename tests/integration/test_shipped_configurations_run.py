@@ -75,7 +75,7 @@ def test_given_the_checksum_configuration_when_run_then_each_file_has_its_digest
 
 def test_given_the_benchmark_configuration_when_run_then_the_values_add_up(lab: Lab) -> None:
     told, records = run(lab, "benchmark.conf", "benchmark.num_tasks=3000")
-    assert ["results", "3,000"] in told
+    assert ["returned", "3,000"] in told
     assert ["sum", "4,498,500"] in told
     assert [record["value"] for record in records] == list(range(3000))
 

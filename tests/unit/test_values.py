@@ -48,7 +48,7 @@ def same(left: Any, right: Any) -> bool:
         return False
     if isinstance(left, datetime.datetime) and left.utcoffset() is not None:
         # By the moment: in an hour that a zone skipped or repeated no time equals itself in another zone (PEP 495).
-        return left.timestamp() == right.timestamp()
+        return bool(left.timestamp() == right.timestamp())
     return bool(left == right or (left != left and right != right))
 
 

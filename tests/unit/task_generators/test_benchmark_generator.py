@@ -18,7 +18,7 @@ def test_given_empty_tasks_then_their_values_are_counted_and_added_up() -> None:
     results = drive(benchmark, batch=64)
 
     assert [result.value for result in results] == list(range(1000))
-    assert benchmark.summary() == {"results": 1000, "sum": 499_500}
+    assert benchmark.summary() == {"returned": 1000, "sum": 499_500}
 
 
 def test_given_busy_tasks_then_each_takes_the_time_asked_for() -> None:
@@ -28,7 +28,7 @@ def test_given_busy_tasks_then_each_takes_the_time_asked_for() -> None:
 
     assert {result.task_class for result in results} == {"tasks.benchmark:BenchmarkTask"}
     assert [result.args for result in results] == [[0.5]] * 3
-    assert benchmark.summary() == {"results": 3, "sum": 0}
+    assert benchmark.summary() == {"returned": 3, "sum": 0}
 
 
 def test_given_no_length_then_a_busy_task_takes_a_millisecond() -> None:
@@ -46,14 +46,14 @@ def test_given_a_bound_then_so_many_tasks_are_made_at_first_and_each_result_make
 
     benchmark = generator(num_tasks="10", in_flight=str(in_flight))
     assert [result.value for result in drive(benchmark)] == list(range(10))
-    assert benchmark.summary() == {"results": 10, "sum": 45}
+    assert benchmark.summary() == {"returned": 10, "sum": 45}
 
 
 def test_given_no_tasks_then_the_sum_is_0() -> None:
     benchmark = generator(num_tasks="0")
 
     assert drive(benchmark) == []
-    assert benchmark.summary() == {"results": 0, "sum": 0}
+    assert benchmark.summary() == {"returned": 0, "sum": 0}
 
 
 @pytest.mark.parametrize(

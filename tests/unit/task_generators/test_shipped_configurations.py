@@ -28,7 +28,7 @@ def shipped(name: str, **changes: dict[str, str]) -> BaseTaskGenerator:
         ("sum.conf", {}, 1011, {"sum": 5_000_050_000}),
         ("crawl.conf", {}, 8, {"pages": 8, "links": 16, "failed_pages": 0}),
         ("lines.conf", {}, 6, {}),
-        ("benchmark.conf", {"benchmark": {"num_tasks": "1000"}}, 1000, {"results": 1000, "sum": 499_500}),
+        ("benchmark.conf", {"benchmark": {"num_tasks": "1000"}}, 1000, {"returned": 1000, "sum": 499_500}),
     ],
 )
 def test_given_a_shipped_configuration_then_it_runs_without_a_failure(

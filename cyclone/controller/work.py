@@ -4,8 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from cyclone.protocol.messages import TaskRange
-
-Runs = list[tuple[int, int]]
+from cyclone.protocol.runs import Runs, job_at, slice_runs
 
 
 class Piece:
@@ -31,27 +30,13 @@ class Piece:
         """A piece of the rows from start up to stop."""
         if start == 0 and stop == len(self.args):
             return self
-        return Piece(self.first + start, self.epoch, self.attempt, _cut(self.runs, start, stop), self.args[start:stop])
+        return Piece(
+            self.first + start, self.epoch, self.attempt, slice_runs(self.runs, start, stop), self.args[start:stop]
+        )
 
     def job_at(self, row: int) -> int:
         """The job of a row."""
-        for job, count in self.runs:
-            if row < count:
-                return job
-            row -= count
-        raise IndexError(row)
-
-
-def _cut(runs: Runs, start: int, stop: int) -> Runs:
-    if len(runs) == 1:
-        return [(runs[0][0], stop - start)]
-    cut, row = [], 0
-    for job, count in runs:
-        low, high = max(row, start), min(row + count, stop)
-        if low < high:
-            cut.append((job, high - low))
-        row += count
-    return cut
+        return job_at(self.runs, row)
 
 
 class WorkQueue:

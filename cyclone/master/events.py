@@ -7,8 +7,9 @@ batch-sized: never one object per task.
 
 from dataclasses import dataclass
 
-from cyclone.master.spans import Runs, Span
+from cyclone.master.spans import Span
 from cyclone.protocol.messages import Job, ResultBatch
+from cyclone.protocol.runs import Runs
 
 
 @dataclass(frozen=True, slots=True)

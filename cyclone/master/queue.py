@@ -8,7 +8,8 @@ module only orders them, and counts what is open.
 import heapq
 from collections import deque
 
-from cyclone.master.spans import Runs, Span, slice_runs
+from cyclone.master.spans import Span
+from cyclone.protocol.runs import Runs, slice_runs
 
 
 class _Block:

@@ -22,7 +22,7 @@ from cyclone.master.actions import Action, Deliver, Finish, Record, Say, Send
 from cyclone.master.dispatch import Dispatcher
 from cyclone.master.events import CrashCharged, Event, JobAdded, ResultsRecorded, TasksAdded, TasksLeased, TasksReturned
 from cyclone.master.sessions import Session
-from cyclone.master.spans import Holdings, Runs, job_at
+from cyclone.master.spans import Holdings
 from cyclone.master.state import State
 from cyclone.master.verdict import NO_JOB, Verdict, judge
 from cyclone.protocol import limits, messages, states
@@ -42,6 +42,7 @@ from cyclone.protocol.messages import (
     Tasks,
     Welcome,
 )
+from cyclone.protocol.runs import Runs, job_at
 from cyclone.results import RecordedBlock, quarantine_columns
 
 # The window of tasks in memory: enough for every controller's credit many times over, and a bound for a fast generator.

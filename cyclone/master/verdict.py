@@ -7,9 +7,10 @@ events.
 
 from dataclasses import dataclass, field
 
-from cyclone.master.spans import Runs, SpanIndex, merge_runs, slice_runs
+from cyclone.master.spans import SpanIndex
 from cyclone.protocol import states
 from cyclone.protocol.messages import ResultBatch
+from cyclone.protocol.runs import Runs, merge_runs, slice_runs
 
 # Stands for the job of a row that is not accepted, so that a run-length column stays as long as the batch.
 NO_JOB = 0

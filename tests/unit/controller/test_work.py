@@ -2,8 +2,9 @@
 
 import pytest
 
-from cyclone.controller.work import Pace, Piece, Runs, WorkQueue, coalesce
+from cyclone.controller.work import Pace, Piece, WorkQueue, coalesce
 from cyclone.protocol.messages import TaskRange
+from cyclone.protocol.runs import Runs
 from tests.support.controllers import EPOCH, tasks
 
 

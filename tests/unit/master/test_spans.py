@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from cyclone.master.spans import Holdings, Runs, Span, SpanIndex, merge_runs, slice_runs
+from cyclone.master.spans import Holdings, Span, SpanIndex
+from cyclone.protocol.runs import Runs, merge_runs, slice_runs
 from tests.support.masters import tasks
 
 

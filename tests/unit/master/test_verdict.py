@@ -2,8 +2,9 @@
 
 import pytest
 
-from cyclone.master.spans import Runs, Span, SpanIndex
+from cyclone.master.spans import Span, SpanIndex
 from cyclone.master.verdict import NO_JOB, judge
+from cyclone.protocol.runs import Runs
 from cyclone.protocol.states import COMPLETED, CRASHED, FAILED, TIMED_OUT
 from tests.support.masters import batch
 

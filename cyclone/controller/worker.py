@@ -36,6 +36,10 @@ from cyclone.task import BaseTask, TaskContext, builder
 
 # From this on a task's CPU time and memory are measured by themselves (two system calls, about a microsecond).
 MEASURED_NS = 1_000_000
+# Closing descriptors takes longer than this: below, a task is not worth the look at what it left of ours.
+SUSPICIOUS_NS = 3_000
+# How a worker ends whose pipe was closed by a task (sysexits(3)).
+EX_IOERR = 74
 
 
 class Terminated(BaseException):
@@ -151,6 +155,7 @@ class Worker:
 
     def __init__(self, channel: socket.socket, words: memoryview, scratch: Path, time_limit_s: float) -> None:
         self._channel = channel
+        self._channel_fd = channel.fileno()
         self._words = words
         self._time_limit_s = time_limit_s
         self._context = WorkerContext(words, scratch)
@@ -222,6 +227,8 @@ class Worker:
             report.values.append(value)
             now = clock()
             took = now - began
+            if took > SUSPICIOUS_NS:
+                self._check_channel()
             if took > MEASURED_NS:
                 cpu_s, peak = self._usage.take()
                 report.usage.append((row, max(0.0, cpu_s - short_ns / 1e9), peak))
@@ -234,6 +241,13 @@ class Worker:
                 report.flush()
                 size = 0
         return True
+
+    def _check_channel(self) -> None:
+        """End here if the task has closed our end of the pipe, while it is still the one to be charged."""
+        try:
+            os.fstat(self._channel_fd)
+        except OSError:
+            os._exit(EX_IOERR)
 
     def _builder(self, job: int) -> Callable[[list[Any]], BaseTask]:
         self._builders[job] = builder(load_class(self._jobs[job][0], BaseTask))

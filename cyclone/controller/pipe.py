@@ -56,7 +56,7 @@ class Done(msgspec.Struct, array_like=True, tag=12, gc=False):
 
     base: Count
     statuses: Annotated[bytes, Meta(max_length=limits.TASKS_PER_BATCH_MAX)]
-    body: bytes
+    body: Annotated[bytes, Meta(max_length=limits.BODY_BYTES_MAX)]
     busy_s: Seconds
     ended: bool
 

@@ -22,12 +22,13 @@ from cyclone.controller import pipe
 from cyclone.controller.watch import Progress
 from cyclone.controller.work import Piece
 from cyclone.processes import Guard, end_text, python_command
-from cyclone.protocol.framing import FrameReader
+from cyclone.protocol.framing import Channel
 from cyclone.protocol.messages import Job
 
 # A stop takes about 0.1 ms; a process in an uninterruptible system call may take for ever.
 _STOP_WAIT_S = 0.01
-_RECEIVE_BYTES = 1 << 20
+# How much of one worker's reports is taken in before the others get their turn.
+_READ_BYTES_PER_TURN = 4 << 20
 
 
 class WorkerProcess:
@@ -36,9 +37,9 @@ class WorkerProcess:
     def __init__(self, worker: int, guard: Guard, options: dict[str, object]) -> None:
         self.worker = worker
         self._guard = guard
-        self.channel, channel = socket.socketpair()
+        our_end, channel = socket.socketpair()
+        self.channel = Channel(our_end)
         self._nudges, nudges = socket.socketpair()
-        self.channel.setblocking(False)
         self._nudges.setblocking(False)
         words = os.memfd_create("cyclone-worker", os.MFD_CLOEXEC)
         os.ftruncate(words, pipe.WORDS * 8)
@@ -65,15 +66,6 @@ class WorkerProcess:
         self.pid = self._process.pid
         self.pidfd = os.pidfd_open(self.pid)
         guard.add(self.pid)
-        self._reader = FrameReader()
-        self._outgoing = bytearray()
-        # Whether the worker's end of the channel is gone, whatever became of the worker.
-        self.closed = False
-
-    @property
-    def wants_to_write(self) -> bool:
-        """Whether the socket was full: call ``write`` when it is writable again."""
-        return bool(self._outgoing)
 
     def progress(self) -> Progress:
         """What the worker publishes."""
@@ -84,37 +76,11 @@ class WorkerProcess:
         """Give it a batch. Whatever limit an earlier take-back had set is off again."""
         self.words[pipe.LIMIT_SEQ] = pipe.NO_LIMIT
         new = [(job.job_id, job.task_class, job.time_limit_s) for job in jobs]
-        self._outgoing += pipe.pack(pipe.Execute(base, piece.first, piece.attempt, new, piece.runs, piece.args))
-        self.write()
-
-    def write(self) -> None:
-        """Send what the socket takes."""
-        try:
-            while self._outgoing:
-                del self._outgoing[: self.channel.send(self._outgoing)]
-        except BlockingIOError:
-            return
-        except OSError:
-            # Its end is told by the pidfd.
-            self._outgoing.clear()
+        self.channel.send(pipe.pack(pipe.Execute(base, piece.first, piece.attempt, new, piece.runs, piece.args)))
 
     def read(self) -> Iterator[pipe.Ready | pipe.Done]:
         """What it reports. Raises ProtocolError when the stream makes no sense."""
-        while True:
-            try:
-                data = self.channel.recv(_RECEIVE_BYTES)
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                self.closed = True
-                return
-            if not data:
-                self.closed = True
-                return
-            for body in self._reader.feed(data):
-                yield pipe.decode_from_worker(body)
-            if len(data) < _RECEIVE_BYTES:
-                return
+        return map(pipe.decode_from_worker, self.channel.read(_READ_BYTES_PER_TURN))
 
     def nudge(self) -> None:
         """Have it report what it finished."""
@@ -150,7 +116,7 @@ class WorkerProcess:
 
     def retire(self) -> None:
         """Let it exit by itself."""
-        self.channel.shutdown(socket.SHUT_WR)
+        self.channel.end()
 
     def reap(self) -> str:
         """After its end: collect it. How it ended, as text."""

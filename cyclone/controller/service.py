@@ -171,7 +171,7 @@ class ControllerService:
     def _on_worker(self, fd: int, writable: bool, now: float) -> None:
         process = self._by_fd[fd]
         if writable:
-            process.write()
+            process.channel.write()
         try:
             for report in process.read():
                 if isinstance(report, Ready):
@@ -183,7 +183,7 @@ class ControllerService:
             process.kill()
         if fd == process.pidfd:
             self._on_worker_end(process, now)
-        elif process.closed:
+        elif process.channel.closed:
             # It cannot be talked to any more, whatever closed its end; left alone, the end of the stream would spin us.
             self._poller.unregister(fd)
             process.kill()
@@ -193,7 +193,7 @@ class ControllerService:
     def _on_worker_end(self, process: WorkerProcess, now: float) -> None:
         seen = process.progress()
         self._poller.unregister(process.pidfd)
-        if not process.closed:
+        if not process.channel.closed:
             self._poller.unregister(process.channel.fileno())
         del self._by_fd[process.channel.fileno()], self._by_fd[process.pidfd]
         del self._workers[process.worker]
@@ -207,7 +207,7 @@ class ControllerService:
         self._carry_out(self._agent.worker_exited(process.worker, seen.seq, seen.executing, cause, now, obituary))
 
     def _poll_worker(self, process: WorkerProcess) -> None:
-        flags = POLLIN | (POLLOUT if process.wants_to_write else 0)
+        flags = POLLIN | (POLLOUT if process.channel.unsent_bytes else 0)
         self._poller.register(process.channel.fileno(), flags)
 
     def _carry_out(self, wanted: list[actions.Action]) -> None:
@@ -221,7 +221,7 @@ class ControllerService:
                 case actions.Execute(worker, base, piece, jobs):
                     process = self._workers[worker]
                     process.execute(base, piece, jobs)
-                    if process.wants_to_write:
+                    if process.channel.unsent_bytes:
                         self._poll_worker(process)
                 case actions.StartWorker(worker):
                     self._start_worker(worker)

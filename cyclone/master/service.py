@@ -159,7 +159,7 @@ class MasterService:
         if self.feed and not self.feed.failure:
             self.feed.flush()
             self.feed.grant(self.scheduler.pull_limit())
-            if self.feed.wants_to_write:
+            if self.feed.channel.unsent_bytes:
                 self._poll_feed(self.feed)
         for listener in self._listeners:
             listener.turn(self)
@@ -183,7 +183,7 @@ class MasterService:
     def _on_feed(self, feed: Feed, ready: dict[object, int], now: float) -> None:
         scheduler = self.scheduler
         if ready.get(feed.channel.fileno(), 0) & POLLOUT:
-            feed.write()
+            feed.channel.write()
             self._poll_feed(feed)
         if feed.channel.fileno() in ready or feed.pidfd in ready:
             for message in feed.read():
@@ -195,7 +195,7 @@ class MasterService:
                     case feed_pipe.Exhausted():
                         scheduler.exhaust()
                         log.info("the generator has yielded its last task, %d in all so far", scheduler.state.last_id)
-            if feed.closed:
+            if feed.channel.closed:
                 self._poll_feed(feed)
         if feed.pidfd in ready:
             self._poller.unregister(feed.pidfd)
@@ -205,11 +205,11 @@ class MasterService:
             for line in feed.failure.traceback.splitlines():
                 log.error("    %s", line)
             self._stop(now)
-        scheduler.backlog_bytes = feed.backlog_bytes
+        scheduler.backlog_bytes = feed.channel.unsent_bytes
 
     def _poll_feed(self, feed: Feed) -> None:
-        flags = POLLIN | (POLLOUT if feed.wants_to_write else 0)
-        self._poller.register(feed.channel.fileno(), 0 if feed.closed else flags)
+        flags = POLLIN | (POLLOUT if feed.channel.unsent_bytes else 0)
+        self._poller.register(feed.channel.fileno(), 0 if feed.channel.closed else flags)
 
     def _carry_out(self) -> None:
         """The order is the promise: record, make it durable, and only then let anybody know."""

@@ -6,6 +6,8 @@ PROTOCOL_VERSION = 1
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 # One task's arguments or one result's value; four of them, or one and its columns, always fit a message.
 VALUE_BYTES_MAX = 4 * 1024 * 1024
+# The columns of one result batch: with the arguments of its tasks they still fit a frame to the generator.
+BODY_BYTES_MAX = 8 * 1024 * 1024
 # Where a sender starts another message: large enough to amortise the frame, small enough not to delay others.
 BATCH_BYTES_TARGET = 1024 * 1024
 TASKS_PER_BATCH_MAX = 4096

@@ -74,7 +74,7 @@ class ResultBatch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     epoch: Epoch
     attempt: Attempt
     statuses: Annotated[bytes, Meta(min_length=1, max_length=limits.TASKS_PER_BATCH_MAX)]
-    body: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
+    body: Annotated[bytes, Meta(max_length=limits.BODY_BYTES_MAX)]
 
 
 class ResultColumns(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -172,15 +172,15 @@ def property_names(task_class: type[BaseTask]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def builder(task_class: type[BaseTask]) -> Callable[[list[Any]], BaseTask]:
-    """A function from decoded properties to the task, also where the constructor has keyword-only parameters."""
+def builder(task_class: type[BaseTask]) -> Callable[..., BaseTask]:
+    """What makes the task of its decoded properties, in order; also for keyword-only parameters."""
     import inspect
 
     parameters = list(inspect.signature(task_class).parameters.values())
     positional = sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters)
     if positional == len(parameters):
-        return lambda properties: task_class(*properties)
+        return task_class
     keywords = [parameter.name for parameter in parameters[positional:]]
-    return lambda properties: task_class(
+    return lambda *properties: task_class(
         *properties[:positional], **dict(zip(keywords, properties[positional:], strict=True))
     )

@@ -4,7 +4,7 @@ from cyclone.protocol import limits
 from cyclone.protocol.messages import ResultBatch, TaskRange
 
 # Gathering saves messages, at both ends; while there is work left here, a result waits at most this long for company.
-GATHER_S = 0.02
+GATHER_S = 0.03
 GATHER_ROWS = 4096
 # A message that was not acknowledged by then is sent again.
 RESEND_S = 3.0

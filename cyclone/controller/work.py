@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from cyclone.protocol import limits
 from cyclone.protocol.messages import TaskRange
-from cyclone.protocol.runs import Runs, job_at, slice_runs
+from cyclone.protocol.runs import Runs, job_at, merge_runs, slice_runs
 
 
 class Piece:
@@ -34,6 +35,18 @@ class Piece:
             self.first + start, self.epoch, self.attempt, slice_runs(self.runs, start, stop), self.args[start:stop]
         )
 
+    def absorb(self, other: "Piece") -> bool:
+        """Grow by a piece of the same attempt that goes on where this one ends; False if it does not."""
+        follows = (self.first + len(self.args), self.epoch, self.attempt) == (other.first, other.epoch, other.attempt)
+        if not follows or len(self.args) + len(other.args) > limits.TASKS_PER_BATCH_MAX:
+            return False
+        # A batch to a worker is never more than a piece, and has to fit a frame.
+        if sum(map(len, self.args)) + sum(map(len, other.args)) > limits.BATCH_BYTES_TARGET:
+            return False
+        self.runs = merge_runs(self.runs, other.runs)
+        self.args = self.args + other.args
+        return True
+
     def job_at(self, row: int) -> int:
         """The job of a row."""
         return job_at(self.runs, row)
@@ -53,8 +66,9 @@ class WorkQueue:
         return iter(self._pieces)
 
     def append(self, piece: Piece) -> None:
-        """Behind all others."""
-        self._pieces.append(piece)
+        """Behind all others; joined to the last that it goes on from: small leases must not make small batches."""
+        if not (self._pieces and self._pieces[-1].absorb(piece)):
+            self._pieces.append(piece)
         self._count += len(piece)
 
     def prepend(self, piece: Piece) -> None:

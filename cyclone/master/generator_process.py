@@ -32,7 +32,7 @@ from cyclone.results import OpenBlock, RecordedBlock
 from cyclone.task import BaseTask, TaskSerialiser
 
 # Tasks go out in blocks of at most so many, and never wait longer than this for company.
-BLOCK_TASKS = 1024
+BLOCK_TASKS = 4096
 GATHER_S = 0.005
 
 

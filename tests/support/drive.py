@@ -29,7 +29,7 @@ def packed(task: BaseTask) -> Packed:
 def rebuilt(task: BaseTask) -> BaseTask:
     """The task as a worker gets it."""
     path, arguments = packed(task)
-    return builder(load_class(path, BaseTask))(values.decode(arguments))
+    return builder(load_class(path, BaseTask))(*values.decode(arguments))
 
 
 def executed(first: int, batch: list[Packed]) -> RecordedBlock:
@@ -37,7 +37,7 @@ def executed(first: int, batch: list[Packed]) -> RecordedBlock:
     statuses, outcomes = bytearray(), []
     for path, arguments in batch:
         try:
-            outcome = values.encode(builder(load_class(path, BaseTask))(values.decode(arguments)).execute())
+            outcome = values.encode(builder(load_class(path, BaseTask))(*values.decode(arguments)).execute())
             statuses.append(states.COMPLETED)
         except Exception as error:
             outcome = encode_columns(ErrorRecord(type(error).__name__, str(error)))

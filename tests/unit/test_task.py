@@ -60,7 +60,7 @@ def test_given_keyword_only_parameters_then_they_are_properties_in_order() -> No
 
 def test_given_too_few_properties_then_building_fails() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        builder(sample_tasks.KeywordTask)(["p", "w", 3])
+        builder(sample_tasks.KeywordTask)("p", "w", 3)
 
 
 @pytest.mark.parametrize("name", ["PlainTask", "Outer.InnerTask"])

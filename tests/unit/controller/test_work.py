@@ -3,6 +3,7 @@
 import pytest
 
 from cyclone.controller.work import Pace, Piece, WorkQueue, coalesce
+from cyclone.protocol import limits
 from cyclone.protocol.messages import TaskRange
 from cyclone.protocol.runs import Runs
 from tests.support.controllers import EPOCH, tasks
@@ -132,3 +133,28 @@ def test_given_reports_then_the_means_follow_them() -> None:
     pace.learn([(1, 1), (2, 1)], 2, 0.0)
     assert pace.mean_s(1) == pytest.approx(0.13)
     assert pace.mean_s(2) == 1e-7
+
+
+def test_given_a_piece_that_goes_on_from_the_last_when_queued_then_they_make_one_batch() -> None:
+    queue = WorkQueue()
+    queue.append(Piece(1, 7, 1, [(1, 2)], [b"a", b"b"]))
+    queue.append(Piece(3, 7, 1, [(2, 1)], [b"c"]))
+    taken = queue.take(9)
+    assert (taken.first, taken.runs, taken.args, len(queue)) == (1, [(1, 2), (2, 1)], [b"a", b"b", b"c"], 0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(Piece(4, 7, 1, [(1, 1)], [b"c"]), id="a gap"),
+        pytest.param(Piece(3, 8, 1, [(1, 1)], [b"c"]), id="another epoch"),
+        pytest.param(Piece(3, 7, 2, [(1, 1)], [b"c"]), id="another attempt"),
+        pytest.param(Piece(3, 7, 1, [(1, 1)], [bytes(limits.BATCH_BYTES_TARGET)]), id="too large together"),
+    ],
+)
+def test_given_any_other_piece_when_queued_then_it_stays_by_itself(other: Piece) -> None:
+    queue = WorkQueue()
+    queue.append(Piece(1, 7, 1, [(1, 2)], [b"a", b"b"]))
+    queue.append(other)
+    assert len(queue.take(9)) == 2
+    assert queue.take(9) is other

@@ -154,7 +154,7 @@ class TestTasks:
             pytest.param(None, 2, id="nothing known: one a worker"),
             pytest.param(2 * LONG_TASK_S, 2, id="long tasks: one a worker"),
             pytest.param(0.04, 4, id="at least two a worker"),
-            pytest.param(0.001, 100, id="50 ms of work a worker"),
+            pytest.param(0.001, 200, id="100 ms of work a worker"),
             pytest.param(1e-7, 2 * PREFETCH_MAX, id="never more than the bound"),
         ],
     )

@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,19 +37,17 @@ NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", 
 class Session:
     """A shell in a private copy of this folder, a new one for each command."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, installs: bool) -> None:
         self.folder = folder
         self._started: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-        # What a page installs goes into the copy; dependencies are those of this environment.
-        self._environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PIP_TARGET": str(folder / "installed"),
-            "PIP_NO_DEPS": "1",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        }
+        programs = Path(sys.executable).parent
+        if installs:
+            venv.create(folder.parent / "environment", with_pip=True)
+            programs = folder.parent / "environment" / "bin"
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+        self._environment = {**os.environ, "PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         # Another master may run on this machine.
         self._sets = f" --set comm.port={port}"
 
@@ -94,9 +93,9 @@ class Session:
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
+def session(tmp_path: Path, page: str) -> Iterator[Session]:
     shutil.copytree(ROOT, tmp_path / "clone", ignore=NOT_COPIED)
-    started = Session(tmp_path / "clone")
+    started = Session(tmp_path / "clone", installs="$ pip install " in (ROOT / page).read_text(encoding="utf-8"))
     yield started
     started.close()
 

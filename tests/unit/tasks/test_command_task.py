@@ -272,7 +272,11 @@ CommandTask(sys.argv[1]).execute()
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_given_the_end_of_the_worker_then_its_command_ends_too(tmp_path: Path, number: signal.Signals) -> None:
     command = f"echo $$ > {shlex.quote(str(tmp_path / 'pid'))}; exec sleep 100"
-    with subprocess.Popen([sys.executable, "-c", WORKER, command], cwd=ROOT, stderr=subprocess.DEVNULL) as worker:
+    # A killed process leaves its scratch folder; in a daemon the guardian removes it, here the test does.
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER, command], cwd=ROOT, stderr=subprocess.DEVNULL, env=environment
+    ) as worker:
         pid = pid_in(tmp_path / "pid")
 
         worker.send_signal(number)

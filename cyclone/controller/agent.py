@@ -9,7 +9,7 @@ A task that is held is, in this order, queued here, out at a worker, in the outb
 that its result is recorded, or when it was handed back.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from cyclone.controller.actions import Action, Exit, Say, Send
 from cyclone.controller.crew import UNKNOWN, Crew, Obituary
@@ -17,7 +17,7 @@ from cyclone.controller.link import FATAL, Identity, Link
 from cyclone.controller.options import AgentOptions
 from cyclone.controller.outbox import Outbox
 from cyclone.controller.pipe import Done
-from cyclone.controller.watch import Progress
+from cyclone.controller.watch import Published
 from cyclone.controller.work import Piece, coalesce
 from cyclone.protocol import messages
 from cyclone.protocol.messages import (
@@ -133,7 +133,7 @@ class Agent:
         self._goodbye("stopped at once by a second signal")
         return self._out
 
-    def advance(self, now: float, progress: Mapping[int, Progress]) -> list[Action]:
+    def advance(self, now: float, progress: Published) -> list[Action]:
         """Once per turn: what time brings, then rows for workers and news for the master."""
         self._begin(now)
         if self.exited:

@@ -5,7 +5,6 @@ what it wants done gathers in ``wanted``, and what must be handed back to the ma
 both after each call.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cyclone.controller.actions import Action, Execute, KillWorker, RetireWorker, Say, StartWorker
@@ -13,7 +12,7 @@ from cyclone.controller.options import AgentOptions
 from cyclone.controller.outbox import Outbox
 from cyclone.controller.pipe import Done
 from cyclone.controller.slots import Batch, Phase, Slot
-from cyclone.controller.watch import Progress, Watch
+from cyclone.controller.watch import Published, Watch
 from cyclone.controller.work import Pace, WorkQueue
 from cyclone.protocol import states
 from cyclone.protocol.messages import ErrorRecord, Job, ResultBatch, TaskRange
@@ -178,7 +177,7 @@ class Crew:
                 slot.kill_at = now + 1.0
                 self.wanted.append(KillWorker(slot.worker))
 
-    def feed(self, now: float, progress: Mapping[int, Progress], draining: bool) -> None:
+    def feed(self, now: float, progress: Published, draining: bool) -> None:
         """Hand out queued rows, and look after those that run."""
         ready = [slot for slot in self.slots if slot.phase is Phase.READY and not slot.taking_back]
         overall_s = self.pace.overall_s

@@ -22,6 +22,7 @@ from cyclone.controller.link import Identity
 from cyclone.controller.options import AgentOptions
 from cyclone.controller.pipe import Ready
 from cyclone.controller.pool import WorkerProcess
+from cyclone.controller.watch import Progress
 from cyclone.errors import ProtocolError
 from cyclone.logs import RateLimit
 from cyclone.notify import Notifier
@@ -55,6 +56,18 @@ class ControllerOptions:
     worker: dict[str, object]
 
 
+class _Published:
+    """What the workers publish in their shared words."""
+
+    def __init__(self, workers: dict[int, WorkerProcess]) -> None:
+        self._workers = workers
+
+    def get(self, worker: int, /) -> Progress | None:
+        """Read just now."""
+        process = self._workers.get(worker)
+        return process.progress() if process else None
+
+
 class ControllerService:
     """See the module."""
 
@@ -65,6 +78,7 @@ class ControllerService:
         self._name = identity.name
         self._agent = Agent(identity, agent, jitter.random)
         self._workers: dict[int, WorkerProcess] = {}
+        self._published = _Published(self._workers)
         self._by_fd: dict[int, WorkerProcess] = {}
         self._bad_frames = 0
         self._bad_log = RateLimit()
@@ -129,8 +143,7 @@ class ControllerService:
         for fd in ready:
             if isinstance(fd, int) and fd in self._by_fd:
                 self._on_worker(fd, bool(ready[fd] & POLLOUT), now)
-        progress = {worker: process.progress() for worker, process in self._workers.items()}
-        self._carry_out(agent.advance(time.monotonic(), progress))
+        self._carry_out(agent.advance(time.monotonic(), self._published))
         self._notifier.watchdog(now)
         if now >= self._status_at:
             self._status_at = now + _STATUS_EVERY_S

@@ -3,8 +3,8 @@
 Looks at what the workers publish and says which of them to interfere with; the agent carries the consequences.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from cyclone.controller.actions import EndTask, Flush, TakeBack
 from cyclone.controller.options import AgentOptions
@@ -30,6 +30,13 @@ class Progress:
     executing: bool
 
 
+class Published(Protocol):
+    """Where the workers' progress is read; only who is asked about costs anything."""
+
+    def get(self, worker: int, /) -> Progress | None:
+        """The progress of a worker, None where there is no process."""
+
+
 class Watch:
     """Shares the agent's slots, queue, pace and jobs, and changes only the slots' marks of what it asked for."""
 
@@ -41,7 +48,7 @@ class Watch:
         self._pace = pace
         self._jobs = jobs
         self._options = options
-        self._progress: Mapping[int, Progress] = {}
+        self._progress: Published = dict[int, Progress]()
         self.at: float | None = None
 
     def time_limit_s(self, job: int) -> float:
@@ -49,7 +56,7 @@ class Watch:
         own = self._jobs[job].time_limit_s
         return self._options.task_time_limit_s if own is None else own
 
-    def look(self, now: float, progress: Mapping[int, Progress], draining: bool) -> list[EndTask | Flush | TakeBack]:
+    def look(self, now: float, progress: Published, draining: bool) -> list[EndTask | Flush | TakeBack]:
         """What to do about the running tasks now; sets ``at``, when to look again."""
         self._progress = progress
         self.at = None

@@ -27,7 +27,7 @@ from cyclone.failure import error_record
 from cyclone.plugins import add_search_path, load_class
 from cyclone.processes import die_with_parent, spare_the_collector
 from cyclone.protocol import states
-from cyclone.protocol.framing import FrameReader
+from cyclone.protocol.framing import RECEIVE_BYTES, FrameReader
 from cyclone.protocol.limits import BATCH_BYTES_TARGET
 from cyclone.protocol.messages import ResultColumns
 from cyclone.results import encode_columns, pack_seconds
@@ -171,7 +171,7 @@ class Worker:
         spare_the_collector()
         self._send(pipe.Ready(os.getpid()))
         reader = FrameReader()
-        while data := self._channel.recv(1 << 20):
+        while data := self._channel.recv(RECEIVE_BYTES):
             for body in reader.feed(data):
                 self._execute(pipe.decode_from_controller(body))
 

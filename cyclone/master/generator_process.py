@@ -27,13 +27,15 @@ from cyclone.master import feed_pipe
 from cyclone.plugins import add_search_path, load_class
 from cyclone.processes import die_with_parent, spare_the_collector
 from cyclone.protocol import limits
-from cyclone.protocol.framing import FrameReader
+from cyclone.protocol.framing import RECEIVE_BYTES, FrameReader
 from cyclone.results import OpenBlock, RecordedBlock
 from cyclone.task import BaseTask, TaskSerialiser
 
 # Tasks go out in blocks of at most so many, and never wait longer than this for company.
 BLOCK_TASKS = 4096
 GATHER_S = 0.005
+# How long the thread that sees to this looks on after the last task that it had to send.
+AWAKE_S = 0.1
 
 
 class Outgoing:
@@ -46,7 +48,8 @@ class Outgoing:
         self._jobs: list[tuple[str, float | None]] = []
         self._serialisers: dict[tuple[type, float | None], tuple[int, Callable[[BaseTask], bytes]]] = {}
         self._lock = threading.Lock()
-        self.started = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.watched = False
 
     def add(self, task: BaseTask) -> None:
         """Serialise a task now, by value, and send it soon. Raises PluginError, NotSerialisable."""
@@ -58,18 +61,20 @@ class Outgoing:
         pending = self._pending
         pending.append((job, packed))
         self._pending_bytes += len(packed)
-        if len(pending) == 1:
-            os.eventfd_write(self.started, 1)
-        elif len(pending) >= BLOCK_TASKS or self._pending_bytes >= limits.BATCH_BYTES_TARGET:
+        if not self.watched:
+            # Waking the other thread costs more than a task does, so that it stays awake while tasks keep coming.
+            self.watched = True
+            os.eventfd_write(self.wake, 1)
+        if len(pending) >= BLOCK_TASKS or self._pending_bytes >= limits.BATCH_BYTES_TARGET:
             self.flush()
 
-    def flush(self) -> None:
-        """Send what is there."""
+    def flush(self) -> bool:
+        """Send what is there; whether there was anything."""
         with self._lock:
             # The main thread may append meanwhile: it only ever does so at the end of this very list.
             count = len(self._pending)
             if not count:
-                return
+                return False
             rows = self._pending[:count]
             del self._pending[:count]
             self._pending_bytes = 0
@@ -80,6 +85,7 @@ class Outgoing:
             self._channel.sendall(
                 feed_pipe.pack(feed_pipe.Block(jobs, [(place[job], n) for job, n in runs], [row[1] for row in rows]))
             )
+            return True
 
     def send(self, message: feed_pipe.FromGenerator) -> None:
         """Send a message behind all tasks that were added before it."""
@@ -168,22 +174,28 @@ class Host:
 
     def _listen(self) -> None:
         """The other thread: takes messages in, and sends tasks that are stuck behind a slow ``generate()``."""
-        reader = FrameReader()
+        reader, outgoing = FrameReader(), self._outgoing
         poller = select.poll()
         poller.register(self._channel, select.POLLIN)
-        poller.register(self._outgoing.started, select.POLLIN)
-        flush_at: float | None = None
+        poller.register(outgoing.wake, select.POLLIN)
+        look_at = sleep_at = 0.0
         while True:
-            wait_ms = None if flush_at is None else max(0.0, flush_at - time.monotonic()) * 1000
+            wait_ms = max(0.0, look_at - time.monotonic()) * 1000 if outgoing.watched else None
             ready = dict(poller.poll(wait_ms))
-            if self._outgoing.started in ready:
-                os.eventfd_read(self._outgoing.started)
-                flush_at = time.monotonic() + GATHER_S
-            if flush_at is not None and time.monotonic() >= flush_at:
-                flush_at = None
-                self._outgoing.flush()
+            now = time.monotonic()
+            if outgoing.wake in ready:
+                os.eventfd_read(outgoing.wake)
+                look_at, sleep_at = now + GATHER_S, now + AWAKE_S
+            elif outgoing.watched and now >= look_at:
+                look_at = now + GATHER_S
+                if outgoing.flush():
+                    sleep_at = now + AWAKE_S
+                elif now >= sleep_at:
+                    # In this order: what is added in between is flushed here, or wakes us.
+                    outgoing.watched = False
+                    outgoing.flush()
             if self._channel.fileno() in ready:
-                data = self._channel.recv(1 << 20)
+                data = self._channel.recv(RECEIVE_BYTES)
                 if not data:
                     os._exit(1)
                 for body in reader.feed(data):

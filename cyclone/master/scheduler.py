@@ -113,10 +113,10 @@ class Scheduler:
         window = min(WINDOW_TASKS, WINDOW_START_TASKS + produced)
         if produced:
             window = max(1, min(window, WINDOW_BYTES * produced // max(1, queue.bytes_added)))
-        room = window - len(queue)
+        limit = produced + window - len(queue)
         # In steps, because each is a message to the generator.
-        if not self._rests and room >= max(1, window // 8):
-            self._pull_granted = max(self._pull_granted, produced + room)
+        if not self._rests and limit - self._pull_granted >= max(1, window // 8):
+            self._pull_granted = limit
         return self._pull_granted
 
     @property

@@ -20,10 +20,11 @@ def test_given_room_that_is_granted_just_before_the_wait_for_it_then_it_is_not_w
     host = Host(theirs, _Three({}))
     flush = host._outgoing.flush
 
-    def flush_and_grant() -> None:
+    def flush_and_grant() -> bool:
         # The moment between looking whether there is room and waiting for some.
-        flush()
+        flushed = flush()
         host._take(feed_pipe.Pull(4))
+        return flushed
 
     host._outgoing.flush = flush_and_grant  # type: ignore[method-assign]
     thread = threading.Thread(target=host._generate, daemon=True)

@@ -1,12 +1,13 @@
 """What can happen to the master's state. PURE.
 
-``Scheduler.apply`` is the only place where an event changes anything. *Recorded* events are what a journal stores and
+``State.apply`` is the only place where an event changes anything. *Recorded* events are what a journal stores and
 what recovery replays through the same ``apply``; *volatile* ones, such as leases, die with the master. Events are
 batch-sized: never one object per task.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cyclone.master.progress import GeneratorProgress
 from cyclone.master.spans import Span
 from cyclone.protocol.messages import Job, ResultBatch
 from cyclone.protocol.runs import Runs
@@ -21,28 +22,127 @@ class JobAdded:
 
 @dataclass(frozen=True, slots=True)
 class TasksAdded:
-    """Recorded. Tasks with consecutive ids from ``first`` wait behind all others."""
+    """Recorded. Tasks with consecutive ids from ``first`` wait behind all others: a *block*.
+
+    Where a replay adds a block at or below the horizon, its tasks may be held by controllers of an earlier epoch.
+    ``keys`` has an identity of 16 bytes for each task (empty bytes for one without), or is None where none has one.
+    """
 
     first: int
     runs: Runs
     args: list[bytes]
+    keys: list[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ResultsRecorded:
-    """Recorded. Final results: those rows of the batch whose byte in ``accepted`` is 1, or all where it is None."""
+    """Recorded. Final results: those rows of the batch whose byte in ``accepted`` is 1, or all where it is None.
 
+    ``number`` counts these events without gaps from 1 over the life of the journal.
+    """
+
+    number: int
     batch: ResultBatch
     accepted: bytes | None
     controller: str
 
 
 @dataclass(frozen=True, slots=True)
-class CrashCharged:
-    """Recorded. The attempt of this one task ended with the death of its worker."""
+class AttemptsEnded:
+    """Recorded. An attempt at each of these tasks ended, and it was not the last one: ``status`` says how.
 
-    task_id: int
+    ``body`` is what the controller reported, a ``ResultColumns`` of these rows in msgpack; empty where the
+    controller was lost and nobody reported anything.
+    """
+
+    first: int
+    count: int
+    epoch: int
     attempt: int
+    status: int
+    controller: str
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorAdvanced:
+    """Recorded. The generator has come this far; in the transaction of the tasks that brought it there."""
+
+    progress: GeneratorProgress
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonMoved:
+    """Recorded. No task above ``last_id`` has ever been offered to a controller: recorded before the lease is sent."""
+
+    last_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerJoined:
+    """Recorded. This incarnation is alive and may hold leases; it replaces any other of the same name."""
+
+    name: str
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerLeft:
+    """Recorded. No controller of this name holds anything any more."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelWanted:
+    """Recorded. Tasks ``first`` to ``last`` are to end, those of the class unless it is empty."""
+
+    first: int
+    last: int
+    task_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerMarked:
+    """Recorded. The controller of this name gets no new tasks, or gets some again."""
+
+    name: str
+    drained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TasksStored:
+    """Replayed only: a block above the horizon, of which the journal keeps the rest until it is asked to load it."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TasksClosed:
+    """Replayed only, before all others: of what is done and has left the state, nothing but counts.
+
+    ``last_id`` is the highest task id ever added, ``number`` that of the last ``ResultsRecorded``; ``ended`` counts the
+    tasks by state in the blocks that are not replayed, whose ids are done.
+    """
+
+    last_id: int
+    number: int
+    ended: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochBegun:
+    """Volatile. The replay is over: what was offered and has no result may still be held by a controller."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class TasksLoaded:
+    """Volatile. The rest of a block that was stored only."""
+
+    block: TasksAdded
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +162,26 @@ class TasksReturned:
     span: Span
 
 
-Recorded = JobAdded | TasksAdded | ResultsRecorded | CrashCharged
-Volatile = TasksLeased | TasksReturned
-Event = Recorded | Volatile
+@dataclass(frozen=True, slots=True)
+class TasksDelayed:
+    """Volatile. The open tasks of this span wait again, but not before the moment ``until``."""
+
+    span: Span
+    until: float
+
+
+Recorded = (
+    JobAdded
+    | TasksAdded
+    | ResultsRecorded
+    | AttemptsEnded
+    | GeneratorAdvanced
+    | HorizonMoved
+    | ControllerJoined
+    | ControllerLeft
+    | CancelWanted
+    | ControllerMarked
+)
+Replayed = Recorded | TasksStored | TasksClosed
+Volatile = EpochBegun | TasksLoaded | TasksLeased | TasksReturned | TasksDelayed
+Event = Replayed | Volatile

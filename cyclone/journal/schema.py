@@ -1,0 +1,155 @@
+"""The tables of the journal, its pragmas and its versions.
+
+Owns what the file looks like; docs/journal.md describes the tables. Must not know what is in their bodies.
+"""
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import apsw
+
+from cyclone.errors import ConfigError, CycloneError
+from cyclone.version import __version__
+
+SCHEMA_VERSION = 1
+# "Cycl" in the header of the file, where file(1) and SQLite's tools find what program a database belongs to.
+APPLICATION_ID = 0x4379636C
+
+_CACHE_KIB = 32 * 1024
+_BUSY_MS = 1000
+# A log that a long reader has let grow is cut back to this.
+_WAL_BYTES_KEPT = 128 * 1024 * 1024
+
+TABLES = {
+    "meta": "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "fence": "CREATE TABLE fence(id INTEGER PRIMARY KEY CHECK(id = 1), epoch INTEGER NOT NULL, seq INTEGER NOT NULL)"
+    " STRICT",
+    "progress": "CREATE TABLE progress(id INTEGER PRIMARY KEY CHECK(id = 1), crc INTEGER NOT NULL, body BLOB NOT NULL)"
+    " STRICT",
+    "jobs": "CREATE TABLE jobs(job_id INTEGER PRIMARY KEY, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+    "tasks": "CREATE TABLE tasks(first INTEGER PRIMARY KEY, count INTEGER NOT NULL, crc INTEGER NOT NULL,"
+    " body BLOB NOT NULL) STRICT",
+    "results": "CREATE TABLE results(number INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL,"
+    " epoch INTEGER NOT NULL, attempt INTEGER NOT NULL, statuses BLOB NOT NULL, accepted BLOB,"
+    " controller TEXT NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+    "attempts": "CREATE TABLE attempts(id INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL,"
+    " epoch INTEGER NOT NULL, attempt INTEGER NOT NULL, status INTEGER NOT NULL, controller TEXT NOT NULL,"
+    " crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+    "done": "CREATE TABLE done(first INTEGER PRIMARY KEY, count INTEGER NOT NULL, last_number INTEGER NOT NULL,"
+    " finished INTEGER NOT NULL, ended TEXT NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+    "parts": "CREATE TABLE parts(number INTEGER PRIMARY KEY, first INTEGER NOT NULL) STRICT",
+    "controllers": "CREATE TABLE controllers(name TEXT PRIMARY KEY, incarnation TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "drained": "CREATE TABLE drained(name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
+    "cancellations": "CREATE TABLE cancellations(id INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL,"
+    " task_class TEXT NOT NULL) STRICT",
+    "keys": "CREATE TABLE keys(hash BLOB PRIMARY KEY) STRICT, WITHOUT ROWID",
+}
+INDEXES = {
+    "results_first": "CREATE INDEX results_first ON results(first)",
+    "attempts_first": "CREATE INDEX attempts_first ON attempts(first)",
+    "done_last_number": "CREATE INDEX done_last_number ON done(last_number)",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a journal belongs to: the generator's class path and its options, as ``{section: {key: value}}``."""
+
+    generator_class: str
+    options: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def configure(db: apsw.Connection) -> None:
+    """Before anything else on the connection that writes and checkpoints."""
+    db.set_busy_timeout(_BUSY_MS)
+    mode = db.pragma("journal_mode", "wal")
+    if mode != "wal":
+        raise CycloneError(f"the file system allows no write-ahead log: SQLite stays in the mode {mode!r}")
+    db.pragma("synchronous", "FULL")
+    db.pragma("wal_autocheckpoint", 0)
+    db.pragma("journal_size_limit", _WAL_BYTES_KEPT)
+    db.pragma("mmap_size", 0)
+    db.pragma("cache_size", -_CACHE_KIB)
+    harden(db)
+    # A checkpoint can fail, and that has to be seen; the one that SQLite makes at its end cannot.
+    db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
+
+def harden(db: apsw.Connection) -> None:
+    """What makes SQLite distrust the file, for whoever opens it."""
+    db.pragma("trusted_schema", "OFF")
+    db.pragma("cell_size_check", "ON")
+
+
+def is_new(db: apsw.Connection) -> bool:
+    """Whether nothing was ever created here, or the creation was cut short."""
+    empty = db.execute("SELECT count(*) FROM sqlite_schema").get == 0
+    return bool(empty and db.pragma("application_id") == 0)
+
+
+def create(db: apsw.Connection, origin: Origin) -> None:
+    """All tables, in one transaction."""
+    db.execute("BEGIN IMMEDIATE")
+    for statement in (*TABLES.values(), *INDEXES.values()):
+        db.execute(statement)
+    meta = {
+        "journal_id": uuid.uuid4().hex,
+        "generator_class": origin.generator_class,
+        "options": json.dumps(origin.options, sort_keys=True),
+        "created_by": f"cyclone {__version__}",
+    }
+    db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+    db.execute("INSERT INTO fence VALUES (1, 0, 0)")
+    db.pragma("application_id", APPLICATION_ID)
+    db.pragma("user_version", SCHEMA_VERSION)
+    db.execute("COMMIT")
+
+
+def check_version(db: apsw.Connection, path: Path) -> None:
+    """ConfigError for a database of somebody else's, or of a Cyclone to come."""
+    if db.pragma("application_id") != APPLICATION_ID:
+        raise ConfigError(f"journal {path}: is a database, but no journal of Cyclone: name another file")
+    version = db.pragma("user_version")
+    if version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"journal {path}: was written by a newer Cyclone (format {version}, this one knows {SCHEMA_VERSION}): "
+            "use that version, or start another journal"
+        )
+
+
+def read_meta(db: apsw.Connection) -> dict[str, str]:
+    """The table ``meta``."""
+    return dict(db.execute("SELECT key, value FROM meta"))
+
+
+def read_origin(meta: dict[str, str]) -> Origin:
+    """What the journal was created for."""
+    return Origin(meta["generator_class"], json.loads(meta["options"]))
+
+
+def check_origin(path: Path, was: Origin, now: Origin) -> None:
+    """ConfigError where the journal belongs to another generator, or to other options of it."""
+    if was == now:
+        return
+    if was.generator_class != now.generator_class:
+        differs = [f"the generator was {was.generator_class}, now it is {now.generator_class}"]
+    else:
+        differs = _differences(was.options, now.options)
+    raise ConfigError(
+        f"journal {path}: belongs to a run that was configured otherwise: {'; '.join(differs)}. "
+        "Configure it as it was, or start another journal"
+    )
+
+
+def _differences(was: dict[str, dict[str, str]], now: dict[str, dict[str, str]]) -> list[str]:
+    def show(value: str | None) -> str:
+        return "not set" if value is None else repr(value)
+
+    return [
+        f"[{section}] {key} was {show(old)}, now it is {show(new)}"
+        for section in sorted(was.keys() | now.keys())
+        for key in sorted(was.get(section, {}).keys() | now.get(section, {}).keys())
+        if (old := was.get(section, {}).get(key)) != (new := now.get(section, {}).get(key))
+    ]

@@ -1,0 +1,392 @@
+"""The writer of the durable journal: one connection that appends, looks up, tidies up and checkpoints.
+
+Owns the transactions, and what the journal remembers between them. Events go in as they are; what they mean for the
+state is not known here. All is called from one thread. The caller owes ``close``, and after JournalBroken the end of
+the process: nothing is written any more then, whatever is called.
+
+Blocks that are finished are closed, and those that ``keep`` lets go are dropped, a few in each ``append``, within its
+own transaction: so they cost no sync under load. ``tend`` does what is left when the master is idle, or too far behind.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from cyclone.errors import ConfigError
+from cyclone.journal import blocks, compaction, failures, location, recovery, schema
+from cyclone.journal.blocks import Progress
+from cyclone.journal.compaction import Keep
+from cyclone.journal.lookup import Lookup
+from cyclone.journal.open_blocks import OpenBlock
+from cyclone.journal.schema import Origin
+from cyclone.master.events import (
+    AttemptsEnded,
+    CancelWanted,
+    ControllerJoined,
+    ControllerLeft,
+    ControllerMarked,
+    GeneratorAdvanced,
+    HorizonMoved,
+    JobAdded,
+    Recorded,
+    Replayed,
+    ResultsRecorded,
+    TasksAdded,
+)
+from cyclone.master.journal import JournalBroken, JournalFull
+from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
+from cyclone.results import RecordedBlock
+
+# Closed in one append: more than one turn finishes under load, and little beside what the turn itself writes. More of
+# them where many small blocks have gathered.
+_CLOSED_PER_APPEND = 64
+_CLOSED_PER_APPEND_BEHIND = 1024
+_CLOSED_TASKS_PER_APPEND = 4 * TASKS_PER_BATCH_MAX
+_DROPPED_PER_APPEND = 4
+_DROPPED_WHEN_IDLE = 32
+# Finished blocks beyond this are closed in transactions of their own even under load.
+_BACKLOG_BLOCKS = 256
+_BUSY_SLICE_S = 0.005
+_IDLE_SLICE_S = 0.05
+# The write-ahead log is copied into the database at this size; when idle already at the smaller one, so that the copy
+# of the larger one, which cannot be cut into slices, is rare.
+_WAL_BYTES_MAX = 64 * 1024 * 1024
+_WAL_BYTES_IDLE = 4 * 1024 * 1024
+
+
+class SqliteJournal:
+    """See the module, and ``cyclone.master.journal.Journal``. Made by ``open_journal``."""
+
+    replays = True
+
+    def __init__(
+        self,
+        path: Path,
+        origin: Origin,
+        lock: location.FileLock,
+        create: bool,
+        keep: Keep,
+        clock: Callable[[], float],
+        vfs: str,
+    ) -> None:
+        self.path = path
+        self.description = f"full: {path}"
+        self._lock = lock
+        self._keep = keep
+        self._clock = clock
+        self._consumed = 0
+        self._is_full = False
+        self._is_closed = False
+        self._broken: JournalBroken | None = None
+        self._claimed: set[bytes] = set()
+        # In the write-ahead log, and at the last checkpoint.
+        self._wal_pages = self._copied_pages = 0
+        self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
+        try:
+            self._open(origin, create)
+        except failures.ERRORS as error:
+            self._db.close()
+            raise failures.failure(error, path) from error
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self, origin: Origin, create: bool) -> None:
+        db = self._db
+        new = schema.is_new(db)
+        if not new:
+            schema.check_version(db, self.path)
+        elif not create:
+            raise ConfigError(f"journal {self.path}: is empty: there is nothing to go on with")
+        schema.configure(db)
+        if new:
+            schema.create(db, origin)
+            location.sync_folder(self.path)
+        meta = schema.read_meta(db)
+        schema.check_origin(self.path, schema.read_origin(meta), origin)
+        self.journal_id = meta["journal_id"]
+        self._page_bytes = int(db.pragma("page_size"))
+        db.set_wal_hook(self._on_commit)
+        self.epoch = int(db.execute("UPDATE fence SET epoch = epoch + 1, seq = 0 RETURNING epoch").get)
+        row = db.execute(f"SELECT {blocks.PROGRESS} FROM progress").get
+        self._progress = Progress() if row is None else blocks.progress_of(row)
+        self._jobs = [blocks.job_of(row) for row in db.execute(f"SELECT {blocks.JOBS} FROM jobs ORDER BY job_id")]
+        self._classes = {job.job_id: job.task_class for job in self._jobs}
+        self._blocks = recovery.load_open_blocks(db, self._progress.horizon)
+        self._lookup = Lookup(db, self._classes)
+
+    # What the master asks.
+
+    def recover(self) -> Iterator[Replayed]:
+        """See ``Journal.recover``; attempts, too, come without their bodies, and tasks without their keys."""
+        with self._reading():
+            yield from recovery.recover(self._db, self._progress, self._jobs, self._blocks)
+
+    def load(self, first: int) -> TasksAdded:
+        """See ``Journal.load``; LookupError where no open block begins with this id."""
+        with self._reading():
+            columns = self._lookup.tasks(first)
+        if columns is None:
+            raise LookupError(f"no open block begins with the task {first}")
+        return TasksAdded(first, columns.runs, columns.args)
+
+    def results_after(self, number: int) -> Iterator[tuple[int, RecordedBlock]]:
+        """See ``Journal.results_after``; rows of tasks that are not here any more have no arguments and no class."""
+        with self._reading():
+            yield from self._lookup.results_after(number)
+
+    def claim(self, keys: Sequence[bytes]) -> list[bool]:
+        """See ``Journal.claim``."""
+        with self._reading():
+            known = {
+                key
+                for (key,) in self._db.executemany(
+                    "SELECT hash FROM keys WHERE hash = ?", [(key,) for key in keys if key]
+                )
+            }
+        new = []
+        for key in keys:
+            new.append(not key or (key not in known and key not in self._claimed))
+            if key and new[-1]:
+                self._claimed.add(key)
+        return new
+
+    # What is written.
+
+    def append(self, events: Sequence[Recorded]) -> None:
+        """See ``Journal.append``."""
+        progress = msgspec.structs.replace(self._progress)
+        closing = [] if self._is_full else self._next_finished()
+        with self._transaction():
+            for event in events:
+                self._write(event, progress)
+            self._compact(closing, _DROPPED_PER_APPEND, progress)
+            self._write_progress(progress)
+        self._is_full = False
+        self._progress = progress
+        self._blocks.remove(closing)
+        for event in events:
+            self._remember(event)
+
+    def _write(self, event: Recorded, progress: Progress) -> None:
+        execute = self._db.execute
+        match event:
+            case ResultsRecorded(number=number):
+                assert number == progress.number + 1, f"results {number} come behind {progress.number}"
+                progress.number = number
+                execute(
+                    f"INSERT INTO results({blocks.RESULTS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    blocks.results_row(event),
+                )
+            case TasksAdded():
+                assert event.first == progress.last_id + 1, f"task {event.first} comes behind {progress.last_id}"
+                progress.last_id += len(event.args)
+                execute(f"INSERT INTO tasks({blocks.TASKS}) VALUES (?, ?, ?, ?)", blocks.tasks_row(event))
+                if event.keys:
+                    self._db.executemany("INSERT INTO keys VALUES (?)", [(key,) for key in event.keys if key])
+            case HorizonMoved(last_id):
+                progress.horizon = last_id
+            case GeneratorAdvanced(generator):
+                progress.generator = generator
+            case AttemptsEnded():
+                for row in map(blocks.attempts_row, blocks.cut_attempts(event)):
+                    execute(f"INSERT INTO attempts({blocks.ATTEMPTS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            case JobAdded(job):
+                execute(f"INSERT INTO jobs({blocks.JOBS}) VALUES (?, ?, ?)", blocks.job_row(job))
+            case ControllerJoined(name, incarnation):
+                execute("INSERT OR REPLACE INTO controllers VALUES (?, ?)", (name, incarnation))
+            case ControllerLeft(name):
+                execute("DELETE FROM controllers WHERE name = ?", (name,))
+            case ControllerMarked(name, True):
+                execute("INSERT OR IGNORE INTO drained VALUES (?)", (name,))
+            case ControllerMarked(name, False):
+                execute("DELETE FROM drained WHERE name = ?", (name,))
+            case CancelWanted(first, last, task_class):
+                execute("INSERT INTO cancellations VALUES (NULL, ?, ?, ?)", (first, last, task_class))
+
+    def _remember(self, event: Recorded) -> None:
+        match event:
+            case ResultsRecorded():
+                self._blocks.record(blocks.part_of_event(event))
+            case TasksAdded():
+                self._blocks.add(event.first, len(event.args))
+                if event.keys:
+                    self._claimed.difference_update(event.keys)
+            case JobAdded(job):
+                self._jobs.append(job)
+                self._classes[job.job_id] = job.task_class
+
+    def _write_progress(self, progress: Progress) -> None:
+        if progress != self._progress:
+            row = blocks.progress_row(progress)
+            self._db.execute(f"INSERT OR REPLACE INTO progress({blocks.PROGRESS}) VALUES (?, ?, ?)", row)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing, and nothing when another master has opened the journal since."""
+        self._refuse_broken()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("UPDATE fence SET seq = seq + 1 WHERE epoch = ?", (self.epoch,))
+            if not self._db.changes():
+                raise JournalBroken(f"journal {self.path}: another master has opened it: epoch {self.epoch} is over")
+            yield
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back()
+            failed = failures.failure(error, self.path) if isinstance(error, failures.ERRORS) else error
+            self._is_full = isinstance(failed, JournalFull)
+            if isinstance(failed, JournalBroken):
+                self._broken = failed
+            if failed is error:
+                raise
+            raise failed from error
+
+    def _roll_back(self) -> None:
+        try:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        except apsw.Error as error:
+            self._broken = JournalBroken(f"journal {self.path}: a transaction cannot be rolled back: {error}")
+            raise self._broken from error
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        self._refuse_broken()
+        try:
+            yield
+        except failures.ERRORS as error:
+            raise failures.failure(error, self.path) from error
+
+    def _refuse_broken(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+
+    # Housekeeping.
+
+    def tend(self, consumed: int, idle: bool) -> bool:
+        """See ``Journal.tend``. For want of room it leaves everything as it is."""
+        self._refuse_broken()
+        self._consumed = consumed
+        deadline = time.monotonic() + (_IDLE_SLICE_S if idle else _BUSY_SLICE_S)
+        try:
+            more = self._tidy(idle, deadline)
+            self._checkpoint(idle)
+        except JournalFull:
+            return False
+        return more
+
+    def _tidy(self, idle: bool, deadline: float) -> bool:
+        """Close and drop; whether there is more to do."""
+        while (idle and self._due(self._progress) is not None) or len(self._blocks.finished) > (
+            0 if idle else _BACKLOG_BLOCKS
+        ):
+            if time.monotonic() >= deadline:
+                return True
+            closing = self._next_finished()
+            progress = msgspec.structs.replace(self._progress)
+            with self._transaction():
+                self._compact(closing, _DROPPED_WHEN_IDLE if idle else _DROPPED_PER_APPEND, progress)
+                self._write_progress(progress)
+            self._progress = progress
+            self._blocks.remove(closing)
+        return False
+
+    def _next_finished(self) -> list[OpenBlock]:
+        finished = self._blocks.finished
+        is_behind = len(finished) > _BACKLOG_BLOCKS
+        tasks, chosen = 0, []
+        for block in islice(finished, _CLOSED_PER_APPEND_BEHIND if is_behind else _CLOSED_PER_APPEND):
+            chosen.append(block)
+            tasks += block.count
+            if tasks >= _CLOSED_TASKS_PER_APPEND:
+                break
+        return chosen
+
+    def _compact(self, closing: Sequence[OpenBlock], drops: int, progress: Progress) -> None:
+        for block in closing:
+            compaction.close_block(self._db, block, progress, int(self._clock()))
+        for _ in range(drops):
+            first = self._due(progress)
+            if first is None:
+                return
+            compaction.drop(self._db, first, progress)
+
+    def _due(self, progress: Progress) -> int | None:
+        return compaction.due(self._db, self._keep, progress, self._consumed, self._clock())
+
+    def _on_commit(self, _: apsw.Connection, __: str, pages: int) -> int:
+        if pages < self._copied_pages:
+            # The log has begun anew.
+            self._copied_pages = 0
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self, idle: bool) -> None:
+        # What has come since the last time: while a reader holds the log back it grows on, and need not be tried again
+        # with each turn.
+        grown = (self._wal_pages - self._copied_pages) * self._page_bytes
+        if grown >= (_WAL_BYTES_IDLE if idle else _WAL_BYTES_MAX):
+            with self._checkpointing():
+                self._db.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._copied_pages = self._wal_pages
+
+    @contextlib.contextmanager
+    def _checkpointing(self) -> Iterator[None]:
+        self._refuse_broken()
+        try:
+            yield
+        except failures.ERRORS as error:
+            failed = failures.failure(error, self.path)
+            if isinstance(failed, JournalBroken):
+                self._broken = failed
+            raise failed from error
+
+    def close(self) -> None:
+        """See ``Journal.close``; again it has no effect.
+
+        Everything is in the one file then, unless the disk is full or a reader is on it.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            if self._broken is None:
+                with contextlib.suppress(JournalFull), self._checkpointing():
+                    self._db.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                    # There is nothing left to copy; now SQLite may remove the log.
+                    self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+        finally:
+            self._db.close()
+            self._lock.close()
+
+
+def open_journal(
+    path: Path,
+    origin: Origin,
+    *,
+    create: bool = True,
+    keep_age_s: float = 0.0,
+    keep_tasks: int = 0,
+    clock: Callable[[], float] = time.time,
+    vfs: str = "",
+) -> SqliteJournal:
+    """The journal in a file, made if need be, in a new epoch.
+
+    Raises ConfigError for a place where no journal may lie and for a file of another generator, other options, another
+    program or a newer version; AlreadyRunning where another master has it; JournalBroken where it is damaged.
+    ``keep_age_s`` and ``keep_tasks`` bound how long finished tasks stay, 0 for ever. ``clock`` tells Unix time; ``vfs``
+    is the name of SQLite's interface to the file system, if not its usual one.
+    """
+    location.prepare(path, create)
+    lock = location.FileLock(path)
+    try:
+        return SqliteJournal(path, origin, lock, create, Keep(keep_age_s, keep_tasks), clock, vfs)
+    except BaseException:
+        lock.close()
+        raise

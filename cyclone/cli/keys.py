@@ -1,0 +1,96 @@
+"""``cyclone keys``: who may talk to a master.
+
+Standard output holds only what a script wants: one line for a new key, a table or JSON lines for the list. What a
+person should do next goes to standard error.
+"""
+
+import argparse
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+from cyclone.cli.common import EXIT_OK
+from cyclone.errors import ConfigError
+from cyclone.security.registry import Registry
+
+_PORT = 5678
+
+
+def keys(args: argparse.Namespace) -> int:
+    """Carry out one of the four."""
+    registry = Registry(args.dir or default_folder())
+    match args.action:
+        case "init":
+            _init(registry, args.address)
+        case "add":
+            _add(registry, args)
+        case "list":
+            _list(registry, args.json)
+        case "revoke":
+            entry = registry.revoke(args.name)
+            _say(f"revoked: {entry.role} {entry.name}; a running master cuts it off within a second")
+    return EXIT_OK
+
+
+def default_folder() -> Path:
+    """Where keys are kept unless --dir says otherwise: with the system's configuration, or with the user's."""
+    if os.geteuid() == 0:
+        return Path("/etc/cyclone/keys")
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "cyclone" / "keys"
+
+
+def _init(registry: Registry, address: str | None) -> None:
+    key = registry.init(_endpoint(address or socket.getfqdn()))
+    print(f"{key.address} server_key={key.public}")
+    _say(f"made {registry.folder}; for the master: [comm] keys = {registry.folder.absolute()}")
+    _say("next, for each node: cyclone keys add NAME --role controller")
+
+
+def _add(registry: Registry, args: argparse.Namespace) -> None:
+    path = registry.add(args.name, args.role).absolute()
+    server = registry.server_key()
+    print(f"{server.address} server_key={server.public} key_file={path}")
+    target, _, port = server.address.removeprefix("tcp://").rpartition(":")
+    _say(f"carry {path.name} to where {args.name} runs, as that user's own file of mode 0600, and delete it here:")
+    _say(f"    install -m 600 {path.name} /etc/cyclone/{path.name}")
+    _say(f"    [comm] target = {target.strip('[]')}, port = {port}, key_file = /etc/cyclone/{path.name}")
+    _say("a running master lets it in from now on")
+
+
+def _list(registry: Registry, as_json: bool) -> None:
+    registry.server_key()
+    live, revoked = registry.peers(), registry.revoked()
+    rows = [
+        {"name": entry.name, "role": entry.role, "state": state, "created": entry.created, "public": entry.public}
+        for state, reading in (("valid", live), ("revoked", revoked))
+        for entry in reading.by_public.values()
+    ]
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+    else:
+        columns = ("name", "role", "state", "created", "public")
+        lines = [dict(zip(columns, map(str.upper, columns), strict=True)), *rows]
+        widths = [max(len(line[column]) for line in lines) for column in columns]
+        for line in lines:
+            print("  ".join(line[column].ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip())
+    for fault in live.faults + revoked.faults:
+        _say(f"not usable: {fault}")
+
+
+def _endpoint(address: str) -> str:
+    """``tcp://host:port`` from a host with or without a port; an IPv6 address with a port stands in brackets."""
+    host, separator, port = address.removeprefix("tcp://").rpartition(":")
+    if not separator or ":" in host.strip("[]") and not host.endswith("]"):
+        host, port = address.removeprefix("tcp://"), str(_PORT)
+    host = host.strip("[]")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536 or any(c.isspace() or c in "/*" for c in host):
+        raise ConfigError(f"--address {address!r} is not a host, or host:port, by which the nodes find the master")
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

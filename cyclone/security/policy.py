@@ -1,0 +1,91 @@
+"""Whether a daemon may start as it is configured, and with which keys: closed by default.
+
+Owns the rule: off loopback there are keys, or the configuration says ``insecure = yes`` and the log repeats it at each
+start. Looks at names and files only when it is asked; the settings themselves are valid either way, so that they can be
+checked where neither the network nor the keys are.
+"""
+
+import ipaddress
+import logging
+import socket
+from pathlib import Path
+from typing import get_args
+
+from cyclone.errors import ConfigError
+from cyclone.protocol.sockets import ClientKeys, ServerKeys
+from cyclone.security import key_files
+from cyclone.security.registry import Registry
+from cyclone.security.roles import PeerRole
+from cyclone.settings import Settings
+
+log = logging.getLogger("cyclone.security")
+
+_CONSEQUENCE = {
+    "master": "whoever reaches port {port} can take its tasks, answer them, and read what they hold",
+    "controller": "whoever poses as the master, or sits between, can run any command on this host",
+}
+_REMEDY = {
+    "master": "make keys with 'cyclone keys init' and 'cyclone keys add NAME --role controller', and set "
+    "[comm] keys to their folder",
+    "controller": "on the master's host 'cyclone keys init' and 'cyclone keys add NAME --role controller' make one; "
+    "set [comm] key_file to it",
+}
+
+
+def is_loopback(target: str) -> bool:
+    """Whether nobody but this host is meant by it. What cannot be resolved now may be anybody later."""
+    if target == "*":
+        return False
+    try:
+        found = {str(address[0]) for *_, address in socket.getaddrinfo(target, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return False
+    return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in found)
+
+
+def exposure(settings: Settings) -> str:
+    """What is open to others, and what would close it; '' where nothing is."""
+    comm = settings.comm
+    if settings.role == "run" or (comm.keys if settings.role == "master" else comm.key_file):
+        return ""
+    if is_loopback(comm.target):
+        return ""
+    origin = next(row.origin for row in settings.own_rows if (row.section, row.key) == ("comm", "target"))
+    consequence = _CONSEQUENCE[settings.role].format(port=comm.port)
+    return (
+        f"{origin}: [comm] target = {comm.target} is not loopback alone, and there are no keys: "
+        f"{consequence}; {_REMEDY[settings.role]}"
+    )
+
+
+def master_registry(settings: Settings) -> Registry | None:
+    """The keys that a master asks its peers for; None for none. ConfigError where it must not start like this."""
+    _refuse_exposure(settings)
+    return Registry(settings.comm.keys) if settings.comm.keys else None
+
+
+def server_keys(registry: Registry) -> ServerKeys:
+    """What the master's socket needs."""
+    return ServerKeys(bytes.fromhex(registry.server_key().secret))
+
+
+def controller_keys(settings: Settings) -> ClientKeys | None:
+    """The controller's own keys; None for none. ConfigError where it must not start like this."""
+    _refuse_exposure(settings)
+    return client_keys(settings.comm.key_file, "controller") if settings.comm.key_file else None
+
+
+def client_keys(path: Path, *roles: PeerRole) -> ClientKeys:
+    """The keys in a key file, which must be of one of these roles (of any where none is given)."""
+    key = key_files.read_peer_key(path)
+    if key.role not in (roles or get_args(PeerRole)):
+        raise ConfigError(f"{path}: is the key of a {key.role}; here one of a {' or '.join(roles)} is needed")
+    return ClientKeys(key.name, *(bytes.fromhex(text) for text in (key.server, key.public, key.secret)))
+
+
+def _refuse_exposure(settings: Settings) -> None:
+    open_to = exposure(settings)
+    if open_to and not settings.comm.insecure:
+        raise ConfigError(f"{open_to}; or write insecure = yes, where every host and user that can connect is trusted")
+    if open_to:
+        log.warning("insecure = yes: %s", open_to)

@@ -1,0 +1,51 @@
+"""Who may say what: the role of a key against the type of a message.
+
+Owns the one table. A type that does not stand in it may be sent by nobody whose key is known; a test demands a line for
+each type that a master understands.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from cyclone.protocol.messages import (
+    AnyFromClient,
+    AnyFromController,
+    CancelRequest,
+    DrainRequest,
+    Goodbye,
+    Hello,
+    Results,
+    Returned,
+    State,
+    StatusRequest,
+)
+
+PeerRole = Literal["controller", "client", "monitor"]
+
+_CONTROLLER: frozenset[PeerRole] = frozenset({"controller"})
+
+MAY_SEND: Mapping[type, frozenset[PeerRole]] = {
+    Hello: _CONTROLLER,
+    State: _CONTROLLER,
+    Results: _CONTROLLER,
+    Returned: _CONTROLLER,
+    Goodbye: _CONTROLLER,
+    StatusRequest: frozenset({"client", "monitor"}),
+    CancelRequest: frozenset({"client"}),
+    DrainRequest: frozenset({"client"}),
+}
+
+
+def objection(name: str, role: PeerRole, message: AnyFromController | AnyFromClient) -> str:
+    """Why the holder of this key may not send this message; '' where it may.
+
+    Several controllers of one host may share a key: it speaks for ``name`` itself and for each ``name/...``.
+    """
+    if role not in MAY_SEND.get(type(message), ()):
+        return f"the key of {name} has the role {role}, which may not send {type(message).__name__}"
+    if isinstance(message, Hello) and message.name != name and not message.name.startswith(f"{name}/"):
+        return (
+            f"the key of {name} is not for a controller named {message.name}: set [control] name to {name} or to "
+            f"{name}/..., or make another key with 'cyclone keys add'"
+        )
+    return ""

@@ -6,14 +6,21 @@ call ``load_class``: user code never runs in the master or the controller.
 """
 
 import importlib
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from cyclone.errors import PluginError
+from cyclone.errors import ClassRefused, PluginError
 
 T = TypeVar("T")
+
+ANY_MODULE = "*"
+# Names that Python gives to its own attributes, such as __class__, and __main__, are no part of a class's path.
+_DOTTED = r"(?!__)[^\W\d]\w*(?:\.(?!__)[^\W\d]\w*)*"
+_PATH = re.compile(rf"({_DOTTED}):{_DOTTED}")
 
 
 def class_path(cls: type) -> str:
@@ -62,8 +69,33 @@ def load_class(path: str, base: type[T]) -> type[T]:
             f"module {module_name!r} ({module.__file__}) has no class {class_name!r}; {_offer(module, base)}"
         )
     if not (isinstance(found, type) and issubclass(found, base) and found is not base):
-        raise PluginError(f"{path} is not a subclass of {base.__name__}")
+        raise ClassRefused(f"{path} is not a subclass of {base.__name__}")
     return found
+
+
+def load_allowed_class(path: str, base: type[T], modules: Sequence[str]) -> type[T]:
+    """``load_class`` for a path that somebody else has named: only of modules under one of these dotted prefixes.
+
+    Raises ClassRefused before anything is imported where the path is none of an allowed module; a class that such a
+    module has only imported from elsewhere is refused too.
+    """
+    found = _PATH.fullmatch(path)
+    if not found:
+        raise ClassRefused(f"{path!r} is not the path of a class that can be executed: that is module:Class")
+    _require_allowed(path, found[1], modules)
+    cls = load_class(path, base)
+    _require_allowed(path, cls.__module__, modules)
+    return cls
+
+
+def _require_allowed(path: str, module: str, modules: Sequence[str]) -> None:
+    if any(allowed == ANY_MODULE or f"{module}.".startswith(f"{allowed}.") for allowed in modules):
+        return
+    line = ", ".join([*modules, module.partition(".")[0]])
+    raise ClassRefused(
+        f"{path} may not be executed here: its module {module} is not one of task_modules; "
+        f"the line that allows it, in this controller's configuration, is [processing] task_modules = {line}"
+    )
 
 
 def _load_module(name: str) -> ModuleType:
@@ -93,7 +125,8 @@ def _member(module: ModuleType, qualified_name: str) -> object:
     """What a module calls by a name such as ``Outer.Inner``, None where there is nothing."""
     found: object = module
     for part in qualified_name.split("."):
-        found = getattr(found, part, None)
+        # Only a class is a way to another one: what a module has imported is not its own.
+        found = getattr(found, part, None) if found is module or isinstance(found, type) else None
     return found
 
 

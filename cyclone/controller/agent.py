@@ -18,10 +18,11 @@ from cyclone.controller.options import AgentOptions
 from cyclone.controller.outbox import Outbox
 from cyclone.controller.pipe import Done
 from cyclone.controller.watch import Published
-from cyclone.controller.work import Piece, coalesce
+from cyclone.controller.work import Piece, coalesce, overlap
 from cyclone.protocol import messages
 from cyclone.protocol.messages import (
     AnyFromMaster,
+    Cancel,
     Goodbye,
     Pong,
     Recall,
@@ -77,6 +78,8 @@ class Agent:
                     self.outbox.recorded(numbers)
                 case Recall(count=count):
                     self._on_recall(count)
+                case Cancel(ranges=ranges):
+                    self._on_cancel(ranges)
                 case Pong():
                     self.link.take_pong(message)
                 case Stop(reason=reason):
@@ -139,6 +142,8 @@ class Agent:
         if self.exited:
             return self._out
         self.crew.keep_up(now, self.draining)
+        if self.link.lease_ended(now) and (stopped := self.crew.stop_exclusive()):
+            self._say("warning", f"the lease has run out: {len(stopped)} runs of exclusive tasks are ended")
         if self._recall_left:
             # What workers gave back for the master goes there before another worker here can have it.
             self._return_queue(self._recall_left)
@@ -175,6 +180,7 @@ class Agent:
             self._collect()
         self.link.open(welcome, self._now)
         self.crew.queue.discard(welcome.drop)
+        self.crew.stop_exclusive(welcome.drop)
         for number, batches in self.outbox.overdue(self._now, after_s=0.0):
             self._send_results(number, batches)
         self._say("info", f"welcomed by the master, session={welcome.session} epoch={welcome.epoch}")
@@ -184,7 +190,7 @@ class Agent:
             return
         if refused.code in FATAL:
             self._exit(1, f"{refused.code}: {refused.text}")
-        elif refused.code == messages.DRAINING:
+        elif refused.code in (messages.DRAINING, messages.FULL):
             self.link.greet_later(self._now)
         elif self.link.session:
             self.link.greet_again(self._now)
@@ -212,6 +218,12 @@ class Agent:
             self._give_back([])
         self._collect()
 
+    def _on_cancel(self, ranges: list[TaskRange]) -> None:
+        self.crew.stops.add(ranges)
+        held = self.held()
+        # Not held any more, and so not running: its result is on the way, or an earlier answer got lost.
+        self._give_back([part for part in ranges if not overlap(held, part)])
+
     # What the master is told.
 
     def _talk(self) -> None:
@@ -219,7 +231,7 @@ class Agent:
         if silent_s := link.silent_s(now):
             self._say("warning", f"master silent for {silent_s:.1f} s: saying hello again")
             link.greet_again(now)
-        hello = link.hello(now, len(self.crew.slots), self.held)
+        hello = link.hello(now, self.options.worker_count, self.held)
         if link.given_up:
             self._exit(69, f"no answer from the master after {self.options.retries_max} retries")
         elif hello:

@@ -12,10 +12,12 @@ from cyclone.controller.options import AgentOptions
 from cyclone.controller.outbox import Outbox
 from cyclone.controller.pipe import Done
 from cyclone.controller.slots import Batch, Phase, Slot
+from cyclone.controller.stops import Stops
 from cyclone.controller.watch import Published, Watch
-from cyclone.controller.work import Pace, WorkQueue
+from cyclone.controller.work import Pace, WorkQueue, overlap
 from cyclone.protocol import states
 from cyclone.protocol.messages import ErrorRecord, Job, ResultBatch, TaskRange
+from cyclone.protocol.runs import Runs
 from cyclone.results import error_columns
 
 # Work per batch to a worker, and work held per worker. A batch costs this process about 0.3 ms, measured between busy
@@ -47,11 +49,12 @@ class Crew:
     """See the module."""
 
     def __init__(self, options: AgentOptions, outbox: Outbox) -> None:
-        self.slots = [Slot(worker) for worker in range(options.worker_count)]
+        self.slots = [Slot(worker) for worker in range(options.worker_count + options.spare_workers)]
         self.queue = WorkQueue()
         self.pace = Pace()
         self.jobs: dict[int, Job] = {}
         self.watch = Watch(self.slots, self.queue, self.pace, self.jobs, options)
+        self.stops = Stops(self.slots, self.queue)
         self.wanted: list[Action] = []
         self.given_up: list[TaskRange] = []
         self._options = options
@@ -64,12 +67,13 @@ class Crew:
 
     @property
     def live(self) -> int:
-        """Slots with a worker process that runs or can run tasks."""
-        return sum(1 for slot in self.slots if slot.phase in (Phase.READY, Phase.ENDING))
+        """Slots with a worker process that runs or can run tasks, as many of them as are used at once."""
+        live = sum(1 for slot in self.slots if slot.phase in (Phase.READY, Phase.ENDING))
+        return min(live, self._options.worker_count)
 
     def room(self) -> int:
         """How many more tasks keep the ready workers busy over a round trip to the master; may be negative."""
-        ready = sum(1 for slot in self.slots if slot.phase is Phase.READY)
+        ready = min(sum(1 for slot in self.slots if slot.phase is Phase.READY), self._options.worker_count)
         mean_s = self.pace.overall_s
         if mean_s is None or mean_s >= LONG_TASK_S:
             window = ready
@@ -86,9 +90,9 @@ class Crew:
 
     def deadlines(self, draining: bool) -> list[float | None]:
         """When something here is due."""
-        times = [self.watch.at]
+        times = [self.watch.at, self.stops.at]
         for slot in self.slots:
-            if slot.phase is Phase.DEAD and not draining:
+            if slot.phase is Phase.DEAD and not draining and self._is_wanted():
                 times.append(slot.start_at)
             elif slot.phase is Phase.ENDING:
                 times.append(slot.kill_at)
@@ -133,7 +137,8 @@ class Crew:
         for batch in slot.batches:
             if not batch.unreported:
                 continue
-            charged = executing and batch.base + len(batch.piece) - 1 == seq
+            last = batch.piece.range(len(batch.piece) - 1, len(batch.piece))
+            charged = executing and batch.base + len(batch.piece) - 1 == seq and not self.stops.concerns(last)
             if charged:
                 self._charge(slot, batch, cause, obituary, now)
             rows = len(batch.piece) - charged
@@ -163,6 +168,9 @@ class Crew:
         slot = self.slots[worker]
         slot.phase, slot.ending_seq = Phase.ENDING, seq
         slot.kill_at = now + self._options.kill_grace_s
+        part = slot.range_at(seq)
+        if part and not self.stops.allows_grace(part):
+            self.wanted.append(KillWorker(worker))
         self.taken_back(worker, seq)
 
     # What workers get.
@@ -170,23 +178,34 @@ class Crew:
     def keep_up(self, now: float, draining: bool) -> None:
         """Start what is missing, and kill what will not end by itself."""
         for slot in self.slots:
-            if slot.phase is Phase.DEAD and slot.start_at <= now and not draining:
+            if slot.phase is Phase.DEAD and slot.start_at <= now and not draining and self._is_wanted():
                 slot.restart()
                 self.wanted.append(StartWorker(slot.worker))
             elif slot.phase is Phase.ENDING and (slot.kill_at <= now or (slot.ending_seq and not slot.batches)):
                 slot.kill_at = now + 1.0
                 self.wanted.append(KillWorker(slot.worker))
 
+    def _is_wanted(self) -> bool:
+        """Whether another worker is to be started: a spare one only once the others are there."""
+        started = [slot.phase for slot in self.slots if slot.phase is not Phase.DEAD]
+        return len(started) < self._options.worker_count or Phase.STARTING not in started
+
     def feed(self, now: float, progress: Published, draining: bool) -> None:
         """Hand out queued rows, and look after those that run."""
+        self.given_up += self.stops.out_of_the_queue()
         ready = [slot for slot in self.slots if slot.phase is Phase.READY and not slot.taking_back]
         overall_s = self.pace.overall_s
         # A second batch at a worker hides our own latency; for tasks of a while it would only be taken back.
         depth = 2 if overall_s is not None and overall_s < PREFETCH_S else 1
+        sharers = min(len(ready), self._options.worker_count)
         for level in range(depth):
             for slot in ready:
+                if level == 0 and self.busy >= self._options.worker_count:
+                    # The rest of the idle ones are spare.
+                    break
                 if self.queue and len(slot.batches) == level and not self._retire(slot, now):
-                    self._execute(slot, len(ready))
+                    self._execute(slot, sharers)
+        self.wanted += self.stops.look(now, progress)
         self.wanted += self.watch.look(now, progress, draining)
 
     def take_back_all(self) -> bool:
@@ -194,6 +213,23 @@ class Crew:
         asked = self.watch.take_back_for_master()
         self.wanted += asked
         return bool(asked)
+
+    def stop_exclusive(self, among: list[TaskRange] | None = None) -> list[TaskRange]:
+        """End what must not run without a lease, all of it or what is among these; what is new of that."""
+        exclusive = [
+            part
+            for part, runs in self._held_with_runs()
+            if any(self.jobs[job].exclusive for job, _ in runs)
+            and not self.stops.concerns(part)
+            and (among is None or overlap(among, part))
+        ]
+        # The master counts on it that the end of the lease is the end of the task.
+        self.stops.add(exclusive, without_grace=True)
+        return exclusive
+
+    def _held_with_runs(self) -> list[tuple[TaskRange, Runs]]:
+        pieces = [*self.queue, *(batch.piece for slot in self.slots for batch in slot.batches if batch.unreported)]
+        return [(piece.range(0, len(piece)), piece.runs) for piece in pieces if len(piece)]
 
     def forget_everything(self, now: float) -> None:
         """What is held is for another master's journal: end what runs, drop the rest."""
@@ -228,8 +264,11 @@ class Crew:
         row = len(batch.piece) - 1
         status, error = states.CRASHED, ErrorRecord("WorkerDied", cause)
         if slot.ending_seq == batch.base + row:
-            limit_s = self.watch.time_limit_s(batch.piece.job_at(row))
-            status, error = states.TIMED_OUT, ErrorRecord("TaskTimedOut", f"exceeded its time limit of {limit_s:g} s")
+            job = batch.piece.job_at(row)
+            text = f"exceeded its time limit of {self.watch.time_limit_s(job):g} s"
+            retry_on = self.jobs[job].retry_on
+            status = states.TIMED_OUT
+            error = ErrorRecord("TaskTimedOut", text, retry=not retry_on or "TaskTimedOut" in retry_on)
         body = error_columns(error, obituary.pid, obituary.started, obituary.seconds)
         result = ResultBatch(batch.piece.first + row, batch.piece.epoch, batch.piece.attempt, bytes([status]), body)
         self._outbox.add(result, now)

@@ -43,6 +43,8 @@ class Link:
         self._heard_at = 0.0
         self._state_at = 0.0
         self._state_seq = self._tasks_seq = self._received = self._granted_told = self._slots_told = 0
+        self._hello_sent = self._lease_from = self._lease_s = 0.0
+        self._probe: tuple[int, float] | None = None
 
     @property
     def deadline(self) -> float:
@@ -76,6 +78,8 @@ class Link:
         self.session = welcome
         self.journal_id, self.epoch = welcome.journal_id, welcome.epoch
         self._hellos = 0
+        self._lease_from, self._lease_s = self._hello_sent, welcome.controller_timeout_s
+        self._probe = None
         self._greeted = True
         self._heard_at = self._state_at = now
         self._state_seq = self._tasks_seq = self._received = self.granted = self._granted_told = 0
@@ -97,8 +101,18 @@ class Link:
         self._tasks_seq, self._received = tasks.seq, tasks.sent
         return tasks.sent <= self.granted
 
+    def lease_ended(self, now: float) -> bool:
+        """Whether the master may have given us up, counted from when we said what it has answered since.
+
+        Never later than the master itself comes to think so, because it counts from when it heard us.
+        """
+        return now > self._lease_from + self._lease_s
+
     def take_pong(self, pong: Pong) -> None:
         """What was sent before this answer has arrived, or never will."""
+        if self._probe and pong.seq >= self._probe[0]:
+            self._lease_from = self._probe[1]
+            self._probe = None
         self._tasks_seq = max(self._tasks_seq, pong.tasks_seq)
         self._received = max(self._received, pong.sent)
 
@@ -114,6 +128,7 @@ class Link:
         self._hellos += 1
         if not self._connected:
             return None
+        self._hello_sent = now
         who = self.identity
         return Hello(
             limits.PROTOCOL_VERSION,
@@ -140,6 +155,8 @@ class Link:
             return None
         self._slots_told = slots
         self._state_seq += 1
+        if self._probe is None:
+            self._probe = (self._state_seq, now)
         self._state_at = now + self.session.heartbeat_s
         session = self.session.session
         return State(session, self._state_seq, self._tasks_seq, self.told(), slots, busy, held())
@@ -154,4 +171,4 @@ class Link:
         return wait_s * (0.5 + self._jitter() / 2)
 
 
-FATAL = (messages.SUPERSEDED, messages.VERSION)
+FATAL = (messages.SUPERSEDED, messages.VERSION, messages.FORBIDDEN)

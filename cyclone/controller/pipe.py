@@ -25,11 +25,11 @@ WORDS = 4
 NO_LIMIT = (1 << 64) - 1
 
 # Whatever else can become of a task, its controller says and not the worker that may be dead by then.
-_STATUSES = bytes([states.COMPLETED, states.FAILED])
+_STATUSES = bytes([states.COMPLETED, states.FAILED, states.REFUSED])
 
 
 class Execute(msgspec.Struct, array_like=True, tag=1, gc=False):
-    """Controller to worker: run these rows. ``jobs`` is ``(job, task class, time limit or None)`` of jobs new to it.
+    """Controller to worker: run these rows. ``jobs`` is ``(job, task class, time limit, retry_on)`` of new jobs.
 
     ``base`` numbers the first row; ``first``, ``attempt``, ``runs`` and ``args`` are those of a ``TaskBatch``.
     """
@@ -37,7 +37,7 @@ class Execute(msgspec.Struct, array_like=True, tag=1, gc=False):
     base: int
     first: int
     attempt: int
-    jobs: list[tuple[int, str, float | None]]
+    jobs: list[tuple[int, str, float | None, tuple[str, ...]]]
     runs: list[tuple[int, int]]
     args: list[bytes]
 

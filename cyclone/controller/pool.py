@@ -10,31 +10,47 @@ Must be used from the main thread only: the kernel ties a worker's PR_SET_PDEATH
 import json
 import mmap
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from cyclone import guardian
-from cyclone.controller import pipe
+from cyclone.controller import pipe, surroundings
+from cyclone.controller.output import TaskOutput
 from cyclone.controller.watch import Progress
 from cyclone.controller.work import Piece
+from cyclone.logs import stderr_is_journal
 from cyclone.processes import Guard, end_text, python_command
 from cyclone.protocol.framing import Channel
 from cyclone.protocol.messages import Job
 
 # A stop takes about 0.1 ms; a process in an uninterruptible system call may take for ever.
 _STOP_WAIT_S = 0.01
+# Of the kernel's flags of a task (include/linux/sched.h): it is in exit(2), or has been killed.
+_PF_EXITING = 4
 # How much of one worker's reports is taken in before the others get their turn.
 _READ_BYTES_PER_TURN = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What is the same for all workers. ``arguments`` goes to each as it is."""
+
+    arguments: dict[str, object]
+    environment_keep: tuple[str, ...]
+    stdout_max_bytes: int
 
 
 class WorkerProcess:
     """One worker process and our ends of what we share with it."""
 
-    def __init__(self, worker: int, guard: Guard, options: dict[str, object]) -> None:
+    def __init__(self, worker: int, guard: Guard, options: WorkerOptions) -> None:
         self.worker = worker
         self._guard = guard
         our_end, channel = socket.socketpair()
@@ -50,19 +66,26 @@ class WorkerProcess:
         scratch.mkdir(mode=0o700)
         self.scratch = scratch
         self.mark = scratch.name
-        arguments = {**options, **descriptors, "parent_pid": os.getpid(), "scratch": str(scratch)}
+        about = {"parent_pid": os.getpid(), "scratch": str(scratch), "relayed_to_journal": stderr_is_journal()}
+        arguments = {**options.arguments, **descriptors, **about}
+        environment = surroundings.environment(guard.environment(), options.environment_keep, scratch)
+        readable, printed = os.pipe()
         self._process = subprocess.Popen(
             python_command("cyclone.controller.worker:main", json.dumps(arguments)),
             pass_fds=tuple(descriptors.values()),
             start_new_session=True,
             stdin=subprocess.DEVNULL,
-            # What a task prints belongs to the log: standard output may be somebody's data.
-            stdout=2,
-            env=guard.environment() | {"CYCLONE_WORKER": self.mark},
+            stdout=printed,
+            stderr=printed,
+            umask=surroundings.UMASK,
+            env=environment | {"CYCLONE_WORKER": self.mark},
         )
         channel.close()
         nudges.close()
         os.close(words)
+        os.close(printed)
+        self.output = TaskOutput(readable, options.stdout_max_bytes)
+        self._killed = False
         self.pid = self._process.pid
         self.pidfd = os.pidfd_open(self.pid)
         guard.add(self.pid)
@@ -75,7 +98,7 @@ class WorkerProcess:
     def execute(self, base: int, piece: Piece, jobs: list[Job]) -> None:
         """Give it a batch. Whatever limit an earlier take-back had set is off again."""
         self.words[pipe.LIMIT_SEQ] = pipe.NO_LIMIT
-        new = [(job.job_id, job.task_class, job.time_limit_s) for job in jobs]
+        new = [(job.job_id, job.task_class, job.time_limit_s, job.retry_on) for job in jobs]
         self.channel.send(pipe.pack(pipe.Execute(base, piece.first, piece.attempt, new, piece.runs, piece.args)))
 
     def read(self) -> Iterator[pipe.Ready | pipe.Done]:
@@ -112,6 +135,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """SIGKILL to its process group."""
+        self._killed = self._killed or not self._is_ending()
         self._signal_group(signal.SIGKILL)
 
     def retire(self) -> None:
@@ -125,12 +149,22 @@ class WorkerProcess:
         os.close(self.pidfd)
         self.channel.close()
         self._nudges.close()
-        return end_text(status)
+        self._remove_scratch()
+        # The kernel does not say why, and it is nearly always the one that was short of memory.
+        out_of_memory = status == -signal.SIGKILL and not self._killed
+        return "killed by SIGKILL (out of memory?)" if out_of_memory else end_text(status)
 
     def sweep(self) -> None:
         """After its end: kill what its tasks left behind, also what left its process group."""
         self._signal_group(signal.SIGKILL)
         guardian.clear(f"CYCLONE_WORKER={self.mark}".encode(), {self.pid}, clean_looks=1)
+
+    def _remove_scratch(self) -> None:
+        try:
+            self.scratch.rmdir()
+        except OSError:
+            # A task has left something, perhaps very much: whatever is not removed by our own end goes then.
+            threading.Thread(target=shutil.rmtree, args=(self.scratch,), kwargs={"ignore_errors": True}).start()
 
     def _stop(self) -> bool:
         self._signal(signal.SIGSTOP)
@@ -144,6 +178,12 @@ class WorkerProcess:
             if state in b"ZX" or time.monotonic() > deadline:
                 self._signal(signal.SIGCONT)
                 return False
+
+    def _is_ending(self) -> bool:
+        """Whether something else has ended it already: its sockets close before it is a zombie."""
+        # proc(5): the flags are the seventh field behind the command.
+        state, *_, flags = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b") ")[2].split()[:7]
+        return state in b"ZX" or bool(int(flags) & _PF_EXITING)
 
     def _signal(self, number: signal.Signals) -> None:
         try:

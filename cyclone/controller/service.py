@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -18,10 +19,11 @@ from zmq.utils.monitor import recv_monitor_message
 from cyclone.controller import actions
 from cyclone.controller.agent import Agent
 from cyclone.controller.crew import Obituary
+from cyclone.controller.diagnosis import Diagnosis
 from cyclone.controller.link import Identity
 from cyclone.controller.options import AgentOptions
 from cyclone.controller.pipe import Ready
-from cyclone.controller.pool import WorkerProcess
+from cyclone.controller.pool import WorkerOptions, WorkerProcess
 from cyclone.controller.watch import Progress
 from cyclone.errors import ProtocolError
 from cyclone.logs import RateLimit
@@ -35,7 +37,7 @@ from cyclone.processes import (
     spare_the_collector,
 )
 from cyclone.protocol import wire
-from cyclone.protocol.sockets import POLLIN, POLLOUT, controller_socket, receive_all, reconnect
+from cyclone.protocol.sockets import POLLIN, POLLOUT, ClientKeys, controller_socket, receive_all, reconnect
 
 log = logging.getLogger("cyclone.controller")
 
@@ -48,12 +50,13 @@ _RECONNECT_WAIT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ControllerOptions:
-    """Where the master is, and what concerns only the body. ``worker`` goes to each worker as it is."""
+    """Where the master is, and what concerns only the body."""
 
     target: str
     port: int
     poll_timeout_s: float
-    worker: dict[str, object]
+    worker: WorkerOptions
+    keys: ClientKeys | None = None
 
 
 class _Published:
@@ -80,8 +83,10 @@ class ControllerService:
         self._workers: dict[int, WorkerProcess] = {}
         self._published = _Published(self._workers)
         self._by_fd: dict[int, WorkerProcess] = {}
+        self._by_output: dict[int, WorkerProcess] = {}
         self._bad_frames = 0
         self._bad_log = RateLimit()
+        self._diagnosis = Diagnosis(options.keys is not None)
         self._exit: actions.Exit | None = None
         self._stops = 0
         self._status_at = 0.0
@@ -96,7 +101,8 @@ class ControllerService:
         self._wakeup = SignalWakeup(signal.SIGTERM, signal.SIGINT)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            self._socket, self._monitor = controller_socket(context, self._options.target, self._options.port)
+            options = self._options
+            self._socket, self._monitor = controller_socket(context, options.target, options.port, options.keys)
             self._poller = zmq.Poller()
             for readable in (self._socket, self._monitor, self._wakeup.fileno(), self._guard.fileno()):
                 self._poller.register(readable, POLLIN)
@@ -143,18 +149,24 @@ class ControllerService:
         for fd in ready:
             if isinstance(fd, int) and fd in self._by_fd:
                 self._on_worker(fd, bool(ready[fd] & POLLOUT), now)
+            elif isinstance(fd, int) and fd in self._by_output:
+                self._on_output(self._by_output[fd])
         self._carry_out(agent.advance(time.monotonic(), self._published))
+        if reason := self._diagnosis.look(now):
+            log.warning("%s", reason)
         self._notifier.watchdog(now)
         if now >= self._status_at:
             self._status_at = now + _STATUS_EVERY_S
             link = "connected" if agent.link.session else "no master"
-            self._notifier.status(f"{agent.crew.busy} of {len(agent.crew.slots)} workers busy, {link}")
+            self._notifier.status(f"{agent.crew.busy} of {agent.options.worker_count} workers busy, {link}")
             reap_orphans({process.pid for process in self._workers.values()} | {self._guard.pid})
 
     def _on_connection(self, now: float) -> None:
         event = recv_monitor_message(self._monitor)["event"]
         # A retry follows a loss at once, or never: then the other end is no master, or one that has lost its mind.
         self._reconnect_at = now + _RECONNECT_WAIT_S if event == zmq.EVENT_DISCONNECTED else math.inf
+        if reason := self._diagnosis.event(event, now):
+            log.warning("cannot talk to the master: %s", reason)
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._carry_out(self._agent.connected(now))
 
@@ -179,6 +191,7 @@ class ControllerService:
                 if self._bad_log.allow("master", now):
                     log.warning("dropped a bad message from the master (%d so far): %s", self._bad_frames, error)
                 continue
+            self._diagnosis.heard()
             self._carry_out(self._agent.handle(message, now))
 
     def _on_worker(self, fd: int, writable: bool, now: float) -> None:
@@ -194,6 +207,10 @@ class ControllerService:
         except ProtocolError as error:
             log.warning("worker=%d pid=%d wrote rubbish into its pipe, killed: %s", process.worker, process.pid, error)
             process.kill()
+        if process.output.discarding:
+            seen = process.progress()
+            process.output.drain(partial(self._row_of, process))
+            process.output.settle(seen.seq, seen.executing)
         if fd == process.pidfd:
             self._on_worker_end(process, now)
         elif process.channel.closed:
@@ -203,15 +220,31 @@ class ControllerService:
         elif writable:
             self._poll_worker(process)
 
+    def _on_output(self, process: WorkerProcess) -> None:
+        process.output.relay(partial(self._row_of, process))
+        if process.output.closed:
+            self._forget_output(process)
+
+    def _row_of(self, process: WorkerProcess) -> tuple[int, int]:
+        """The row that a worker is or was last in, and its task."""
+        seq = process.progress().seq
+        return seq, self._agent.crew.slots[process.worker].task_at(seq)
+
+    def _forget_output(self, process: WorkerProcess) -> None:
+        if self._by_output.pop(process.output.fileno(), None):
+            self._poller.unregister(process.output.fileno())
+
     def _on_worker_end(self, process: WorkerProcess, now: float) -> None:
         seen = process.progress()
         self._poller.unregister(process.pidfd)
+        self._forget_output(process)
         if not process.channel.closed:
             self._poller.unregister(process.channel.fileno())
         del self._by_fd[process.channel.fileno()], self._by_fd[process.pidfd]
         del self._workers[process.worker]
         process.sweep()
         cause = process.reap()
+        process.output.close(partial(self._row_of, process))
         log.info("worker=%d pid=%d ended: %s", process.worker, process.pid, cause)
         running_s = now - seen.started_s
         obituary = (
@@ -257,7 +290,7 @@ class ControllerService:
                 self._carry_out(self._agent.taken_back(worker, process.take_back(), now))
             case actions.EndTask(worker, seq):
                 if process.end_task(seq):
-                    log.info("worker=%d pid=%d exceeds its time limit: SIGTERM", worker, process.pid)
+                    log.info("worker=%d pid=%d: its task must end: SIGTERM", worker, process.pid)
                     self._carry_out(self._agent.task_ending(worker, seq, now))
             case actions.KillWorker():
                 process.kill()
@@ -270,9 +303,12 @@ class ControllerService:
         self._by_fd[process.channel.fileno()] = self._by_fd[process.pidfd] = process
         self._poll_worker(process)
         self._poller.register(process.pidfd, POLLIN)
+        self._by_output[process.output.fileno()] = process
+        self._poller.register(process.output.fileno(), POLLIN)
 
     def _end_workers(self) -> None:
         for process in self._workers.values():
             process.kill()
         for process in self._workers.values():
             process.reap()
+            process.output.close(partial(self._row_of, process))

@@ -83,6 +83,16 @@ class Slot:
                 batch.piece = batch.piece.part(0, keep) if keep else Piece(batch.piece.first, 0, 0, [], [])
         return cut
 
+    def task_at(self, seq: int) -> int:
+        """The task id of the row with this number, 0 where it is not out at the worker."""
+        part = self.range_at(seq)
+        return part.first if part else 0
+
+    def range_at(self, seq: int) -> TaskRange | None:
+        """The row with this number, None where it is not out at the worker."""
+        rows = ((seq - batch.base, batch.piece) for batch in self.batches)
+        return next((piece.range(row, row + 1) for row, piece in rows if 0 <= row < len(piece)), None)
+
     def held(self) -> list[TaskRange]:
         """The rows out at the worker."""
         return [batch.piece.range(batch.reported, len(batch.piece)) for batch in self.batches if batch.unreported]

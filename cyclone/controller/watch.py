@@ -99,7 +99,8 @@ class Watch:
 
     def _for_idle_workers(self, now: float) -> list[TakeBack]:
         """Take unstarted rows from one busy worker when another has nothing."""
-        if not any(slot.phase is Phase.READY and not slot.batches for slot in self._slots):
+        idle = any(slot.phase is Phase.READY and not slot.batches for slot in self._slots)
+        if not idle or sum(1 for slot in self._slots if slot.batches) >= self._options.worker_count:
             return []
         donors = [
             slot for slot in self._slots if slot.phase is Phase.READY and not slot.taking_back and self._unstarted(slot)

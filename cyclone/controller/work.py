@@ -103,14 +103,19 @@ class WorkQueue:
             taken.append(piece)
         return taken
 
-    def discard(self, ranges: Iterable[TaskRange]) -> None:
-        """Forget what a master said is no longer ours."""
+    def discard(self, ranges: Iterable[TaskRange]) -> list[TaskRange]:
+        """Forget what a master said is no longer ours; what of it was here."""
         unwanted = [(part.first, part.first + part.count, part.epoch, part.attempt) for part in ranges]
         kept: deque[Piece] = deque()
+        gone: list[TaskRange] = []
         for piece in self._pieces:
-            kept.extend(_without(piece, unwanted))
+            left = _without(piece, unwanted)
+            if sum(map(len, left)) < len(piece):
+                gone += _between(piece, left)
+            kept.extend(left)
         self._pieces = kept
         self._count = sum(map(len, kept))
+        return gone
 
     def clear(self) -> None:
         """Forget everything."""
@@ -135,6 +140,27 @@ def _without(piece: Piece, unwanted: list[tuple[int, int, int, int]]) -> list[Pi
                 cut.append(part.part(high - part.first, len(part)))
         parts = cut
     return parts
+
+
+def _between(piece: Piece, left: list[Piece]) -> list[TaskRange]:
+    """What of a piece is not left."""
+    gone = []
+    at = piece.first
+    for first, end in [(part.first, part.first + len(part)) for part in left] + [(piece.first + len(piece), 0)]:
+        if at < first:
+            gone.append(TaskRange(at, first - at, piece.epoch, piece.attempt))
+        at = end
+    return gone
+
+
+def overlap(ranges: Iterable[TaskRange], part: TaskRange) -> bool:
+    """Whether one of the ranges has a task of this one, in the same lease."""
+    return any(
+        (other.epoch, other.attempt) == (part.epoch, part.attempt)
+        and other.first < part.first + part.count
+        and part.first < other.first + other.count
+        for other in ranges
+    )
 
 
 def coalesce(ranges: Iterable[TaskRange]) -> list[TaskRange]:

@@ -19,12 +19,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cyclone import values
 from cyclone.controller import pipe
-from cyclone.errors import NotSerialisable, ProtocolError
+from cyclone.controller.surroundings import MemoryBound, protect_others
+from cyclone.errors import ClassRefused, NotSerialisable, ProtocolError
 from cyclone.failure import error_record
-from cyclone.plugins import add_search_path, load_class
+from cyclone.plugins import add_search_path, load_allowed_class
 from cyclone.processes import die_with_parent, spare_the_collector
 from cyclone.protocol import states
 from cyclone.protocol.framing import RECEIVE_BYTES, FrameReader
@@ -152,14 +154,17 @@ class Report:
 class Worker:
     """The loop over batches."""
 
-    def __init__(self, channel: socket.socket, words: memoryview, scratch: Path, time_limit_s: float) -> None:
+    def __init__(self, channel: socket.socket, words: memoryview, options: dict[str, Any]) -> None:
         self._channel = channel
         self._channel_fd = channel.fileno()
         self._words = words
-        self._time_limit_s = time_limit_s
-        self._context = WorkerContext(words, scratch)
+        self._time_limit_s: float = options["time_limit_s"]
+        self._task_modules: list[str] = options["task_modules"]
+        self._memory = MemoryBound(options["task_memory_max_bytes"])
+        self._context = WorkerContext(words, Path(options["scratch"]))
         self._usage = Usage()
         self._jobs: dict[int, tuple[str, float]] = {}
+        self._retry_on: dict[int, tuple[str, ...]] = {}
         self._builders: dict[int, Callable[..., BaseTask]] = {}
         self._report: Report | None = None
         self._executing = False
@@ -181,8 +186,9 @@ class Worker:
             self._report.flush(wait_s=wait_s)
 
     def _execute(self, batch: pipe.Execute) -> None:
-        for job, task_class, time_limit_s in batch.jobs:
+        for job, task_class, time_limit_s, retry_on in batch.jobs:
             self._jobs[job] = (task_class, self._time_limit_s if time_limit_s is None else time_limit_s)
+            self._retry_on[job] = retry_on
         report = self._report = Report(batch.base, self._send)
         self._context.first, self._context.base, self._context.attempt = batch.first, batch.base, batch.attempt
         if len(batch.args) == 1:
@@ -220,8 +226,12 @@ class Worker:
                 status = states.COMPLETED
             except Terminated:
                 os._exit(128 + signal.SIGTERM)
+            except MemoryError as error:
+                with self._memory.reserve():
+                    status, value = states.FAILED, error_value(error, self._retry_on[job])
             except BaseException as error:  # SystemExit and the like are failures of the task too
-                status, value = states.FAILED, error_value(error)
+                refused = build is None and isinstance(error, ClassRefused)
+                status, value = states.REFUSED if refused else states.FAILED, error_value(error, self._retry_on[job])
             self._executing = False
             if context.scratch_made is not None:
                 context.clean()
@@ -252,7 +262,7 @@ class Worker:
             os._exit(EX_IOERR)
 
     def _builder(self, job: int) -> Callable[..., BaseTask]:
-        self._builders[job] = builder(load_class(self._jobs[job][0], BaseTask))
+        self._builders[job] = builder(load_allowed_class(self._jobs[job][0], BaseTask, self._task_modules))
         return self._builders[job]
 
     def _send(self, message: pipe.Done | pipe.Ready) -> None:
@@ -266,11 +276,11 @@ class Worker:
         os._exit(128 + signal.SIGTERM)
 
 
-def error_value(error: BaseException) -> bytes:
+def error_value(error: BaseException, retry_on: tuple[str, ...]) -> bytes:
     """What the values column holds for a task that raised."""
     if isinstance(error, NotSerialisable):
         error = NotSerialisable(f"the value that execute() returned {error}")
-    return encode_columns(error_record(error))
+    return encode_columns(error_record(error, retry_on=retry_on))
 
 
 def _listen(nudges: socket.socket, worker: Worker) -> None:
@@ -282,15 +292,18 @@ def main() -> None:
     """Entry point; ``argv[1]`` is a JSON object, see ``cyclone.controller.pool``."""
     options = json.loads(sys.argv[1])
     die_with_parent(options["parent_pid"])
+    protect_others()
     from cyclone import logs
 
-    logs.configure_child("worker", options["log"])
+    # What a task prints is read at once, to be known as its own, and must not be lost with a worker that is killed.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    logs.configure_child("worker", options["log"], options["relayed_to_journal"])
     add_search_path(*options["search_path"])
     channel, nudges = socket.socket(fileno=options["channel_fd"]), socket.socket(fileno=options["nudges_fd"])
     words = memoryview(mmap.mmap(options["words_fd"], pipe.WORDS * 8)).cast("Q")
     for descriptor in (options["channel_fd"], options["nudges_fd"], options["words_fd"]):
         os.set_inheritable(descriptor, False)
-    worker = Worker(channel, words, Path(options["scratch"]), options["time_limit_s"])
+    worker = Worker(channel, words, options)
     # A thread inherits what is blocked: SIGTERM must meet the main one, or its task would sleep on to the SIGKILL.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_listen, args=(nudges, worker), daemon=True).start()
@@ -299,7 +312,9 @@ def main() -> None:
         worker.run()
     except (ConnectionError, ProtocolError, Terminated):
         os._exit(1)
-    # No interpreter shutdown: user code's atexit handlers and threads must not keep a worker alive.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    try:
+        sys.stdout.flush()
+    finally:
+        # No interpreter shutdown: user code's atexit handlers and threads must not keep a worker alive. Nor does it
+        # matter what a task has made of standard output.
+        os._exit(0)

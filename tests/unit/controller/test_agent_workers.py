@@ -232,3 +232,50 @@ class TestRecall:
         node.agent.taken_back(0, None, node.now)
         assert held(node) == before
         assert not node.agent.crew.slots[0].taking_back
+
+
+class TestSpareWorkers:
+    """Started besides those that work, used in the place of one that is gone."""
+
+    @pytest.fixture
+    def spared(self, new_node: NewNode) -> Node:
+        """Two workers and a spare one, all of them ready."""
+        node = new_node(spare_workers=1)
+        node.open()
+        node.advance()
+        return node
+
+    def test_given_a_start_then_the_spare_worker_is_started_behind_the_others(self, new_node: NewNode) -> None:
+        node = new_node(spare_workers=1)
+        assert [a.worker for a in node.advance() if isinstance(a, StartWorker)] == [0, 1]
+        assert node.agent.deadline > node.now
+        node.agent.worker_ready(0, node.now)
+        node.agent.worker_ready(1, node.now)
+        assert [a.worker for a in node.advance() if isinstance(a, StartWorker)] == [2]
+
+    def test_given_more_work_than_workers_then_the_spare_one_gets_none(self, spared: Node) -> None:
+        spared.agent.worker_ready(2, spared.now)
+        spared.lease(1, 5)
+        assert [worker for worker, *_ in executed(spared.advance())] == [0, 1]
+        assert spared.agent.crew.room() <= 0
+
+    def test_given_a_worker_that_dies_then_the_spare_one_works_at_once(self, spared: Node) -> None:
+        spared.agent.worker_ready(2, spared.now)
+        spared.lease(1, 5)
+        spared.advance()
+        spared.executing(0, 1)
+        spared.agent.worker_exited(0, 1, True, "signal 9", spared.now)
+        actions = spared.advance()
+        assert [worker for worker, *_ in executed(actions)] == [2]
+        assert StartWorker(0) in actions
+        spared.agent.worker_ready(0, spared.now)
+        assert executed(spared.advance()) == []
+
+    def test_given_an_idle_spare_worker_then_nothing_is_taken_back_for_it(self, spared: Node) -> None:
+        spared.agent.worker_ready(2, spared.now)
+        spared.warm_up(0.001)
+        spared.lease(1, 40)
+        spared.advance()
+        spared.executing(0, 1, for_s=1.0)
+        spared.executing(1, 1, for_s=1.0)
+        assert not [action for action in spared.advance() if isinstance(action, TakeBack)]

@@ -52,3 +52,7 @@ def test_given_a_new_process_then_nothing_of_the_old_one_is_left(slot: Slot) -> 
     slot.restart()
     assert (slot.phase, slot.unreported, slot.next_seq, slot.jobs) == (Phase.STARTING, 0, 1, set())
     assert (slot.taking_back, slot.flushed_seq, slot.ending_seq) == (False, 0, 0)
+
+
+def test_given_a_row_that_is_out_then_its_task_is_known_and_0_for_any_other(slot: Slot) -> None:
+    assert [slot.task_at(seq) for seq in (0, 1, 3, 4, 5, 6)] == [0, 10, 12, 20, 21, 0]

@@ -10,18 +10,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cyclone.config_keys import BY_PLACE, KEYS, SECTIONS, Key, Role, Value, show
+from cyclone.config_keys import BY_PLACE, KEYS, SECTIONS, Key, Role
+from cyclone.config_kinds import Value, show
 from cyclone.config_text import SET, Given, Section, Sections, did_you_mean, read_ini, split_set
 from cyclone.errors import ConfigError
 from cyclone.protocol import limits
 from cyclone.settings import (
     CommSettings,
     ControlSettings,
+    JournalSettings,
     LogSettings,
     ProcessingSettings,
     Row,
     Settings,
     TaskGeneratorSettings,
+    TaskSettings,
     explain,
 )
 
@@ -30,6 +33,7 @@ __all__ = ["Role", "Row", "Settings", "explain", "load"]
 # A generator may call a section nearly like one of ours only by mistake; [logs] and [log] differ by as much as this.
 _SECTION_CUTOFF = 0.8
 _HEARTBEAT_S = 1.0
+_JOURNAL_NAME = "master.journal"
 
 
 def load(path: Path | None, overrides: Sequence[str], role: Role) -> Settings:
@@ -56,9 +60,11 @@ def load(path: Path | None, overrides: Sequence[str], role: Role) -> Settings:
         path=path,
         control=ControlSettings(**attributes["control"]),
         comm=CommSettings(**attributes["comm"]),
+        journal=JournalSettings(**attributes["journal"]),
         log=LogSettings(**attributes["log"]),
         task_generator=TaskGeneratorSettings(**attributes["task_generator"]),
         processing=ProcessingSettings(**attributes["processing"]),
+        tasks=TaskSettings(**attributes["tasks"]),
         generator_options={
             name: {key: value.text for key, value in section.keys.items()} for name, section in options.items()
         },
@@ -120,7 +126,7 @@ def _read_values(given: Mapping[Key, Given], role: Role) -> tuple[dict[Key, Valu
             values[key] = key.kind.read(default)
         else:
             origin = "computed"
-            values[key] = key.kind.read(_compute(key, values, role))
+            values[key] = _read(key, _compute(key, values, role), f"computed: [{key.section}] {key.name}")
         if role in key.roles:
             rows.append(Row(key.section, key.name, show(values[key]), origin))
     return values, rows
@@ -145,10 +151,30 @@ def _compute(key: Key, values: Mapping[Key, Value], role: Role) -> str:
         timeout_s = values[BY_PLACE["control", "controller_timeout"]]
         assert isinstance(timeout_s, float)
         return f"{min(_HEARTBEAT_S, timeout_s / 4):.3f}s"
+    if key.name == "state_dir":
+        return _state_dir()
+    if key.name == "path":
+        state_dir = values[BY_PLACE["control", "state_dir"]]
+        return str(state_dir / _JOURNAL_NAME) if isinstance(state_dir, Path) else ""
     pid_file = values[BY_PLACE["control", "pid_file"]]
     suffix = pid_file.stem if isinstance(pid_file, Path) and role != "run" else str(os.getpid())
     # A file name may hold what a controller's name may not.
     return re.sub(r"[^\w.@+-]+", "-", f"{os.uname().nodename}-{suffix}")[: limits.NAME_CHARS_MAX]
+
+
+def _state_dir() -> str:
+    """Where state belongs on this host, '' where nothing says so; systemd may give several folders."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return given
+    home = Path(os.environ.get("XDG_STATE_HOME", ""))
+    # The specification of these variables has relative ones ignored.
+    if home.is_absolute():
+        return str(home / "cyclone")
+    try:
+        return str(Path.home() / ".local" / "state" / "cyclone")
+    except RuntimeError:
+        return ""
 
 
 def _find_config_file(path: Path | None, given: Mapping[Key, Given], role: Role) -> Path | None:
@@ -225,6 +251,16 @@ def _check(values: Mapping[Key, Value], given: Mapping[Key, Given], role: Role, 
             f"is more than half of controller_timeout ({timeout}), one late heartbeat would count as a death: "
             "write a shorter heartbeat_interval or a longer controller_timeout",
         )
+    if role != "controller" and value("journal", "durability") == "full":
+        # A run's journal stands in a folder of its own, in state_dir.
+        wanted = value("control", "state_dir") if role == "run" else value("journal", "path")
+        if wanted is None:
+            raise fault(
+                "control",
+                "state_dir",
+                "is no folder, and this host names none ($STATE_DIRECTORY, $XDG_STATE_HOME, $HOME): write one for the "
+                "journal, or durability = off in [journal]",
+            )
     if role == "controller" and value("comm", "target") == "*":
         raise fault("comm", "target", "is an address to bind, for a master; write the master's host")
     module, class_name = value("task_generator", "module"), value("task_generator", "class")

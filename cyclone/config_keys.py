@@ -1,36 +1,17 @@
 """Every configuration key in one table: where it stands, how it is read, its default, and what it is for.
 
-Owns the names and their rules for one value alone. Reading files and rules between keys are ``config.py``'s. The
-files in ``Configuration/`` are tested against this table.
+Owns the names. How a value is read is ``config_kinds.py``'s, reading files and rules between keys are ``config.py``'s.
+The files in ``Configuration/`` are tested against this table.
 """
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+from cyclone import config_kinds as kinds
+from cyclone.config_kinds import Kind
 from cyclone.protocol import limits
-from cyclone.units import format_duration, parse_duration
 
 Role = Literal["master", "controller", "run"]
-Value = str | int | float | bool | Path | None
-
-_SWITCH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
-_IDENTIFIERS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
-_BETWEEN = re.compile(r"[\x00-\x1f\x7f]|\s[#;]")
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """How a value is read: ``read`` raises ValueError whose text starts with the value and says what would be right.
-
-    ``unit`` is how the shipped files name what may be written, where that is not plain from the default.
-    """
-
-    name: str
-    read: Callable[[str], Value]
-    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,81 +33,17 @@ class Key:
 
     @property
     def attribute(self) -> str:
-        """Its name in the settings: durations end in ``_s``, and ``class`` is no name in Python."""
+        """Its name in the settings: durations end in ``_s``, sizes in ``_bytes``; ``class`` is no name in Python."""
         if self.name == "class":
             return "class_name"
-        return f"{self.name}_s" if self.kind.name == "duration" else self.name
+        suffix = {"duration": "_s", "size": "_bytes"}.get(self.kind.name, "")
+        return self.name.removesuffix(suffix) + suffix
 
 
-def _duration(at_least_s: float) -> Kind:
-    def read(text: str) -> float:
-        seconds = parse_duration(text)
-        if seconds < at_least_s:
-            raise ValueError(f"{text!r} is too short: at least {format_duration(at_least_s)}")
-        return seconds
-
-    return Kind("duration", read, "duration")
-
-
-def _integer(at_least: int, at_most: int) -> Kind:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not at_least <= int(text) <= at_most:
-            raise ValueError(f"{text!r} is not a whole number from {at_least} to {at_most}")
-        return int(text)
-
-    return Kind("integer", read)
-
-
-def _choice(*choices: str) -> Kind:
-    def read(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
-        return text.lower()
-
-    return Kind("choice", read, f"{', '.join(choices[:-1])} or {choices[-1]}")
-
-
-def _read_switch(text: str) -> bool:
-    if text.lower() not in _SWITCH:
-        raise ValueError(f"{text!r} is neither yes nor no")
-    return _SWITCH[text.lower()]
-
-
-def _read_path(text: str) -> Path | None:
-    # A path may hold a '#', but " # " is nearly always meant as a comment, and would name a file nobody looks for.
-    if _BETWEEN.search(text):
-        raise ValueError(f"{text!r} is not a path: it holds a control character, or a '#' or ';' after a blank")
-    return Path(text) if text else None
-
-
-def _read_host(text: str) -> str:
-    if not re.fullmatch(r"[^\s/\x00-\x1f\x7f]+", text):
-        raise ValueError(f"{text!r} is not a host: write a name or an address alone, such as 127.0.0.1")
-    if re.fullmatch(r"[^:]*:[0-9]+", text):
-        raise ValueError(f"{text!r} is not a host: its port belongs to the key 'port'")
-    return text
-
-
-def _read_name(text: str) -> str:
-    if not text.isprintable() or not re.fullmatch(rf"\S{{1,{limits.NAME_CHARS_MAX}}}", text):
-        raise ValueError(f"{text!r} is not a name: 1 to {limits.NAME_CHARS_MAX} printable characters without a blank")
-    return text
-
-
-def _read_identifiers(text: str) -> str:
-    if text and not _IDENTIFIERS.fullmatch(text):
-        raise ValueError(f"{text!r} is not the name of a Python module or class, such as task_generators.benchmark")
-    return text
-
-
-_PATH = Kind("path", _read_path)
-_SWITCH_KIND = Kind("switch", _read_switch, "yes or no")
-_HOST = Kind("host", _read_host)
-_NAME = Kind("name", _read_name)
-_PYTHON = Kind("python", _read_identifiers)
-_TEXT = Kind("text", str)
 _COUNT_MAX = 1_000_000_000
 _LOOP_S_MIN = 0.001
+# A worker needs nearly half of it for itself.
+_TASK_MEMORY_BYTES_MIN = 64 << 20
 
 _MASTER: tuple[Role, ...] = ("master", "run")
 _CONTROLLER: tuple[Role, ...] = ("controller", "run")
@@ -138,7 +55,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "control",
         "pid_file",
-        _PATH,
+        kinds.PATH,
         "",
         _DAEMONS,
         "File that holds the process id and is locked while it runs; empty: none.",
@@ -146,15 +63,24 @@ KEYS: tuple[Key, ...] = (
     Key(
         "control",
         "name",
-        _NAME,
+        kinds.NAME,
         None,
         _CONTROLLER,
         "The controller's name, unique in the cluster; by default <host>-<stem of pid_file>, or <host>-<pid>.",
     ),
     Key(
         "control",
+        "state_dir",
+        kinds.PATH,
+        None,
+        _MASTER,
+        "Folder of what outlives a process; by default $STATE_DIRECTORY, $XDG_STATE_HOME/cyclone or "
+        "~/.local/state/cyclone.",
+    ),
+    Key(
+        "control",
         "controller_timeout",
-        _duration(0.1),
+        kinds.duration(0.1),
         "15s",
         _MASTER,
         "Silence after which a controller counts as dead and what it held is handed out again.",
@@ -162,7 +88,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "control",
         "heartbeat_interval",
-        _duration(0.01),
+        kinds.duration(0.01),
         None,
         _MASTER,
         "How often a controller with nothing else to say reports; by default 1s, or a quarter of controller_timeout.",
@@ -170,7 +96,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "control",
         "task_resend_timeout",
-        _duration(0.1),
+        kinds.duration(0.1),
         "8h",
         _MASTER,
         "Time from dispatch after which a task is handed out again although its controller is alive.",
@@ -178,25 +104,35 @@ KEYS: tuple[Key, ...] = (
     Key(
         "control",
         "crash_limit",
-        _integer(1, _COUNT_MAX),
+        kinds.integer(1, _COUNT_MAX),
         "3",
         _MASTER,
         "How many worker processes a task may kill before it is quarantined.",
     ),
     Key(
         "control",
+        "drain_suspected",
+        kinds.SWITCH,
+        "no",
+        _MASTER,
+        "Whether a controller on which far more fails than elsewhere gets no new tasks until somebody undoes it.",
+    ),
+    Key(
+        "control",
         "exit_when_done",
-        _SWITCH_KIND,
+        kinds.SWITCH,
         "no",
         _MASTER,
         "Whether the master ends, and its controllers too, once the generator is done and each task has its result.",
         default_run="yes",
     ),
-    Key("control", "stop_timeout", _duration(0), "30s", _BOTH, "How long a stop (SIGTERM) waits for running tasks."),
+    Key(
+        "control", "stop_timeout", kinds.duration(0), "30s", _BOTH, "How long a stop (SIGTERM) waits for running tasks."
+    ),
     Key(
         "control",
         "request_retry_wait_duration",
-        _duration(0.01),
+        kinds.duration(0.01),
         "1s",
         _CONTROLLER,
         "Wait before the first retry to reach the master; each further one doubles it, with jitter, up to 30s.",
@@ -205,7 +141,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "control",
         "max_num_request_retries",
-        _integer(0, _COUNT_MAX),
+        kinds.integer(0, _COUNT_MAX),
         "0",
         _CONTROLLER,
         "Retries to reach the master before the controller gives up; 0: it never does.",
@@ -213,46 +149,109 @@ KEYS: tuple[Key, ...] = (
     Key(
         "control",
         "controller_wait_duration",
-        _duration(0),
+        kinds.duration(0),
         "1s",
         _MASTER,
         "Accepted and not used any more: controllers are told at once when there is work.",
         accepted_only=True,
     ),
-    Key("control", "version", _TEXT, "", _DAEMONS, "Accepted and not used any more.", accepted_only=True),
+    Key("control", "version", kinds.TEXT, "", _DAEMONS, "Accepted and not used any more.", accepted_only=True),
     Key(
         "comm",
         "target",
-        _HOST,
+        kinds.HOST,
         "127.0.0.1",
         _DAEMONS,
         "Master: the address to bind, * for every interface. Controller: the master's host.",
     ),
-    Key("comm", "port", _integer(1, 65535), "5678", _DAEMONS, "The master's TCP port."),
-    Key("comm", "poll_timeout", _duration(_LOOP_S_MIN), "1s", _DAEMONS, "The longest that a main loop sleeps."),
-    Key("log", "filename", _PATH, "", _BOTH, "Log file, opened again after a rotation; empty: standard error."),
-    Key("log", "format", _choice("text", "json"), "text", _BOTH, "A line of text or one JSON object for each message."),
+    Key("comm", "port", kinds.integer(1, 65535), "5678", _DAEMONS, "The master's TCP port."),
+    Key("comm", "poll_timeout", kinds.duration(_LOOP_S_MIN), "1s", _DAEMONS, "The longest that a main loop sleeps."),
+    Key(
+        "comm",
+        "keys",
+        kinds.PATH,
+        "",
+        ("master",),
+        "Folder that 'cyclone keys' keeps: only peers with a key of it get through, encrypted; empty: no keys.",
+    ),
+    Key(
+        "comm",
+        "key_file",
+        kinds.PATH,
+        "",
+        ("controller",),
+        "The controller's key, a file that 'cyclone keys add' made; empty: the master has no keys.",
+    ),
+    Key(
+        "comm",
+        "insecure",
+        kinds.SWITCH,
+        "no",
+        _DAEMONS,
+        "Whether to start without keys off loopback: whoever reaches the port can then take and answer tasks.",
+    ),
+    Key(
+        "comm",
+        "strike_limit",
+        kinds.integer(0, _COUNT_MAX),
+        str(limits.STRIKES_MAX),
+        ("master",),
+        "Wrong messages of a peer within a minute, after which it is ignored for a minute; 0: it never is.",
+    ),
+    Key("log", "filename", kinds.PATH, "", _BOTH, "Log file, opened again after a rotation; empty: standard error."),
+    Key(
+        "log",
+        "format",
+        kinds.choice("text", "json"),
+        "text",
+        _BOTH,
+        "A line of text or one JSON object for each message.",
+    ),
     Key(
         "log",
         "level",
-        _choice("debug", "info", "warning", "error"),
+        kinds.choice("debug", "info", "warning", "error"),
         "info",
         _BOTH,
         "The least severe messages that are logged.",
     ),
     Key(
+        "journal",
+        "path",
+        kinds.PATH,
+        None,
+        ("master",),
+        "The master's journal, on a disk of its host; by default master.journal in state_dir.",
+    ),
+    Key(
+        "journal",
+        "durability",
+        kinds.choice("full", "off"),
+        "full",
+        _MASTER,
+        "full: what is acknowledged is on the disk; off: no journal, a killed master forgets its tasks.",
+    ),
+    Key(
+        "journal",
+        "keep",
+        kinds.KEEP,
+        "all",
+        _MASTER,
+        "How long finished tasks stay in the journal, by age or number; of two bounds the first one reached counts.",
+    ),
+    Key(
         "task_generator",
         "module",
-        _PYTHON,
+        kinds.PYTHON,
         "",
         _MASTER,
         "Python module of the generator; not needed where class is module:Class.",
     ),
-    Key("task_generator", "class", _PYTHON, "", _MASTER, "Class of the generator, or module:Class."),
+    Key("task_generator", "class", kinds.PYTHON, "", _MASTER, "Class of the generator, or module:Class."),
     Key(
         "task_generator",
         "config_file",
-        _PATH,
+        kinds.PATH,
         "",
         _MASTER,
         "File of the generator's sections, looked for in this file's folder, then where it runs; empty: this file.",
@@ -260,15 +259,23 @@ KEYS: tuple[Key, ...] = (
     Key(
         "processing",
         "worker_count",
-        _integer(1, limits.SLOTS_MAX),
+        kinds.integer(1, limits.SLOTS_MAX),
         None,
         _CONTROLLER,
         "Worker processes; by default the number of cores that the controller may use.",
     ),
     Key(
         "processing",
+        "spare_workers",
+        kinds.integer(0, _COUNT_MAX),
+        "1",
+        _CONTROLLER,
+        "Worker processes that wait, started, to take the place of one that is gone.",
+    ),
+    Key(
+        "processing",
         "task_time_limit",
-        _duration(0),
+        kinds.duration(0),
         "0s",
         _CONTROLLER,
         "Longest run of a task that has no limit of its own; 0s: none.",
@@ -276,7 +283,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "processing",
         "kill_grace",
-        _duration(0),
+        kinds.duration(0),
         "5s",
         _CONTROLLER,
         "Time between SIGTERM and SIGKILL for a task that is ended.",
@@ -284,26 +291,69 @@ KEYS: tuple[Key, ...] = (
     Key(
         "processing",
         "worker_max_tasks",
-        _integer(0, _COUNT_MAX),
+        kinds.integer(0, _COUNT_MAX),
         "0",
         _CONTROLLER,
         "Tasks after which a worker process is replaced; 0: never.",
+    ),
+    Key(
+        "processing",
+        "task_modules",
+        kinds.MODULES,
+        "tasks, cyclone, task_generators",
+        ("controller",),
+        "Modules and packages whose task classes may be executed here, any other is refused; *: any.",
+    ),
+    Key(
+        "processing",
+        "environment_keep",
+        kinds.VARIABLES,
+        "",
+        _CONTROLLER,
+        "Variables of the controller's environment that tasks get besides the usual ones, such as SLURM_*, OMP_*.",
+    ),
+    Key(
+        "processing",
+        "task_memory_max",
+        kinds.size(_TASK_MEMORY_BYTES_MIN),
+        "0",
+        _CONTROLLER,
+        "Private memory that a worker process, and each process that it starts, can allocate; 0: no limit.",
+    ),
+    Key(
+        "processing",
+        "stdout_max_bytes",
+        kinds.size(),
+        "1MiB",
+        _CONTROLLER,
+        "How much of what a task prints is passed on, the rest is counted and discarded; 0: all of it.",
+    ),
+    Key(
+        "tasks",
+        "retries",
+        kinds.integer(0, _COUNT_MAX),
+        "0",
+        _MASTER,
+        "How often a task that failed or took too long is tried again, where its class does not say.",
+    ),
+    Key(
+        "tasks",
+        "retry_delay",
+        kinds.duration(0),
+        "1s",
+        _MASTER,
+        "Wait before the first of these retries; each further one waits twice as long, up to 1h, with jitter.",
+    ),
+    Key(
+        "tasks",
+        "retry_on",
+        kinds.EXCEPTIONS,
+        "",
+        _MASTER,
+        "Exceptions that are worth a retry, with those derived from them, or TaskTimedOut; empty: all.",
     ),
 )
 SECTIONS: tuple[str, ...] = tuple(dict.fromkeys(key.section for key in KEYS))
 BY_PLACE: dict[tuple[str, str], Key] = {(key.section, key.name): key for key in KEYS} | {
     (key.former_section, key.name): key for key in KEYS if key.former_section
 }
-
-
-def show(value: Value) -> str:
-    """A text of it that its kind reads back; a float is a duration."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return format_duration(value)
-        case _:
-            return str(value)

@@ -13,6 +13,10 @@ class PluginError(CycloneError):
     """A user's class cannot be found, imported or used as what it was named for."""
 
 
+class ClassRefused(PluginError):
+    """A class that may not be used as what it was named for: not allowed here, or not derived from the right one."""
+
+
 class ProtocolError(CycloneError):
     """Bytes from a peer are not a message of the protocol. Never raised for our own mistakes."""
 
@@ -23,6 +27,10 @@ class NotSerialisable(CycloneError):
 
 class AlreadyRunning(CycloneError):
     """Another process holds the pid file or the port."""
+
+
+class Unreachable(CycloneError):
+    """No master answers. Commands exit with 69 (sysexits EX_UNAVAILABLE)."""
 
 
 class GeneratorFailed(CycloneError):

@@ -5,8 +5,11 @@ from cyclone.protocol.limits import TRACEBACK_CHARS_MAX
 from cyclone.protocol.messages import ErrorRecord
 
 
-def error_record(error: BaseException, own_frames: int = 1) -> ErrorRecord:
-    """Type, message and traceback, without our own frames at its top; no traceback of an error of Cyclone's own."""
+def error_record(error: BaseException, own_frames: int = 1, retry_on: tuple[str, ...] = ()) -> ErrorRecord:
+    """Type, message and traceback, without our own frames at its top; no traceback of an error of Cyclone's own.
+
+    ``retry_on`` names the exceptions that are worth another attempt, with their bases; empty for all.
+    """
     import traceback
 
     kind = type(error)
@@ -20,7 +23,12 @@ def error_record(error: BaseException, own_frames: int = 1) -> ErrorRecord:
     for _ in range(own_frames):
         frames = frames.tb_next if frames else None
     text = "".join(traceback.format_exception(kind, error, frames)) if frames else ""
-    return ErrorRecord(_clean(name), _clean(_cut(message)), _clean(_cut(text)))
+    retry = not retry_on or any(name in retry_on for base in kind.__mro__ for name in _names(base))
+    return ErrorRecord(_clean(name), _clean(_cut(message)), _clean(_cut(text)), retry)
+
+
+def _names(kind: type) -> tuple[str, str]:
+    return kind.__name__, f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _cut(text: str) -> str:

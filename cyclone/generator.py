@@ -42,8 +42,28 @@ class BaseTaskGenerator:
         raise NotImplementedError(f"{type(self).__name__} does not define generate()")
 
     def on_result(self, result: TaskResult) -> Iterable[BaseTask] | BaseTask | None:
-        """Called once for each task. May return a task, or return or yield several: they are added to the work."""
+        """Called once for each task. May return a task, or return or yield several: they are added to the work.
+
+        After a crash the results behind the cursor are told again, in the same order, and from each the same tasks are
+        expected again: those that were added already are passed over.
+        """
         return None
+
+    def cursor(self) -> Any:
+        """A small msgpack value from which ``resume`` can go on; None, the default, where there is none.
+
+        It stands for all that ``generate()`` has yielded and ``on_result`` has seen up to this moment. It is asked for
+        now and then: before ``generate()`` begins, while it stands at a ``yield`` or in ``wait()``, and when it has
+        returned; never within ``on_result``.
+        """
+        return None
+
+    def resume(self, cursor: Any) -> None:
+        """After a crash, before ``generate()``: take up the state of which ``cursor()`` gave this value.
+
+        ``generate()`` then goes on behind the last task that it had yielded at that moment. Lists may have been tuples.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define resume()")
 
     def wait(self, seconds: float) -> None:
         """Inside ``generate()``: let the time pass, and serve results meanwhile."""

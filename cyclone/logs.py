@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from cyclone.errors import ConfigError
+from cyclone.protocol.limits import LOG_LINE_CHARS_MAX, TRACEBACK_CHARS_MAX
 
 Format = Literal["text", "json"]
 
@@ -23,20 +24,25 @@ _KEYS_MAX = 1024
 # C0, DEL, C1, and the two that Unicode counts as ends of a line.
 _CONTROL = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
 _ESCAPES = {code: chr(code).encode("unicode_escape").decode("ascii") for code in _CONTROL}
+_ESCAPES_IN_LINES = {code: text for code, text in _ESCAPES.items() if chr(code) not in "\n\t"}
 # sd-daemon(3): "<n>" in front of a line is its syslog priority.
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _PRIORITY_DEBUG = 7
 
 
-def configure(role: str, filename: Path | None, format: Format, level: str, debug: bool) -> None:
+def configure(
+    role: str, filename: Path | None, format: Format, level: str, debug: bool, relayed_to_journal: bool = False
+) -> None:
     """Send everything that is logged to a file (opened again when it was rotated away) or to standard error.
 
-    Replaces the root logger's handlers. ``level`` is one of debug, info, warning, error; ``debug`` overrules it. Raises
+    Replaces the root logger's handlers. ``level`` is one of debug, info, warning, error; ``debug`` overrules it.
+    ``relayed_to_journal``: our standard error is a pipe, and who reads it writes to systemd's journal. Raises
     ConfigError when the file cannot be opened.
     """
     handler = _file_handler(filename) if filename else logging.StreamHandler(sys.stderr)
     formatter: logging.Formatter = _Json(role) if format == "json" else _Text()
-    handler.setFormatter(_Journal(formatter) if filename is None and _stderr_is_journal() else formatter)
+    journal = filename is None and (relayed_to_journal or stderr_is_journal())
+    handler.setFormatter(_Journal(formatter) if journal else formatter)
     root = logging.getLogger()
     for former in root.handlers[:]:
         root.removeHandler(former)
@@ -45,16 +51,34 @@ def configure(role: str, filename: Path | None, format: Format, level: str, debu
     root.setLevel(logging.DEBUG if debug else level.upper())
 
 
-def configure_child(role: str, options: dict[str, str | None]) -> None:
+def configure_child(role: str, options: dict[str, str | None], relayed_to_journal: bool = False) -> None:
     """The same in a worker or generator process, by ``filename``, ``format`` and ``level`` as its daemon has them."""
     filename = options["filename"]
     log_format: Format = "json" if options["format"] == "json" else "text"
-    configure(role, Path(filename) if filename else None, log_format, options["level"] or "info", debug=False)
+    path, level = Path(filename) if filename else None, options["level"] or "info"
+    configure(role, path, log_format, level, debug=False, relayed_to_journal=relayed_to_journal)
 
 
 def escape(text: str) -> str:
     """The text on one line: control characters as ``\\n``, ``\\x1b``..."""
     return text.translate(_ESCAPES)
+
+
+def escape_lines(text: str) -> str:
+    """What somebody has printed: its lines and tabulators stay, any other control character is escaped."""
+    return text.replace("\r\n", "\n").translate(_ESCAPES_IN_LINES)
+
+
+def _shorten(text: str, chars_max: int) -> str:
+    """The text without its middle where it is too long."""
+    if len(text) <= chars_max:
+        return text
+    half = chars_max // 2
+    return f"{text[:half]}... {len(text) - 2 * half} characters cut ...{text[-half:]}"
+
+
+def _message(record: logging.LogRecord) -> str:
+    return _shorten(record.getMessage(), LOG_LINE_CHARS_MAX)
 
 
 class RateLimit:
@@ -98,7 +122,8 @@ def _file_handler(filename: Path) -> logging.Handler:
         ) from None
 
 
-def _stderr_is_journal() -> bool:
+def stderr_is_journal() -> bool:
+    """Whether what this process writes to standard error goes to systemd's journal."""
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         status = os.fstat(sys.stderr.fileno())
@@ -111,14 +136,14 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     parts = [formatter.formatException(record.exc_info)] if record.exc_info and record.exc_info[0] else []
     if record.stack_info:
         parts.append(record.stack_info)
-    return "\n".join(parts)
+    return _shorten("\n".join(parts), TRACEBACK_CHARS_MAX)
 
 
 class _Text(logging.Formatter):
     """The original's ``asctime - LEVEL: message``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        lines = [f"{self.formatTime(record)} - {record.levelname}: {escape(record.getMessage())}"]
+        lines = [f"{self.formatTime(record)} - {record.levelname}: {escape(_message(record))}"]
         trace = _trace(self, record)
         if trace:
             lines += [f"  {escape(line)}" for line in trace.split("\n")]
@@ -141,7 +166,7 @@ class _Json(logging.Formatter):
                 "logger": record.name,
                 "role": self._role,
                 "pid": record.process,
-                "msg": record.getMessage(),
+                "msg": _message(record),
                 "exc": _trace(self, record) or None,
             }
         )

@@ -77,7 +77,7 @@ class TaskResult:
 
     @property
     def state(self) -> str:
-        """``completed``, ``failed``, ``timed_out`` or ``quarantined``."""
+        """``completed``, ``failed``, ``timed_out``, ``quarantined``, ``refused`` or ``cancelled``."""
         return states.STATE_NAMES[self._block.statuses[self._row]]
 
     @property
@@ -265,17 +265,47 @@ def unpack_seconds(packed: bytes) -> "array.array[float]":
     return column
 
 
-def error_columns(error: ErrorRecord, worker_pid: int = 0, started: float = 0.0, seconds: float = 0.0) -> bytes:
-    """The body of a batch of one result that is an error."""
-    return encode_columns(ResultColumns([encode_columns(error)], pack_seconds([seconds]), started, worker_pid))
+def error_columns(
+    error: ErrorRecord, worker_pid: int = 0, started: float = 0.0, seconds: float = 0.0, rows: int = 1
+) -> bytes:
+    """The body of a batch of results that are all the same error."""
+    values = [encode_columns(error)] * rows
+    return encode_columns(ResultColumns(values, pack_seconds([seconds] * rows), started, worker_pid))
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_columns(body: bytes) -> tuple[ResultColumns, "array.array[float]", list[float]]:
+    """A body's columns, its seconds and the starts of its rows; kept, because it is asked about row by row."""
+    columns = _decode_columns(body)
+    seconds = unpack_seconds(columns.seconds)
+    return columns, seconds, list(itertools.accumulate(seconds, initial=columns.started))
+
+
+def wants_retry(body: bytes, row: int) -> bool:
+    """Whether a failure is one that its job wants tried again; not where nobody can read what it was."""
+    try:
+        columns, _, _ = _kept_columns(body)
+        return _decode_error(columns.values[row]).retry
+    except _UNREADABLE:
+        return False
+
+
+def row_columns(body: bytes, row: int) -> bytes:
+    """The body of a batch of one row of a batch; empty where it cannot be read."""
+    try:
+        columns, seconds, starts = _kept_columns(body)
+        value, took_s = columns.values[row], pack_seconds([seconds[row]])
+    except _UNREADABLE:
+        return b""
+    return encode_columns(ResultColumns([value], took_s, starts[row], columns.worker_pid))
 
 
 def quarantine_columns(body: bytes, row: int, crashes: int) -> bytes:
     """The body of the one result of a quarantined task, from the crash report that was one too many."""
     try:
-        columns = _decode_columns(body)
+        columns, durations, starts = _kept_columns(body)
         cause = _decode_error(columns.values[row]).message
-        started, seconds, pid = columns.started, unpack_seconds(columns.seconds)[row], columns.worker_pid
+        started, seconds, pid = starts[row], durations[row], columns.worker_pid
     except _UNREADABLE:
         cause, started, seconds, pid = "unknown", 0.0, 0.0, 0
     text = f"killed {crashes} worker{'s' * (crashes != 1)}, the last one: {cause}"

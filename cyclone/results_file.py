@@ -34,6 +34,7 @@ import msgspec
 from cyclone import json_values
 from cyclone.errors import ConfigError
 from cyclone.protocol import states
+from cyclone.protocol.messages import ErrorRecord
 from cyclone.results import OpenBlock, RecordedBlock
 
 # Lines are gathered up to this size: a write call for each block of one task would cost more than the record.
@@ -56,12 +57,13 @@ class ResultsFile(abc.ABC):
         """Flush and close; the file is complete. Again has no effect."""
 
 
-def open_results_file(path: Path) -> ResultsFile:
+def open_results_file(path: Path, anew: bool = False) -> ResultsFile:
     """A new results file; ConfigError says what is wrong with the name.
 
     A file that holds anything is refused, not replaced and not appended to: it may be the result of a week, and mixed
     with another run's it would have two records for one task id. The folder must exist: made from a mistyped name, it
-    would only be found when the results are missed. An existing empty file is taken, as ``mktemp`` makes it.
+    would only be found when the results are missed. An existing empty file is taken, as ``mktemp`` makes it. With
+    ``anew`` a file is replaced: the caller knows that it is of the same run, whose results it still has.
     """
     kinds: dict[str, Callable[[Path], ResultsFile]]
     kinds = {".jsonl": _JsonLinesFile, ".csv": _CsvFile, ".sqlite": _SqliteFile}
@@ -72,7 +74,18 @@ def open_results_file(path: Path) -> ResultsFile:
         raise ConfigError(
             f"results file {path}: there is no folder {path.parent}; make it first, or choose another name"
         )
+    if anew:
+        _remove(path)
     return open_kind(path)
+
+
+def _remove(path: Path) -> None:
+    try:
+        # What a killed run has left beside a database would be taken for the new one's.
+        for name in (f"{path}-wal", f"{path}-shm", path) if path.suffix.lower() == ".sqlite" else (path,):
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"results file {path}: cannot be written anew: {error.strerror}") from error
 
 
 def _create(path: Path) -> BinaryIO:
@@ -186,7 +199,7 @@ class _TextFile(ResultsFile):
 
 class _JsonLinesFile(_TextFile):
     def _lines(self, block: RecordedBlock) -> bytes:
-        return json_values.encode_lines(_records(block, _rfc3339))
+        return json_values.encode_lines(_records(block, rfc3339))
 
 
 class _CsvFile(_TextFile):
@@ -196,7 +209,7 @@ class _CsvFile(_TextFile):
         self.flush()
 
     def _lines(self, block: RecordedBlock) -> bytes:
-        return self._text([record.cells() for record in _records(block, _rfc3339)])
+        return self._text([record.cells() for record in _records(block, rfc3339)])
 
     @staticmethod
     def _text(rows: list[tuple[Any, ...]]) -> bytes:
@@ -262,7 +275,7 @@ def _records(recorded: RecordedBlock, as_time: Callable[[float], str | float | N
                 json_values.from_packed(args),
                 states.STATE_NAMES[status],
                 outcome if completed else None,
-                None if completed else msgspec.structs.asdict(outcome),
+                None if completed else _error(outcome),
                 recorded.attempt,
                 recorded.controller,
                 columns.worker_pid,
@@ -275,7 +288,12 @@ def _records(recorded: RecordedBlock, as_time: Callable[[float], str | float | N
     return records
 
 
-def _rfc3339(unix_s: float) -> str | None:
+def _error(error: ErrorRecord) -> dict[str, str]:
+    """What people get to see of it."""
+    return {"type": error.type, "message": error.message, "traceback": error.traceback}
+
+
+def rfc3339(unix_s: float) -> str | None:
     """A moment in UTC with microseconds, as text of one width that sorts; None for one outside of the calendar."""
     try:
         second, microseconds = divmod(round(unix_s * 1_000_000), 1_000_000)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from cyclone.config_keys import BY_PLACE, Role
+from cyclone.config_kinds import Keep
 
 _SECRET = re.compile(r"password|passwd|secret|token")
 
@@ -18,10 +19,12 @@ _SECRET = re.compile(r"password|passwd|secret|token")
 class ControlSettings:
     pid_file: Path | None
     name: str
+    state_dir: Path | None
     controller_timeout_s: float
     heartbeat_interval_s: float
     task_resend_timeout_s: float
     crash_limit: int
+    drain_suspected: bool
     exit_when_done: bool
     stop_timeout_s: float
     request_retry_wait_duration_s: float
@@ -35,6 +38,17 @@ class CommSettings:
     target: str
     port: int
     poll_timeout_s: float
+    keys: Path | None
+    key_file: Path | None
+    insecure: bool
+    strike_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    path: Path | None
+    durability: Literal["full", "off"]
+    keep: Keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +73,21 @@ class TaskGeneratorSettings:
 @dataclass(frozen=True, slots=True)
 class ProcessingSettings:
     worker_count: int
+    spare_workers: int
     task_time_limit_s: float
     kill_grace_s: float
     worker_max_tasks: int
+    task_modules: tuple[str, ...]
+    environment_keep: tuple[str, ...]
+    task_memory_max_bytes: int
+    stdout_max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    retries: int
+    retry_delay_s: float
+    retry_on: tuple[str, ...]
 
 
 class Row(NamedTuple):
@@ -81,9 +107,11 @@ class Settings:
     path: Path | None
     control: ControlSettings
     comm: CommSettings
+    journal: JournalSettings
     log: LogSettings
     task_generator: TaskGeneratorSettings
     processing: ProcessingSettings
+    tasks: TaskSettings
     # The generator's sections as plain text, and the file that they were read from.
     # Not in the repr, nor are its rows: it may hold passwords.
     generator_options: Mapping[str, Mapping[str, str]] = field(repr=False)

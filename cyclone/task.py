@@ -19,6 +19,9 @@ from cyclone.values import SCALARS, encode_properties, pack
 if TYPE_CHECKING:
     import tempfile
 
+# Of a thousand million tasks two are taken for one with a probability of 10^-21.
+_IDENTITY_BYTES = 16
+
 
 class TaskContext:
     """What the running worker knows of the current task. Outside a worker it stands for a task run by hand.
@@ -81,6 +84,19 @@ class BaseTask:
     time_limit_s: float | None = None
     """Seconds after which the task's process group is ended and the result is *timed_out*; None for no limit."""
 
+    retries: int | None = None
+    """How often it is tried again after a failure or a time-out; None for what ``[tasks]`` of the file says."""
+
+    retry_delay_s: float | None = None
+    """Seconds before the first retry; each further one waits twice as long. None for what ``[tasks]`` says."""
+
+    retry_on: tuple[type[BaseException] | str, ...] | None = None
+    """Exceptions that are worth a retry, with those derived from them, or "TaskTimedOut"; empty for all. None for what
+    ``[tasks]`` says."""
+
+    exclusive: bool = False
+    """Whether no attempt may run while an earlier one might: then a lost controller's lease has to run out first."""
+
     current: ClassVar[TaskContext] = TaskContext()
     """The context of the task that this process is executing."""
 
@@ -97,13 +113,25 @@ class BaseTask:
         """Seconds until this task's time limit, None without one."""
         return BaseTask.current.time_left_s()
 
+    def key(self) -> str | bytes | None:
+        """What this task is the same as another by, among those of its class; None, the default, for nothing.
+
+        Of tasks with the same key only the first is added, however often they are made; text counts as its UTF-8. It is
+        asked for once, in the generator, and costs the master an index entry for each task that has one.
+        """
+        return None
+
     def execute(self) -> Any:
         """Do the work and return the result."""
         raise NotImplementedError(f"{type(self).__name__} does not define execute()")
 
 
 class TaskSerialiser:
-    """How instances of one task class are taken apart: made once per class, used for each task."""
+    """How instances of one task class are taken apart: made once per class, used for each task.
+
+    ``identity`` makes the 16 bytes that stand for a task's class and key, or none where it has no key; it is None for a
+    class that does not define ``key``.
+    """
 
     def __init__(self, task_class: type[BaseTask]) -> None:
         if not issubclass(task_class, BaseTask):
@@ -117,6 +145,7 @@ class TaskSerialiser:
         inherited = tuple(name for name in self.names if name in vars(BaseTask))
         if inherited:
             self._get = _assigned_first(self._get, inherited)
+        self.identity = _identity(task_class, self.path)
 
     def arguments(self, task: BaseTask) -> bytes:
         """The constructor properties as a msgpack array. Raises NotSerialisable, PluginError."""
@@ -144,6 +173,30 @@ class TaskSerialiser:
             return encode_properties(self.names, properties)
         except NotSerialisable as error:
             raise NotSerialisable(f"{self.path}: {error}") from None
+
+
+def _identity(task_class: type[BaseTask], path: str) -> Callable[[BaseTask], bytes] | None:
+    """See ``TaskSerialiser``. What it gives raises PluginError for a key that is none."""
+    key = task_class.key
+    if key is BaseTask.key:
+        return None
+    if not callable(key):
+        raise PluginError(f"{path}: key is a {type(key).__qualname__}; it must be a method that returns the key")
+    from hashlib import blake2b
+
+    prefix = path.encode() + b"\0"
+
+    def identity(task: BaseTask) -> bytes:
+        found = key(task)
+        if found is None:
+            return b""
+        if isinstance(found, str):
+            found = found.encode("utf-8", "surrogatepass")
+        elif not isinstance(found, bytes):
+            raise PluginError(f"{path}: key() returned a {type(found).__qualname__}; expected str, bytes or None")
+        return blake2b(prefix + found, digest_size=_IDENTITY_BYTES).digest()
+
+    return identity
 
 
 def _assigned_first(get: Callable[[BaseTask], Any], names: tuple[str, ...]) -> Callable[[BaseTask], Any]:

@@ -18,7 +18,6 @@ from cyclone.protocol import limits
 
 _EXT_NAIVE_DATETIME = 1
 _EXT_SURROGATE_TEXT = 2
-_NESTING_MAX = 64
 _BYTES_MAX = limits.VALUE_BYTES_MAX
 _TAKEN = "None, bool, int of 64 bits, float, str, bytes, list, tuple, dict or datetime"
 
@@ -90,8 +89,8 @@ def _exact(value: Any, depth: int, room: list[int]) -> Any:
         return _exact_datetime(value)
     if kind is not list and kind is not tuple and kind is not dict:
         raise NotSerialisable(f"holds a {kind.__module__}.{kind.__qualname__}; it may hold {_TAKEN}")
-    if depth >= _NESTING_MAX:
-        raise NotSerialisable(f"is nested more than {_NESTING_MAX} deep")
+    if depth >= limits.NESTING_MAX:
+        raise NotSerialisable(f"is nested more than {limits.NESTING_MAX} deep")
     room[0] -= len(value)
     if room[0] < 0:
         raise NotSerialisable(f"takes more than {_BYTES_MAX} bytes, which is the limit")

@@ -8,8 +8,8 @@ The section [benchmark] has:
 - ``in_flight``: how many tasks there may be at a time, each result making the next one; 0, the default, is no bound
 """
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +31,34 @@ class BenchmarkTaskGenerator(BaseTaskGenerator):
         self.task = self.option("benchmark", "task", "empty")
         if self.task not in ("empty", "busy"):
             raise ConfigError(f"[benchmark] task = {self.task}: expected empty or busy")
-        self.milliseconds = self._milliseconds()
+        milliseconds = self._milliseconds()
+        self._task: Callable[[int], BaseTask] = (
+            EmptyTask if self.task == "empty" else lambda _number: BenchmarkTask(milliseconds)
+        )
         self.in_flight = self.integer_option("benchmark", "in_flight", 0)
         self.results = 0
         self.sum = 0
-        self._tasks = self._all_tasks()
+        # The first tasks are generate()'s; the others come one by one from the results.
+        self.first_tasks = min(self.in_flight or self.num_tasks, self.num_tasks)
+        self._numbers = iter(range(self.first_tasks))
 
     def generate(self) -> Iterator[BaseTask]:
-        return islice(self._tasks, self.in_flight) if self.in_flight else self._tasks
+        return map(self._task, self._numbers)
 
     def on_result(self, result: TaskResult) -> BaseTask | None:
+        number = self.first_tasks + self.results
         self.results += 1
         value = result.value
         if value is not None:
             self.sum += value
-        return next(self._tasks, None) if self.in_flight else None
+        return self._task(number) if number < self.num_tasks else None
 
-    def _all_tasks(self) -> Iterator[BaseTask]:
-        if self.task == "empty":
-            return map(EmptyTask, range(self.num_tasks))
-        return (BenchmarkTask(self.milliseconds) for _ in range(self.num_tasks))
+    def cursor(self) -> list[int]:
+        return [self.first_tasks - length_hint(self._numbers), self.results, self.sum]
+
+    def resume(self, cursor: list[int]) -> None:
+        yielded, self.results, self.sum = cursor
+        self._numbers = iter(range(yielded, self.first_tasks))
 
     def summary(self) -> Mapping[str, Any]:
         return {"returned": self.results, "sum": self.sum}

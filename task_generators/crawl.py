@@ -8,8 +8,8 @@ The section [crawl] has:
 - ``page_limit``: no more pages than this are read; 1000 by default
 - ``timeout``: how long a site may be silent; 10s by default
 
-Each page is read once. Its result is the list of the pages it links to: together they are the site's link graph. A page
-that cannot be read is counted as a failure, and the crawl goes on.
+Each page is read once, after a crash too: it is the key of its task. Its result is the list of the pages it links to:
+together they are the site's link graph. A page that cannot be read is counted as a failure, and the crawl goes on.
 """
 
 import posixpath
@@ -78,6 +78,9 @@ class FetchPageTask(BaseTask):
         self.url = url
         self.timeout_s = timeout_s
 
+    def key(self) -> str:
+        return self.url
+
     def execute(self) -> list[str]:
         import urllib.request
 
@@ -97,6 +100,9 @@ class ReadHtmlTask(BaseTask):
     def __init__(self, path: str, root: str) -> None:
         self.path = path
         self.root = root
+
+    def key(self) -> str:
+        return self.path
 
     def execute(self) -> list[str]:
         text = Path(self.root, self.path).read_text(encoding="utf-8", errors="replace")

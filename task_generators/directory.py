@@ -32,6 +32,9 @@ class DirectoryTaskGenerator(BaseTaskGenerator):
             self.path = Path(sysconfig.get_path("stdlib"))
         if not self.path.is_dir():
             raise ConfigError(f"[directory] path = {self.path}: expected a folder")
+        self.last_path = ""
+        """The file whose task was yielded last."""
+        self.walked = False
         self.files = 0
         self.bytes = 0
         self.unreadable_folders = 0
@@ -47,24 +50,60 @@ class DirectoryTaskGenerator(BaseTaskGenerator):
             if isinstance(value, dict):
                 self.bytes += value.get("bytes", 0)
 
+    def cursor(self) -> list[Any]:
+        return [
+            self.last_path and str(Path(self.last_path).relative_to(self.path)),
+            self.walked,
+            self.files,
+            self.bytes,
+            self.unreadable_folders,
+        ]
+
+    def resume(self, cursor: list[Any]) -> None:
+        last_path, self.walked, self.files, self.bytes, self.unreadable_folders = cursor
+        self.last_path = last_path and str(self.path / last_path)
+
     def summary(self) -> Mapping[str, Any]:
         return {"files": self.files, "bytes": self.bytes, "unreadable_folders": self.unreadable_folders}
 
     def _files(self, top: str) -> Iterator[str]:
         """Depth first; holds the names of one folder and of the folders beside the way to it, not those of the tree."""
-        folders = [top]
+        folders = [] if self.walked else self._folders_ahead(top)
         while folders:
-            folder = folders.pop()
+            folder, after = folders.pop()
             below = []
             for entry in self._entries(folder):
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        below.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        yield entry.path
-                except OSError as error:
-                    self.log.warning("%r is skipped: %s", entry.path, error.strerror)
+                kind = self._kind(entry)
+                if kind == "folder":
+                    below.append((entry.path, ""))
+                elif kind == "file" and entry.name > after:
+                    self.last_path = entry.path
+                    yield entry.path
             folders.extend(reversed(below))
+        self.walked = True
+
+    def _folders_ahead(self, top: str) -> list[tuple[str, str]]:
+        """Those that follow ``last_path``, the next one last, each with the name of the file behind which it begins."""
+        if not self.last_path:
+            return [(top, "")]
+        folders = []
+        folder = top
+        *parents, last = Path(self.last_path).relative_to(top).parts
+        for name in parents:
+            beside = [entry for entry in self._entries(folder) if entry.name > name and self._kind(entry) == "folder"]
+            folders += [(entry.path, "") for entry in reversed(beside)]
+            folder = str(Path(folder, name))
+        return [*folders, (folder, last)]
+
+    def _kind(self, entry: os.DirEntry[str]) -> str:
+        """``folder``, ``file`` or nothing of interest."""
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                return "folder"
+            return "file" if entry.is_file(follow_symlinks=False) else ""
+        except OSError as error:
+            self.log.warning("%r is skipped: %s", entry.path, error.strerror)
+            return ""
 
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
         try:

@@ -31,14 +31,18 @@ class SumTaskGenerator(BaseTaskGenerator):
         super().__init__(config, folder)
         self.n = self.integer_option("sum", "n")
         self.numbers_per_task = self.integer_option("sum", "numbers_per_task", 1000, at_least=2)
+        self.next_number = 1
+        """Where the next task of ``generate()`` begins."""
         self.open = -(-self.n // self.numbers_per_task)
         """How many tasks have no result yet, those not yet generated included."""
         self.sums: list[int] = [] if self.n else [0]
         self.failed = False
 
     def generate(self) -> Iterator[BaseTask]:
-        for first in range(1, self.n + 1, self.numbers_per_task):
-            yield SumTask(list(range(first, min(first + self.numbers_per_task, self.n + 1))))
+        while self.next_number <= self.n:
+            first = self.next_number
+            self.next_number = min(first + self.numbers_per_task, self.n + 1)
+            yield SumTask(list(range(first, self.next_number)))
 
     def on_result(self, result: TaskResult) -> BaseTask | None:
         self.open -= 1
@@ -52,6 +56,12 @@ class SumTaskGenerator(BaseTaskGenerator):
         numbers, self.sums = self.sums, []
         self.open += 1
         return SumTask(numbers)
+
+    def cursor(self) -> list[Any]:
+        return [self.next_number, self.open, self.sums, self.failed]
+
+    def resume(self, cursor: list[Any]) -> None:
+        self.next_number, self.open, self.sums, self.failed = cursor
 
     def summary(self) -> Mapping[str, Any]:
         return {"sum": None if self.failed or self.open else self.sums[0]}

@@ -26,13 +26,18 @@ BRAINS = ("cyclone.master.scheduler", "cyclone.controller.agent")
 # All that a brain may import besides other pure modules. An allow-list, because whatever brings a clock, a random
 # number, a socket, a file, a process or a log line into a brain is wrong, and there are many such modules.
 PURE_MAY_IMPORT = {"abc", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools", "math"}
-PURE_MAY_IMPORT |= {"operator", "typing", "msgspec", "cyclone.errors", "cyclone.results"}
-# What runs user code in a process of its own. A ZeroMQ context there would be inherited, leaked and slow to start.
-WITHOUT_ZMQ = ("cyclone.controller.worker", "cyclone.master.generator_process")
+PURE_MAY_IMPORT |= {"operator", "typing", "msgspec", "cyclone.errors", "cyclone.results", "cyclone.version"}
+# What runs user code in a process of its own. A ZeroMQ context there would be inherited, leaked and slow to start; a
+# journal would be open to whatever that code does.
+RUNS_USER_CODE = ("cyclone.controller.worker", "cyclone.master.generator_process")
+OUT_OF_REACH_OF_USER_CODE = ("zmq", "apsw", "cyclone.journal", "cyclone.client", "cyclone.security")
+# What the journal may know of the master: what happens, and what a journal has to be able to do. Not what it means.
+JOURNAL_MAY_IMPORT = ("cyclone.master.events", "cyclone.master.journal", "cyclone.master.progress")
 # Wall-clock time steps and is for people. Every deadline and duration is monotonic.
 MAY_READ_THE_WALL_CLOCK = {
     "cyclone/controller/service.py": "when the attempt had started that a dead worker could not report",
     "cyclone/controller/worker.py": "a result's `started` is Unix time",
+    "cyclone/journal/sqlite_journal.py": "when a block was finished: `keep` counts days, also those without a master",
     "cyclone/master/journal.py": "without a journal nothing remembers the last epoch; the journal id differs anyway",
 }
 UNSAFE_MODULES = frozenset({"pickle", "marshal", "cloudpickle", "dill", "shelve"})
@@ -72,8 +77,8 @@ def imports(module: str) -> Iterator[tuple[str, ast.stmt]]:
                 yield (full if full in modules() else base), node
 
 
-def within(module: str, package: str) -> bool:
-    return module == package or module.startswith(package + ".")
+def within(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
 
 
 def is_pure(module: str) -> bool:
@@ -134,19 +139,49 @@ def test_given_master_and_controller_then_neither_imports_the_other() -> None:
     refuse_imports(lambda m: within(m, "cyclone.controller"), lambda i: within(i, "cyclone.master"))
 
 
+def test_given_a_client_then_it_knows_master_and_controller_by_the_protocol_alone() -> None:
+    inner = ("cyclone.master", "cyclone.controller", "cyclone.journal")
+    refuse_imports(lambda m: within(m, "cyclone.client"), lambda i: within(i, *inner))
+    refuse_imports(lambda m: not within(m, "cyclone.client", "cyclone.cli"), lambda i: within(i, "cyclone.client"))
+
+
+def test_given_the_journal_then_it_knows_what_happens_and_not_what_it_means() -> None:
+    refuse(name for name in JOURNAL_MAY_IMPORT if name not in modules())
+    refuse_imports(
+        lambda module: within(module, "cyclone.journal"),
+        lambda imported: (
+            within(imported, "cyclone.master", "cyclone.controller", "cyclone.client", "cyclone.security")
+            and imported not in JOURNAL_MAY_IMPORT
+        ),
+    )
+    # There will be another one behind the same interface.
+    refuse_imports(
+        lambda module: not within(module, "cyclone.journal", "cyclone.cli"),
+        lambda imported: within(imported, "cyclone.journal") or within(imported, "apsw"),
+    )
+
+
+def test_given_the_rights_of_keys_then_what_asks_for_them_is_not_asked_by_them() -> None:
+    asking = ("cyclone.master", "cyclone.controller", "cyclone.client", "cyclone.journal")
+    refuse_imports(lambda m: within(m, "cyclone.security"), lambda i: within(i, *asking))
+
+
 def test_given_the_command_line_then_nothing_below_it_imports_it() -> None:
     refuse_imports(lambda module: not within(module, "cyclone.cli"), lambda imported: within(imported, "cyclone.cli"))
 
 
 def test_given_tasks_and_generators_then_they_use_only_what_users_have() -> None:
-    inner = ("cyclone.master", "cyclone.controller", "cyclone.protocol", "cyclone.cli")
+    inner = ("master", "controller", "protocol", "cli", "client", "journal", "security")
     refuse_imports(
-        lambda module: not within(module, "cyclone"), lambda imported: any(within(imported, i) for i in inner)
+        lambda module: not within(module, "cyclone"),
+        lambda imported: within(imported, *(f"cyclone.{name}" for name in inner)),
     )
 
 
-@pytest.mark.parametrize("start", WITHOUT_ZMQ)
-def test_given_a_process_that_runs_user_code_then_nothing_it_imports_imports_zmq(start: str) -> None:
+@pytest.mark.parametrize("start", RUNS_USER_CODE)
+def test_given_a_process_that_runs_user_code_then_nothing_it_imports_imports_what_must_be_out_of_its_reach(
+    start: str,
+) -> None:
     assert start in modules(), f"{start} does not exist"
     reached: dict[str, str] = {start: start}
     waiting = [start]
@@ -154,7 +189,7 @@ def test_given_a_process_that_runs_user_code_then_nothing_it_imports_imports_zmq
         module = waiting.pop()
         parents = [module.rsplit(".", cut)[0] for cut in range(1, module.count(".") + 1)]
         for imported in [*parents, *(imported for imported, _ in imports(module))]:
-            assert not within(imported, "zmq"), f"{reached[module]} -> zmq"
+            assert not within(imported, *OUT_OF_REACH_OF_USER_CODE), f"{reached[module]} -> {imported}"
             if imported in modules() and imported not in reached:
                 reached[imported] = f"{reached[module]} -> {imported}"
                 waiting.append(imported)
@@ -233,7 +268,7 @@ def protocol_page() -> list[str]:
 
 
 def messages_by_name() -> dict[str, str | int | None]:
-    bases = (messages.FromController, messages.FromMaster)
+    bases = (messages.FromController, messages.FromClient, messages.FromMaster, messages.ToClient)
     return {
         name: kind.__struct_config__.tag
         for name, kind in vars(messages).items()
@@ -254,6 +289,27 @@ def test_given_a_message_then_a_line_of_the_protocol_page_has_its_name_and_tag()
         for name, tag in messages_by_name().items()
         if not any(re.search(rf"\b{name}\b", line) and re.search(rf"\b{tag}\b", line) for line in page)
     )
+
+
+def test_given_a_message_then_its_row_in_the_protocol_page_has_its_fields_in_their_order() -> None:
+    offenders = []
+    for name, tag in messages_by_name().items():
+        fields = [field.removesuffix("_s").replace("_", " ") for field in getattr(messages, name).__struct_fields__]
+        rows = [line.split(" | ") for line in protocol_page() if line.startswith(f"| {tag} | `{name}` | ")]
+        listed = [re.split(r", (?![^(]*\))", row[2]) for row in rows]
+        matches = [
+            len(cells) == len(fields) and all(cell.startswith(field) for cell, field in zip(cells, fields, strict=True))
+            for cells in listed
+        ]
+        if matches != [True]:
+            offenders.append(f"{name}: {listed} where {fields} belong")
+    refuse(offenders)
+
+
+def test_given_a_refusal_then_the_protocol_page_says_when_and_what_follows() -> None:
+    rows = [line.split(" | ") for line in protocol_page()]
+    explained = {row[0].strip("| `") for row in rows if len(row) == 3}
+    refuse(f"{code}: not in docs/protocol.md" for code in messages.REFUSALS if code not in explained)
 
 
 def test_given_a_limit_then_a_line_of_the_protocol_page_has_its_name_and_value() -> None:

@@ -7,20 +7,26 @@ master, one task at a time.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import common
 from cyclone.cli.progress import Progress
 from cyclone.errors import CycloneError
-from cyclone.protocol.messages import AnyFromMaster, Tasks
+from cyclone.protocol.messages import AnyFromMaster, AnyToClient, Tasks
 from cyclone.results import RecordedBlock
 
 if TYPE_CHECKING:
+    from cyclone.master.journal import Journal
     from cyclone.master.service import MasterService, Outcome
+    from cyclone.settings import Settings
 
 _TASKS = {"throughput": 1_000_000, "latency": 1_000, "busy": 2_000}
 # A worker that does not start by then will not; the run goes on without it and says so by its result.
@@ -38,7 +44,7 @@ class _Stopwatch(Progress):
         self._sent_at = 0.0
         self._give_up_at = time.monotonic() + _WORKERS_WAIT_S
 
-    def sent(self, message: AnyFromMaster) -> None:
+    def sent(self, message: AnyFromMaster | AnyToClient) -> None:
         if type(message) is Tasks:
             super().sent(message)
             self._sent_at = time.perf_counter()
@@ -49,7 +55,7 @@ class _Stopwatch(Progress):
             self.trips_us.append((time.perf_counter() - self._sent_at) * 1e6)
 
     def turn(self, service: "MasterService") -> None:
-        if service.feed is None:
+        if service.source is None:
             slots = sum(session.slots for session in service.scheduler.state.sessions.by_id.values())
             if slots >= self._workers or time.monotonic() > self._give_up_at:
                 service.start_generator()
@@ -74,7 +80,6 @@ def _measure(args: argparse.Namespace, tasks: int, workers: int) -> tuple["Outco
     from cyclone import logs
     from cyclone.cli.local import LocalController
     from cyclone.config import load
-    from cyclone.master.journal import NoJournal
     from cyclone.master.service import MasterService
 
     level = "debug" if args.debug else "warning"
@@ -83,6 +88,7 @@ def _measure(args: argparse.Namespace, tasks: int, workers: int) -> tuple["Outco
         "control.exit_when_done=yes",
         f"processing.worker_count={workers}",
         f"log.level={level}",
+        f"journal.durability={args.durability}",
         f"benchmark.num_tasks={tasks}",
         f"benchmark.task={'busy' if args.mode == 'busy' else 'empty'}",
         f"benchmark.milliseconds={args.task_ms}",
@@ -91,12 +97,30 @@ def _measure(args: argparse.Namespace, tasks: int, workers: int) -> tuple["Outco
     settings = load(None, overrides, "run")
     logs.configure("bench", None, "text", level, args.debug)
     watch = _Stopwatch(workers, trips=args.mode == "latency")
-    controller = LocalController(None, overrides, args.debug)
+    controller = LocalController(f"local-{os.getpid()}", None, overrides, args.debug)
     options = common.master_options(settings, args.debug, port=0)
-    with MasterService(options, NoJournal(), [watch, controller]) as service, controller.running(service):
+    with (
+        _journal(settings, args.journal_dir) as journal,
+        MasterService(options, journal, [watch, controller]) as service,
+        controller.running(service),
+    ):
         outcome = service.run(generator_at_once=False)
     _check(args, tasks, outcome)
     return outcome, watch
+
+
+@contextlib.contextmanager
+def _journal(settings: "Settings", folder: Path | None) -> "Iterator[Journal]":
+    """A journal for the time of the measurement, on a disk that a real one would stand on, which $TMPDIR may not be."""
+    if settings.journal.durability == "off":
+        from cyclone.master.journal import NoJournal
+
+        yield NoJournal()
+        return
+    folder = folder or settings.control.state_dir
+    assert folder
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=common.make_private_folder(folder)) as own:
+        yield common.open_journal(settings, Path(own, "journal.sqlite"))
 
 
 def _check(args: argparse.Namespace, tasks: int, outcome: "Outcome") -> None:
@@ -117,7 +141,7 @@ def _report(
         "mode": args.mode,
         "tasks": tasks,
         "workers": workers,
-        "durability": "off",
+        "durability": args.durability,
         "python": sys.version.split()[0],
         "seconds": round(seconds, 4),
         "tasks_per_s": round(tasks / seconds, 1),

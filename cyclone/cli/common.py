@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclone.errors import AlreadyRunning, ConfigError, CycloneError, PluginError
+from cyclone.errors import AlreadyRunning, ConfigError, CycloneError, PluginError, Unreachable
+from cyclone.protocol import limits
 from cyclone.version import __version__
 
 if TYPE_CHECKING:
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from cyclone.controller.link import Identity
     from cyclone.controller.options import AgentOptions
     from cyclone.controller.service import ControllerOptions
+    from cyclone.master.journal import Journal
     from cyclone.master.service import MasterOptions
     from cyclone.settings import Settings
 
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 69
 EXIT_SOFTWARE = 70
 EXIT_CONFIG = 78
 EXIT_INTERRUPTED = 130
@@ -60,6 +63,9 @@ def guarded(prog: str, body: Callable[[Sequence[str] | None], int], argv: Sequen
     except (ConfigError, PluginError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return EXIT_CONFIG
+    except Unreachable as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return EXIT_UNAVAILABLE
     except (AlreadyRunning, CycloneError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -81,14 +87,43 @@ def check_config(settings: "Settings") -> int:
     from cyclone.settings import explain
 
     print(explain(settings))
+    from cyclone.security.policy import exposure
+
+    if warning := exposure(settings):
+        print(f"warning: {warning}", file=sys.stderr)
     return EXIT_OK
+
+
+def open_journal(settings: "Settings", path: Path) -> "Journal":
+    """The journal at this path, for the generator of these settings.
+
+    Raises ConfigError where it belongs to another generator or cannot stand there, AlreadyRunning where it is in use.
+    """
+    from cyclone.journal import Origin, open_journal
+
+    keep = settings.journal.keep
+    origin = Origin(
+        settings.task_generator.class_path, {name: dict(keys) for name, keys in settings.generator_options.items()}
+    )
+    return open_journal(path, origin, keep_age_s=keep.age_s, keep_tasks=keep.tasks)
+
+
+def make_private_folder(folder: Path) -> Path:
+    """The folder, for its owner alone where it has to be made. Raises ConfigError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"folder {folder}: cannot be made: {error.strerror}; set [control] state_dir") from None
+    return folder
 
 
 def master_options(settings: "Settings", debug: bool, port: int | None = None) -> "MasterOptions":
     """What the master service takes; with ``port`` it binds that one on loopback, whatever the configuration says."""
     from cyclone.master.feed import FeedOptions
+    from cyclone.master.gate import GateOptions
     from cyclone.master.scheduler import SchedulerOptions
     from cyclone.master.service import MasterOptions
+    from cyclone.security.policy import master_registry
 
     control, comm = settings.control, settings.comm
     options_path = settings.generator_options_path
@@ -98,6 +133,7 @@ def master_options(settings: "Settings", debug: bool, port: int | None = None) -
         "folder": str(options_path.resolve().parent if options_path else Path.cwd()),
         "search_path": settings.search_path,
         "log": _log_of_children(settings, debug),
+        "task_defaults": [settings.tasks.retries, settings.tasks.retry_delay_s, settings.tasks.retry_on],
     }
     return MasterOptions(
         target=comm.target if port is None else "127.0.0.1",
@@ -110,8 +146,10 @@ def master_options(settings: "Settings", debug: bool, port: int | None = None) -
             task_resend_timeout_s=control.task_resend_timeout_s,
             crash_limit=control.crash_limit,
             exit_when_done=control.exit_when_done,
+            drain_suspected=control.drain_suspected,
         ),
         feed=FeedOptions(feed),
+        gate=GateOptions(master_registry(settings) if port is None else None, comm.strike_limit),
     )
 
 
@@ -121,11 +159,14 @@ def controller_parts(settings: "Settings", debug: bool) -> tuple["Identity", "Ag
 
     from cyclone.controller.link import Identity
     from cyclone.controller.options import AgentOptions
+    from cyclone.controller.pool import WorkerOptions
     from cyclone.controller.service import ControllerOptions
+    from cyclone.security.policy import controller_keys
 
     control, processing = settings.control, settings.processing
+    keys = controller_keys(settings)
     identity = Identity(
-        name=control.name,
+        name=_name_of_controller(settings, keys.name if keys else ""),
         incarnation=uuid.uuid4().hex,
         host=socket.gethostname() or "localhost",
         pid=os.getpid(),
@@ -134,6 +175,7 @@ def controller_parts(settings: "Settings", debug: bool) -> tuple["Identity", "Ag
     )
     agent = AgentOptions(
         worker_count=processing.worker_count,
+        spare_workers=processing.spare_workers,
         task_time_limit_s=processing.task_time_limit_s,
         kill_grace_s=processing.kill_grace_s,
         worker_max_tasks=processing.worker_max_tasks,
@@ -141,13 +183,23 @@ def controller_parts(settings: "Settings", debug: bool) -> tuple["Identity", "Ag
         retries_max=control.max_num_request_retries,
         stop_timeout_s=control.stop_timeout_s,
     )
-    worker: dict[str, object] = {
+    arguments: dict[str, object] = {
         "search_path": settings.search_path,
         "log": _log_of_children(settings, debug),
         "time_limit_s": processing.task_time_limit_s,
+        "task_modules": processing.task_modules,
+        "task_memory_max_bytes": processing.task_memory_max_bytes,
     }
+    worker = WorkerOptions(arguments, processing.environment_keep, processing.stdout_max_bytes)
     comm = settings.comm
-    return identity, agent, ControllerOptions(comm.target, comm.port, comm.poll_timeout_s, worker)
+    return identity, agent, ControllerOptions(comm.target, comm.port, comm.poll_timeout_s, worker, keys)
+
+
+def _name_of_controller(settings: "Settings", key_name: str) -> str:
+    """A name that was not chosen follows the key, which is good for its own name and all below it."""
+    name = settings.control.name
+    computed = ("control", "name", "computed") in ((row.section, row.key, row.origin) for row in settings.own_rows)
+    return f"{key_name}/{name}"[: limits.NAME_CHARS_MAX] if key_name and computed else name
 
 
 def _log_of_children(settings: "Settings", debug: bool) -> dict[str, object]:

@@ -16,7 +16,7 @@ from cyclone.config_keys import SECTIONS
 from cyclone.errors import CycloneError
 from cyclone.master.service import MasterService
 from cyclone.processes import end_text, python_command
-from cyclone.protocol.messages import AnyFromMaster
+from cyclone.protocol.messages import AnyFromMaster, AnyToClient
 from cyclone.results import RecordedBlock
 
 log = logging.getLogger("cyclone.local")
@@ -29,7 +29,8 @@ _END_WAIT_S = 5.0
 class LocalController:
     """A listener of the master that keeps one controller alive as long as the master runs."""
 
-    def __init__(self, config_file: Path | None, overrides: Sequence[str], debug: bool) -> None:
+    def __init__(self, name: str, config_file: Path | None, overrides: Sequence[str], debug: bool) -> None:
+        self._name = name
         self._config_file = config_file
         self._overrides = overrides
         self._debug = debug
@@ -38,8 +39,7 @@ class LocalController:
 
     @contextmanager
     def running(self, service: MasterService) -> Iterator[None]:
-        """A controller at the port that the master has bound, ended before the master is."""
-        self._start(service)
+        """The controller is ended before the master is. The first turn starts it, unless nothing is left to do."""
         try:
             yield
         finally:
@@ -50,7 +50,9 @@ class LocalController:
             "comm.target=127.0.0.1",
             f"comm.port={service.port}",
             "control.pid_file=",
-            f"control.name=local-{os.getpid()}",
+            # Its tasks are those of our own generator, which could do itself whatever they do.
+            "processing.task_modules=*",
+            f"control.name={self._name}",
         ]
         arguments = ["--parent-pid", str(os.getpid())]
         if self._config_file:
@@ -71,7 +73,7 @@ class LocalController:
         service.guard.add(self._process.pid)
         self._starts += 1
 
-    def sent(self, message: AnyFromMaster) -> None:
+    def sent(self, message: AnyFromMaster | AnyToClient) -> None:
         """Not our concern."""
 
     def recorded(self, block: RecordedBlock) -> None:
@@ -79,9 +81,11 @@ class LocalController:
 
     def turn(self, service: MasterService) -> None:
         """A controller that died is replaced: what it held is leased again as soon as the new one says hello."""
-        if self._process is None or self._process.poll() is None or service.scheduler.finished:
+        if service.scheduler.finished or service.scheduler.stopping:
             return
-        if service.scheduler.stopping:
+        if self._process is None:
+            self._start(service)
+        if self._process is None or self._process.poll() is None:
             return
         cause = end_text(self._process.returncode)
         service.guard.remove(self._process.pid)

@@ -3,8 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from cyclone.cli import common
+from cyclone.cli import ask_verbs, common, journal
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -15,10 +16,14 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="run a generator's tasks on this machine, to the end",
         description="Start a master, a controller and workers on this machine, and run until the generator is done. "
-        "[comm] and pid_file of the configuration are ignored: a free loopback port is taken.",
+        "[comm] and pid_file of the configuration are ignored: a free loopback port is taken. Each run has a folder "
+        "with its journal, by which it can be resumed after a kill.",
         epilog="Exit codes: 0 every task succeeded, 1 one failed, 78 bad configuration, 130 Ctrl-C, 143 SIGTERM.",
     )
-    common.add_config_options(run)
+    common.add_config_options(run, required=False)
+    run.add_argument(
+        "--resume", metavar="FOLDER", type=Path, help="go on with the run of this folder, where it was when it ended"
+    )
     run.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: the usable cores)")
     run.add_argument("--results", metavar="FILE", help="write a record per task to FILE (.jsonl, .csv or .sqlite)")
     run.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
@@ -33,9 +38,46 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--task-ms", type=float, default=1.0, metavar="T", help="with --mode busy: milliseconds per task"
     )
+    bench.add_argument(
+        "--durability", choices=("full", "off"), default="off", help="with a journal or without (default: off)"
+    )
+    bench.add_argument(
+        "--journal-dir",
+        metavar="DIR",
+        type=Path,
+        help="where that journal stands meanwhile (default: [control] state_dir)",
+    )
     bench.add_argument("--json", action="store_true", help="print one JSON object")
     bench.add_argument("-D", "--debug", action="store_true", help="log everything")
+    ask_verbs.add_verbs(verbs)
+    _add_keys(verbs)
+    journal.add_parser(verbs)
     return parser
+
+
+def _add_keys(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    keys = verbs.add_parser(
+        "keys",
+        help="make, list and revoke the keys by which peers are let in",
+        description="Keep the folder of keys on the master's host. Run it as the user that the master runs as.",
+    )
+    actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
+    init = actions.add_parser("init", help="make the folder and the master's own key")
+    init.add_argument("--address", metavar="HOST[:PORT]", help="where nodes find the master (default: this host:5678)")
+    add = actions.add_parser("add", help="let a peer in: make its key, and print one line to carry to it")
+    add.add_argument("name", metavar="NAME", help="whose key it is: for a controller its name, as a rule the host's")
+    add.add_argument("--role", choices=("controller", "client", "monitor"), required=True, help="what it may do")
+    listing = actions.add_parser("list", help="list the keys")
+    listing.add_argument("--json", action="store_true", help="print a JSON object for each")
+    revoke = actions.add_parser("revoke", help="let a peer in no more; a running master cuts it off")
+    revoke.add_argument("name", metavar="NAME")
+    for action in (init, add, listing, revoke):
+        action.add_argument(
+            "--dir",
+            metavar="DIR",
+            type=Path,
+            help="folder of the keys (default: /etc/cyclone/keys for root, else cyclone/keys in $XDG_CONFIG_HOME)",
+        )
 
 
 def _positive(text: str) -> int:
@@ -46,11 +88,24 @@ def _positive(text: str) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
     if args.verb == "run":
+        if not (args.config_file or args.resume):
+            parser.error("run: the following arguments are required: -f/--config-file, or --resume")
         from cyclone.cli.run import run
 
         return run(args)
+    if args.verb == "journal":
+        return journal.journal(args)
+    if args.verb in ("status", "cancel", "drain"):
+        from cyclone.cli import ask
+
+        return {"status": ask.status, "cancel": ask.cancel, "drain": ask.drain}[args.verb](args)
+    if args.verb == "keys":
+        from cyclone.cli.keys import keys
+
+        return keys(args)
     from cyclone.cli.bench import bench
 
     return bench(args)

@@ -1,11 +1,19 @@
 """``cyclone-master``: the daemon that hands out tasks."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from cyclone.cli import common
+
+if TYPE_CHECKING:
+    from cyclone.master.journal import Journal
+    from cyclone.settings import Settings
+
+log = logging.getLogger("cyclone.master")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -13,7 +21,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="cyclone-master",
         description="Hand out the tasks of a generator to controllers, and record one result for each.",
         epilog="SIGTERM: no more dispatch, wait for what runs, exit 0; a second one: at once. "
-        "Exit codes: 0 done or stopped, 1 the generator failed, 78 bad configuration.",
+        "Exit codes: 0 done or stopped, 1 the generator failed, or another master runs, 78 bad configuration, or a "
+        "journal of another one.",
     )
     common.add_version(parser)
     common.add_config_options(parser)
@@ -26,16 +35,30 @@ def _run(argv: Sequence[str] | None) -> int:
     if args.check_config:
         return common.check_config(settings)
     from cyclone import logs
-    from cyclone.master.journal import NoJournal
     from cyclone.master.service import MasterService
     from cyclone.pidfile import PidFile
 
     logs.configure("master", settings.log.filename, settings.log.format, settings.log.level, args.debug)
     pid_file = settings.control.pid_file
     options = common.master_options(settings, args.debug)
-    with PidFile(pid_file) if pid_file else nullcontext(), MasterService(options, NoJournal()) as service:
+    with PidFile(pid_file) if pid_file else nullcontext(), MasterService(options, _journal(settings)) as service:
+        if service.scheduler.all_done:
+            log.warning(
+                "nothing is left to do: journal %s is finished; to begin anew, name another", settings.journal.path
+            )
         outcome = service.run()
     return common.EXIT_FAILED if outcome.failure else common.EXIT_OK
+
+
+def _journal(settings: "Settings") -> "Journal":
+    from cyclone.master.journal import NoJournal
+
+    if settings.journal.durability == "off":
+        journal = NoJournal()
+        log.warning("[journal] durability = %s", journal.description)
+        return journal
+    assert settings.journal.path
+    return common.open_journal(settings, settings.journal.path)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from cyclone.protocol import states
-from cyclone.protocol.messages import AnyFromMaster
+from cyclone.protocol.messages import AnyFromMaster, AnyToClient, Tasks
 from cyclone.results import OpenBlock, RecordedBlock
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Progress:
 
     def __init__(self, quiet: bool) -> None:
         self.done = 0
+        # Results that a resumed run had when it began; None until it has.
+        self.before: int | None = None
         self.failed = 0
         self.causes: Counter[str] = Counter()
         self.first_at: float | None = None
@@ -38,9 +40,9 @@ class Progress:
         self._next_s = _BAR_EVERY_S if sys.stderr.isatty() else _LINE_EVERY_S
         self._show_at = time.monotonic() + self._next_s
 
-    def sent(self, message: AnyFromMaster) -> None:
-        """The clock of the run starts with the first thing that leaves for a controller."""
-        if self.first_at is None:
+    def sent(self, message: AnyFromMaster | AnyToClient) -> None:
+        """The clock of the run starts with the first tasks that leave for a controller."""
+        if self.first_at is None and type(message) is Tasks:
             self.first_at = time.monotonic()
 
     def recorded(self, block: RecordedBlock) -> None:
@@ -60,6 +62,8 @@ class Progress:
 
     def turn(self, service: "MasterService") -> None:
         """Show where we are, now and then."""
+        if self.before is None:
+            self.before = service.scheduler.done_tasks - self.done
         if self._quiet:
             return
         if service.scheduler.stopping and not self._stop_said:
@@ -69,18 +73,19 @@ class Progress:
             return
         self._show_at = now + self._next_s
         state = service.scheduler.state
-        total = state.last_id if service.scheduler.exhausted else None
+        total = state.last_id if state.progress.exhausted else None
+        done = self.before + self.done
         if not sys.stderr.isatty():
             of = f" of {total:,}" if total is not None else ""
             failed = f", {self.failed:,} failed" if self.failed else ""
             rate = self.done / max(self.seconds(now), 1e-9)
             running = self._running(service)
-            print(f"{self.done:,}{of} tasks done{failed}, {rate:,.0f} tasks/s, {running} running", file=sys.stderr)
+            print(f"{done:,}{of} tasks done{failed}, {rate:,.0f} tasks/s, {running} running", file=sys.stderr)
             return
         if self._bar is None:
-            self._bar = _new_bar()
+            self._bar = _new_bar(self.before)
         self._bar.total = total
-        self._bar.update(self.done - self._bar.n)
+        self._bar.update(done - self._bar.n)
         if self.failed:
             self._bar.set_postfix_str(f"{self.failed:,} failed", refresh=False)
 
@@ -104,17 +109,18 @@ class Progress:
     def close(self) -> None:
         """Leave the terminal tidy."""
         if self._bar is not None:
-            self._bar.update(self.done - self._bar.n)
+            self._bar.update((self.before or 0) + self.done - self._bar.n)
             self._bar.close()
 
 
-def _new_bar() -> Any:
+def _new_bar(done: int) -> Any:
     from tqdm import tqdm
 
     # On a terminal that does not tell its size, as those of containers do, tqdm would draw nothing at all.
     told = os.get_terminal_size(sys.stderr.fileno()).columns > 0
     columns, rows = (None, None) if told else _SIZE_UNTOLD
     return tqdm(
+        initial=done,
         unit=" tasks",
         smoothing=0.1,
         dynamic_ncols=told,

@@ -1,23 +1,38 @@
-"""``cyclone run``: master, controller and workers on this machine until the generator is done."""
+"""``cyclone run``: master, controller and workers on this machine until the generator is done.
+
+Each run has a folder with its journal, so that it can be resumed. On resuming, the results file is written anew from
+the journal: what was written to it before is not read, and each task stands in it once.
+"""
 
 import argparse
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from cyclone.cli import common
 from cyclone.cli.progress import Progress, state_counts
+from cyclone.cli.run_folder import Request, RunFolder
+from cyclone.config_kinds import Keep
+from cyclone.errors import ConfigError, CycloneError
 
 if TYPE_CHECKING:
-    from cyclone.master.service import MasterService, Outcome
-    from cyclone.protocol.messages import AnyFromMaster, ErrorRecord
+    from cyclone.master.journal import Journal
+    from cyclone.master.service import Listener, MasterService, Outcome
+    from cyclone.protocol.messages import AnyFromMaster, AnyToClient, ErrorRecord
     from cyclone.results import RecordedBlock
     from cyclone.results_file import ResultsFile
     from cyclone.settings import Settings
 
 
 _CAUSES_SHOWN = 5
+# Blocks of former results that are written to a results file at once.
+_REFILL_BLOCKS = 256
 
 
 class _Recorder:
@@ -27,7 +42,15 @@ class _Recorder:
         self._file = file
         self._fresh = False
 
-    def sent(self, message: "AnyFromMaster") -> None:
+    def refill(self, journal: "Journal") -> None:
+        """Write what was recorded before."""
+        for count, (_, block) in enumerate(journal.results_after(0), 1):
+            self._file.write(_without_dropped(block))
+            if count % _REFILL_BLOCKS == 0:
+                self._file.flush()
+        self._file.flush()
+
+    def sent(self, message: "AnyFromMaster | AnyToClient") -> None:
         """Not our concern."""
 
     def recorded(self, block: "RecordedBlock") -> None:
@@ -42,49 +65,152 @@ class _Recorder:
             self._fresh = False
 
 
+def _without_dropped(block: "RecordedBlock") -> "RecordedBlock":
+    """Without the rows of tasks that the journal has let go: they have no class any more."""
+    if all(task_class for task_class, _ in block.runs):
+        return block
+    known = b"".join(bytes([bool(task_class)]) * count for task_class, count in block.runs)
+    accepted = known if block.accepted is None else bytes(map(min, known, block.accepted))
+    return msgspec.structs.replace(block, accepted=accepted)
+
+
+class _Books(NamedTuple):
+    """What a run writes to. ``folder`` is None where nothing is to be kept; ``refill``: the journal has more than the
+    results file.
+    """
+
+    journal: "Journal"
+    folder: RunFolder | None
+    recorder: _Recorder | None
+    refill: bool = False
+
+
+class _Report(NamedTuple):
+    """How it went."""
+
+    outcome: "Outcome"
+    progress: Progress
+    folder: RunFolder | None
+    results: Path | None
+
+
 def run(args: argparse.Namespace) -> int:
     """The verb; returns the exit code. Raises ConfigError, PluginError, CycloneError."""
-    overrides = [f"processing.worker_count={args.workers}"] if args.workers else []
-    settings = common.load_settings(args, "run", overrides)
+    folder, request = _asked_for(args)
+    from cyclone.config import load
+
+    settings = load(Path(request.config_file), request.overrides, "run")
     if args.check_config:
         return common.check_config(settings)
     from cyclone import logs
 
+    overrides = list(request.overrides)
     # Unless asked for, the log of a run is its progress; warnings still show.
     if not any(row.section == "log" and row.origin != "default" for row in settings.rows()):
         overrides.append("log.level=warning")
         settings = replace(settings, log=replace(settings.log, level="warning"))
     logs.configure("run", settings.log.filename, settings.log.format, settings.log.level, args.debug)
-    results = Path(args.results) if args.results else None
-    outcome, progress = _run(args, settings, results, [*args.overrides, *overrides])
+    with _open_books(settings, request, folder) as books:
+        if not args.quiet:
+            _say_folder(books.folder)
+        report = _run(args, settings, request, overrides, books)
     if not args.quiet:
-        _summarise(outcome, progress, results)
-    return _exit_code(outcome)
+        _summarise(report)
+    return _exit_code(report.outcome)
+
+
+def _asked_for(args: argparse.Namespace) -> tuple[RunFolder | None, Request]:
+    """What the command line asks for; where a run is resumed, on top of what was asked for then."""
+    config_file = str(args.config_file.absolute()) if args.config_file else ""
+    results = str(Path(args.results).absolute()) if args.results else None
+    overrides = [*args.overrides, *([f"processing.worker_count={args.workers}"] if args.workers else [])]
+    if args.resume is None:
+        return None, Request(str(Path.cwd()), config_file, overrides, results)
+    folder = RunFolder(args.resume)
+    before = folder.read()
+    try:
+        # Relative paths start there, also those that tasks have as arguments.
+        os.chdir(before.directory)
+    except OSError as error:
+        raise ConfigError(f"{folder.path}: its run works in {before.directory}: {error.strerror}") from None
+    return folder, Request(
+        before.directory,
+        config_file or before.config_file,
+        [*before.overrides, *overrides],
+        results or before.results,
+    )
+
+
+@contextlib.contextmanager
+def _open_books(settings: "Settings", request: Request, resumed: RunFolder | None) -> Iterator[_Books]:
+    """Open what the run writes to; a new folder is removed again where it is refused."""
+    with contextlib.ExitStack() as stack:
+        if settings.journal.durability == "off":
+            from cyclone.master.journal import NoJournal
+
+            if resumed:
+                raise ConfigError(f"{resumed.path}: durability = off: a run is resumed with its journal, or not at all")
+            file = _open_results(request, anew=False)
+            if file:
+                stack.enter_context(contextlib.closing(file))
+            yield _Books(NoJournal(), None, _Recorder(file) if file else None)
+            return
+        assert settings.control.state_dir
+        folder = resumed or RunFolder.make(settings.control.state_dir)
+        try:
+            journal = common.open_journal(settings, folder.journal)
+            # Only the file of the run itself is replaced, and not where it may have more than the journal.
+            own = resumed is not None and folder.read().results == request.results
+            file = _open_results(request, anew=own and settings.journal.keep == Keep())
+            recorder = _Recorder(stack.enter_context(contextlib.closing(file))) if file else None
+            folder.write(request)
+        except CycloneError:
+            if not resumed:
+                folder.remove()
+            raise
+        yield _Books(journal, folder, recorder, refill=resumed is not None)
+
+
+def _open_results(request: Request, anew: bool) -> "ResultsFile | None":
+    from cyclone.results_file import open_results_file
+
+    return open_results_file(Path(request.results), anew) if request.results else None
 
 
 def _run(
-    args: argparse.Namespace, settings: "Settings", results: Path | None, overrides: list[str]
-) -> tuple["Outcome", Progress]:
+    args: argparse.Namespace, settings: "Settings", request: Request, overrides: list[str], books: _Books
+) -> _Report:
     from cyclone.cli.local import LocalController
-    from cyclone.master.journal import NoJournal
-    from cyclone.master.service import Listener, MasterService
-    from cyclone.results_file import open_results_file
+    from cyclone.master.service import MasterService
 
-    file = open_results_file(results) if results else None
     progress = Progress(args.quiet)
-    controller = LocalController(args.config_file, overrides, args.debug)
+    # The same one when it is resumed: what the former controller held is free as soon as this one says hello.
+    name = f"local-{books.folder.path.name if books.folder else os.getpid()}"
+    controller = LocalController(name, Path(request.config_file), overrides, args.debug)
     listeners: list[Listener] = [progress, controller]
-    if file:
-        listeners.insert(0, _Recorder(file))
+    if books.recorder:
+        listeners.insert(0, books.recorder)
     try:
         options = common.master_options(settings, args.debug, port=0)
-        with MasterService(options, NoJournal(), listeners) as service, controller.running(service):
+        with MasterService(options, books.journal, listeners) as service, controller.running(service):
+            if books.recorder and books.refill:
+                books.recorder.refill(books.journal)
             outcome = service.run()
     finally:
-        if file:
-            file.close()
         progress.close()
-    return outcome, progress
+    # As it was written, because a relative path is easier to read.
+    results = args.results or request.results
+    return _Report(outcome, progress, books.folder, Path(results) if results else None)
+
+
+def _say_folder(folder: RunFolder | None) -> None:
+    """At the start, because whoever needs it has no summary."""
+    import shlex
+
+    if folder:
+        print(f"if it is killed: cyclone run --resume {shlex.quote(str(folder.path))}", file=sys.stderr)
+    else:
+        print("no journal (durability = off): if it is killed, it cannot be resumed", file=sys.stderr)
 
 
 def _exit_code(outcome: "Outcome") -> int:
@@ -96,18 +222,23 @@ def _exit_code(outcome: "Outcome") -> int:
     return common.EXIT_FAILED if outcome.failure or failed or outcome.unfinished else common.EXIT_OK
 
 
-def _summarise(outcome: "Outcome", progress: Progress, results: Path | None) -> None:
+def _summarise(report: _Report) -> None:
+    outcome, progress, folder, results = report
     seconds = progress.seconds()
-    if outcome.failure and not progress.done:
+    total = sum(outcome.ended.values())
+    if outcome.failure and not total:
         # A table of zeros would only hide what matters.
         _say_failure(outcome.failure)
         return
     rows = [
-        ("tasks", f"{progress.done:,}" + (f"  ({state_counts(outcome.ended)})" if progress.done else "")),
-        ("failures", f"{progress.failed:,}"),
+        ("tasks", f"{total:,}" + (f"  ({state_counts(outcome.ended)})" if total else "")),
+        ("failures", f"{total - outcome.ended['completed']:,}"),
         ("time", f"{seconds:.2f} s"),
         ("rate", f"{progress.done / seconds if seconds else 0:,.0f} tasks/s"),
     ]
+    if progress.before:
+        nothing_left = not progress.done and not outcome.unfinished
+        rows.append(("before", f"{progress.before:,} were done before" + (", nothing was left to do" * nothing_left)))
     if outcome.unfinished:
         rows.append(("unfinished", f"{outcome.unfinished:,} tasks were produced and have no result"))
     for name, value in outcome.summary.items():
@@ -117,6 +248,8 @@ def _summarise(outcome: "Outcome", progress: Progress, results: Path | None) -> 
             rows.append((name, f"{value:,}  ({format_size(int(value / seconds)) if seconds else 0}/s)"))
         else:
             rows.append((name, f"{value:,}" if isinstance(value, int) else str(value)))
+    if folder:
+        rows.append(("folder", str(folder.path)))
     if results:
         rows += [("results", str(results)), ("look", _look_command(results))]
     width = max(len(name) for name, _ in rows)

@@ -1,5 +1,5 @@
 """What the scheduler wants done. PURE. The service carries actions out in this order: Record, commit, Deliver, Send,
-Say, Finish.
+Say, Load, Finish.
 
 Nothing may leave the master before what it rests on is recorded.
 """
@@ -7,7 +7,7 @@ Nothing may leave the master before what it rests on is recorded.
 from dataclasses import dataclass
 
 from cyclone.master.events import Recorded
-from cyclone.protocol.messages import AnyFromMaster
+from cyclone.protocol.messages import AnyFromMaster, AnyToClient
 from cyclone.results import RecordedBlock
 
 
@@ -23,7 +23,7 @@ class Send:
     """Send to the peer with this routing id. A message that cannot be sent is told to ``Scheduler.unreachable``."""
 
     peer: bytes
-    message: AnyFromMaster
+    message: AnyFromMaster | AnyToClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,13 @@ class Deliver:
 
     number: int
     block: RecordedBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Read the blocks that begin with these ids from the journal; ``Scheduler.loaded`` is owed in the same turn."""
+
+    firsts: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +54,4 @@ class Finish:
     """Everything is done and every controller was told to stop."""
 
 
-Action = Record | Send | Deliver | Say | Finish
+Action = Record | Send | Deliver | Load | Say | Finish

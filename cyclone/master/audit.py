@@ -19,9 +19,10 @@ def check(scheduler: "Scheduler") -> None:
     leased = sum(span.open_count for span in state.index if span.holder is not None)
     queue = state.queue
     assert queue.returned_count == waiting, f"{queue.returned_count} counted as waiting, {waiting} wait"
-    assert state.open_tasks == queue.fresh_count + waiting + leased, "open tasks miscounted"
+    assert state.open_tasks == queue.fresh_count + queue.stored_count + waiting + leased, "open tasks miscounted"
     assert scheduler.done_tasks + state.open_tasks == state.last_id, "a task is neither open nor done"
-    assert scheduler.consumed <= scheduler.delivered
+    assert scheduler.consumed <= state.number
+    assert state.last_leased_id <= state.horizon <= state.last_id, "a task above the horizon was leased"
     for task_id in state.crashes:
         found = state.index.overlapping(task_id, task_id + 1)
         assert found and found[0][0].open[task_id - found[0][0].first], f"task {task_id} is done but still charged"
@@ -35,11 +36,10 @@ def _check_spans(state: "State") -> None:
         end = span.end
         assert len(span.open) == len(span.args) == sum(count for _, count in span.runs), f"{name} has ragged columns"
         assert span.open_count == span.open.count(1) > 0, f"{name} miscounts its open tasks"
-        assert span.attempt >= 1, f"{name} was never leased"
         assert all(job in state.jobs for job, _ in span.runs), f"{name} names an unknown job"
         if span.holder is not None:
-            assert span in state.sessions.by_id[span.holder].spans, f"{name} is unknown to its holder"
-    assert end - 1 <= state.last_leased_id <= state.last_id
+            assert span in state.sessions.holder(span.holder).spans, f"{name} is unknown to its holder"
+    assert end - 1 <= state.horizon
 
 
 def _check_sessions(state: "State") -> None:

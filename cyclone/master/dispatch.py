@@ -98,7 +98,7 @@ class Dispatcher:
 
     def recalls(self, now: float) -> list[tuple[Session, int]]:
         """Whom to ask for how many unstarted tasks, when slots have been idle for a while and nothing waits."""
-        if self._queue or not self._sessions.idle:
+        if self._queue.waiting or not self._sessions.idle:
             self._idle_since = None
             return []
         if self._idle_since is None:

@@ -19,6 +19,7 @@ import msgspec
 from cyclone import values
 from cyclone.errors import CycloneError, ProtocolError
 from cyclone.master import feed_pipe
+from cyclone.master.progress import GeneratorProgress
 from cyclone.processes import Guard, end_text, python_command
 from cyclone.protocol import limits
 from cyclone.protocol.framing import Channel
@@ -38,9 +39,13 @@ class FeedOptions:
 
 
 class Feed:
-    """One generator process."""
+    """One generator process, which goes on from ``progress``.
 
-    def __init__(self, guard: Guard, options: FeedOptions) -> None:
+    ``failure`` tells that it is over before its time. ``died`` says that the process itself ended, by a signal or an
+    exit of its own, so that another one may go on; otherwise user code raised, and would again.
+    """
+
+    def __init__(self, guard: Guard, options: FeedOptions, progress: GeneratorProgress) -> None:
         self._guard = guard
         our_end, channel = socket.socketpair()
         self.channel = Channel(our_end)
@@ -57,12 +62,15 @@ class Feed:
         self.pid = self._process.pid
         self.pidfd = os.pidfd_open(self.pid)
         guard.add(self.pid)
-        self.wants_results = False
+        self.started = self.wants_results = False
         self.failure: ErrorRecord | None = None
+        self.died = False
         self.summary: dict[str, Any] | None = None
-        self._granted = 0
-        self._number = self._blocks_bytes = 0
+        self._granted = progress.pulled
+        self._number = progress.cursor_consumed
         self._blocks: list[RecordedBlock] = []
+        self._blocks_bytes = 0
+        self._send(feed_pipe.Resume(progress))
 
     def grant(self, limit: int) -> None:
         """Let it yield up to this many tasks in all."""
@@ -71,7 +79,11 @@ class Feed:
             self._send(feed_pipe.Pull(limit))
 
     def deliver(self, number: int, block: RecordedBlock) -> None:
-        """Gather results for ``on_result``; ``flush`` is owed at the end of the turn."""
+        """Gather results for ``on_result``, from ``progress.cursor_consumed`` + 1 on without a gap.
+
+        ``flush`` is owed at the end of the turn.
+        """
+        assert number == self._number + 1, f"results {number} delivered after {self._number}"
         self._number = number
         self._blocks.append(block)
         self._blocks_bytes += len(block.body) + sum(map(len, block.args))
@@ -100,6 +112,7 @@ class Feed:
         """Owed when the pidfd is readable: an end without a summary is a failure."""
         status = self._process.wait()
         if self.summary is None and self.failure is None:
+            self.died = True
             self.failure = ErrorRecord("GeneratorDied", f"the generator process ended with {end_text(status)}")
 
     def close(self) -> None:
@@ -118,7 +131,7 @@ class Feed:
     def _note(self, message: feed_pipe.FromGenerator) -> feed_pipe.FromGenerator:
         match message:
             case feed_pipe.Started(wants_results):
-                self.wants_results = wants_results
+                self.started, self.wants_results = True, wants_results
             case feed_pipe.Failed(error):
                 self.failure = error
             case feed_pipe.Summary(packed):

@@ -7,8 +7,10 @@ like a stranger's. Must not import zmq: the generator process imports this modul
 import msgspec
 
 from cyclone.errors import ProtocolError
+from cyclone.master.progress import GeneratorProgress
+from cyclone.protocol import limits
 from cyclone.protocol.framing import frame
-from cyclone.protocol.messages import ErrorRecord
+from cyclone.protocol.messages import ErrorRecord, JobOptions
 from cyclone.results import RecordedBlock
 
 
@@ -25,6 +27,15 @@ class Deliver(msgspec.Struct, array_like=True, tag=2):
     blocks: list[RecordedBlock]
 
 
+class Resume(msgspec.Struct, array_like=True, tag=4):
+    """Master to generator, before anything else: where it had come to; ``GeneratorProgress()`` for a first start.
+
+    ``Deliver`` follows from number ``progress.cursor_consumed`` + 1 on.
+    """
+
+    progress: GeneratorProgress
+
+
 class Finish(msgspec.Struct, array_like=True, tag=3):
     """Master to generator: all is done, tell your summary and end."""
 
@@ -36,22 +47,23 @@ class Started(msgspec.Struct, array_like=True, tag=11):
 
 
 class Block(msgspec.Struct, array_like=True, tag=12, gc=False):
-    """Generator to master: tasks. ``jobs`` are this block's, ``(task class, time limit)``; ``runs`` count
-    in them, from 0."""
+    """Generator to master: tasks, and how far it has come with them.
 
-    jobs: list[tuple[str, float | None]]
+    ``jobs`` are this block's; ``runs`` count in them, from 0. ``keys`` has an identity of
+    16 bytes for each task, empty for one without, or is None where none has one.
+    """
+
+    jobs: list[JobOptions]
     runs: list[tuple[int, int]]
     args: list[bytes]
+    progress: GeneratorProgress
+    keys: list[bytes] | None = None
 
 
-class Consumed(msgspec.Struct, array_like=True, tag=13):
-    """Generator to master: ``on_result`` has run for everything up to this delivery, and what it made was sent."""
+class Advanced(msgspec.Struct, array_like=True, tag=13):
+    """Generator to master: it has come further without a task: results are consumed, or ``generate()`` has returned."""
 
-    number: int
-
-
-class Exhausted(msgspec.Struct, array_like=True, tag=14):
-    """Generator to master: ``generate()`` has returned."""
+    progress: GeneratorProgress
 
 
 class Failed(msgspec.Struct, array_like=True, tag=15):
@@ -66,8 +78,8 @@ class Summary(msgspec.Struct, array_like=True, tag=16):
     packed: bytes
 
 
-FromMaster = Pull | Deliver | Finish
-FromGenerator = Started | Block | Consumed | Exhausted | Failed | Summary
+FromMaster = Pull | Deliver | Finish | Resume
+FromGenerator = Started | Block | Advanced | Failed | Summary
 
 _encode = msgspec.msgpack.Encoder().encode
 _from_generator = msgspec.msgpack.Decoder(FromGenerator)
@@ -88,8 +100,12 @@ def decode_from_generator(body: bytes) -> FromGenerator:
 def _check(block: Block) -> None:
     if sum(count for _, count in block.runs) != len(block.args) or any(count < 1 for _, count in block.runs):
         raise ProtocolError("a block whose columns differ in length")
+    if len(block.args) > limits.TASKS_PER_BATCH_MAX:
+        raise ProtocolError(f"a block of {len(block.args)} tasks, the limit is {limits.TASKS_PER_BATCH_MAX}")
     if not all(0 <= job < len(block.jobs) for job, _ in block.runs):
         raise ProtocolError("a block with a job that it does not name")
+    if block.keys is not None and len(block.keys) != len(block.args):
+        raise ProtocolError("a block whose columns differ in length")
 
 
 def pack(message: FromMaster | FromGenerator) -> bytes:

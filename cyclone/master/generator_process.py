@@ -2,10 +2,13 @@
 
 Owns the other end of the feed's pipe. Two threads: the main one runs user code only, ``generate()`` and ``on_result``
 in turn, never both at once; the other one reads the pipe, and sends tasks that the main one has yielded but cannot send
-by itself while it is inside ``generate()``. Must not import zmq. Dies with the master.
+by itself while it is inside ``generate()``. After a crash it goes on where ``GeneratorProgress`` says, and passes over
+the tasks that the master has already. Must not import zmq. Dies with the master.
 """
 
+import contextlib
 import json
+import math
 import os
 import select
 import socket
@@ -14,163 +17,183 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 from cyclone import values
-from cyclone.errors import PluginError
+from cyclone.errors import NotSerialisable, PluginError
 from cyclone.failure import error_record
 from cyclone.generator import BaseTaskGenerator, Config
 from cyclone.master import feed_pipe
+from cyclone.master.outgoing import Outgoing, Place
+from cyclone.master.progress import GeneratorProgress
+from cyclone.master.task_options import TaskDefaults
 from cyclone.plugins import add_search_path, load_class
 from cyclone.processes import die_with_parent, spare_the_collector
-from cyclone.protocol import limits
 from cyclone.protocol.framing import RECEIVE_BYTES, FrameReader
 from cyclone.results import OpenBlock, RecordedBlock
-from cyclone.task import BaseTask, TaskSerialiser
+from cyclone.task import BaseTask
 
-# Tasks go out in blocks of at most so many, and never wait longer than this for company.
-BLOCK_TASKS = 4096
+# Tasks never wait longer than this for company.
 GATHER_S = 0.005
 # How long the thread that sees to this looks on after the last task that it had to send.
 AWAKE_S = 0.1
-
-
-class Outgoing:
-    """Tasks on their way to the master. Any thread may flush; only the main one adds."""
-
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
-        self._pending: list[tuple[int, bytes]] = []
-        self._pending_bytes = 0
-        self._jobs: list[tuple[str, float | None]] = []
-        self._serialisers: dict[tuple[type, float | None], tuple[int, Callable[[BaseTask], bytes]]] = {}
-        self._lock = threading.Lock()
-        self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.watched = False
-
-    def add(self, task: BaseTask) -> None:
-        """Serialise a task now, by value, and send it soon. Raises PluginError, NotSerialisable."""
-        try:
-            job, arguments = self._serialisers[type(task), task.time_limit_s]
-        except (KeyError, AttributeError, TypeError):
-            job, arguments = self._new_job(task)
-        packed = arguments(task)
-        pending = self._pending
-        pending.append((job, packed))
-        self._pending_bytes += len(packed)
-        if not self.watched:
-            # Waking the other thread costs more than a task does, so that it stays awake while tasks keep coming.
-            self.watched = True
-            os.eventfd_write(self.wake, 1)
-        if len(pending) >= BLOCK_TASKS or self._pending_bytes >= limits.BATCH_BYTES_TARGET:
-            self.flush()
-
-    def flush(self) -> bool:
-        """Send what is there; whether there was anything."""
-        with self._lock:
-            # The main thread may append meanwhile: it only ever does so at the end of this very list.
-            count = len(self._pending)
-            if not count:
-                return False
-            rows = self._pending[:count]
-            del self._pending[:count]
-            self._pending_bytes = 0
-            runs = [(job, len(list(group))) for job, group in groupby(map(itemgetter(0), rows))]
-            used = sorted({job for job, _ in runs})
-            place = {job: index for index, job in enumerate(used)}
-            jobs = [self._jobs[job] for job in used]
-            self._channel.sendall(
-                feed_pipe.pack(feed_pipe.Block(jobs, [(place[job], n) for job, n in runs], [row[1] for row in rows]))
-            )
-            return True
-
-    def send(self, message: feed_pipe.FromGenerator) -> None:
-        """Send a message behind all tasks that were added before it."""
-        self.flush()
-        with self._lock:
-            self._channel.sendall(feed_pipe.pack(message))
-
-    def _new_job(self, task: BaseTask) -> tuple[int, Callable[[BaseTask], bytes]]:
-        if not isinstance(task, BaseTask):
-            raise PluginError(f"the generator yielded a {type(task).__qualname__}; it must yield instances of BaseTask")
-        limit_s = task.time_limit_s
-        if limit_s is not None and not (isinstance(limit_s, int | float) and limit_s >= 0):
-            raise PluginError(f"{type(task).__qualname__}.time_limit_s is {limit_s!r}; it must be None or seconds")
-        serialiser = TaskSerialiser(type(task))
-        if len(serialiser.path) > limits.NAME_CHARS_MAX:
-            raise PluginError(f"{serialiser.path}: its name is longer than {limits.NAME_CHARS_MAX} characters")
-        self._jobs.append((serialiser.path, None if limit_s is None else float(limit_s)))
-        found = (len(self._jobs) - 1, serialiser.arguments)
-        self._serialisers[type(task), limit_s] = found
-        return found
+# How long wait() takes while generate() yields again what was recorded before a crash.
+PASSED_S = 0.001
+# Results that wait for on_result in this process; more wait with the master, which rests when they are many.
+INBOX_BYTES_MAX = 32 * 1024 * 1024
 
 
 class Host:
     """Runs one generator."""
 
-    def __init__(self, channel: socket.socket, generator: BaseTaskGenerator) -> None:
+    def __init__(self, channel: socket.socket, outgoing: Outgoing, generator: BaseTaskGenerator) -> None:
         self._channel = channel
         self._generator = generator
-        self._outgoing = Outgoing(channel)
-        self._inbox: deque[feed_pipe.Deliver] = deque()
+        self._outgoing = outgoing
+        self._has_cursor = _has_cursor(type(generator))
         self._news = threading.Condition()
-        self._granted = 0
+        self._recorded: GeneratorProgress | None = None
+        self._inbox: deque[tuple[int, feed_pipe.Deliver]] = deque()
+        self._inbox_bytes = 0
+        self._granted = 0.0
         self._finish = False
+        # How far this process has come, which after a crash is not yet as far as what was recorded.
+        self._pulled = self._consumed = 0
+        self._pulled_before = 0.0
+        self._place_before: Place = (0, 0, 0)
+        self._reacting = False
         generator._wait = self._wait
 
     def run(self) -> None:
-        """Until the master says that all is done."""
+        """Until the master says that all is done: both threads."""
         wants_results = type(self._generator).on_result is not BaseTaskGenerator.on_result
         self._outgoing.send(feed_pipe.Started(wants_results))
         threading.Thread(target=self._listen, daemon=True).start()
         spare_the_collector()
+        self.work()
+
+    def work(self) -> None:
+        """The main thread's part."""
+        self._begin()
         self._generate()
-        self._outgoing.send(feed_pipe.Exhausted())
+        self._compare()
+        # In this order: whoever finds it exhausted finds the cursor of this moment too.
+        self._mark()
+        self._outgoing.exhaust()
+        self._outgoing.report()
         while not self._finish:
             self._serve(lambda: self._finish)
+        # What came together with the last word.
+        self._take_in()
         self._outgoing.send(feed_pipe.Summary(values.encode(dict(self._generator.summary()))))
 
+    def _begin(self) -> None:
+        """Take up what the master has recorded."""
+        with self._news:
+            self._news.wait_for(lambda: self._recorded is not None)
+        progress = self._recorded
+        assert progress is not None
+        self._outgoing.resume(progress)
+        self._pulled, self._consumed = progress.cursor_pulled, progress.cursor_consumed
+        self._pulled_before = math.inf if progress.exhausted else progress.pulled
+        self._place_before = (progress.consumed, progress.consumed_rows, progress.made)
+        if progress.cursor:
+            self._generator.resume(values.decode(progress.cursor))
+        elif self._has_cursor:
+            # Before anything is read that cannot be read twice, such as a pipe.
+            self._mark()
+            self._outgoing.report()
+
     def _generate(self) -> None:
-        add, inbox = self._outgoing.add, self._inbox
-        for pulled, task in enumerate(self._generator.generate(), start=1):
-            add(task)
+        add, inbox, before = self._outgoing.add, self._inbox, self._pulled_before
+        self._await_room()
+        for pulled, task in enumerate(self._generator.generate(), start=self._pulled + 1):
+            self._pulled = pulled
+            if pulled > before and add(task):
+                self._mark()
+                self._outgoing.flush_full()
             if inbox:
                 self._take_in()
-            while pulled >= self._granted:
-                self._serve(partial(self._may_pull, pulled))
+            if pulled >= self._granted:
+                self._await_room()
 
-    def _may_pull(self, pulled: int) -> bool:
-        return pulled < self._granted
+    def _compare(self) -> None:
+        """Say it where ``generate()`` did not do again what it had done before a crash."""
+        before = self._recorded
+        if before and (self._pulled < before.pulled or (before.exhausted and self._pulled > before.pulled)):
+            BaseTaskGenerator.log.warning(
+                "generate() has yielded %d tasks, and %d before it was started again: its input or its order has "
+                "changed, so that tasks may be missing, or there twice",
+                self._pulled,
+                before.pulled,
+            )
+            self._pulled = before.pulled
+
+    def _await_room(self) -> None:
+        # What was recorded needs no room again.
+        while self._pulled >= max(self._granted, self._pulled_before):
+            self._serve(lambda: self._pulled < self._granted)
 
     def _wait(self, seconds: float) -> None:
+        if self._reacting:
+            raise RuntimeError("wait() is for generate(), not for on_result()")
+        if self._pulled < self._pulled_before:
+            # The time has passed already, before the crash; what it waited for comes again.
+            seconds = min(seconds, PASSED_S)
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0:
             self._serve(lambda: False, left_s)
 
     def _serve(self, enough: Callable[[], bool], wait_s: float | None = None) -> None:
         """Send what is pending, and wait until there are results, which are taken in, or it is enough, or that long."""
-        self._outgoing.flush()
+        if self._outgoing.waiting:
+            self._mark()
+            self._outgoing.flush()
         with self._news:
             # Under the lock of who brings the news: what came a moment before the wait must not be waited for.
             self._news.wait_for(lambda: bool(self._inbox) or enough(), wait_s)
         self._take_in()
 
+    def _mark(self) -> None:
+        """Where user code is between two steps: a cursor of this moment."""
+        cursor = self._generator.cursor() if self._has_cursor else None
+        packed = None
+        if cursor is not None:
+            try:
+                packed = values.encode(cursor)
+            except NotSerialisable as error:
+                raise NotSerialisable(f"{type(self._generator).__qualname__}: what cursor() returned {error}") from None
+        self._outgoing.mark(packed, self._pulled, self._consumed)
+
     def _take_in(self) -> None:
         while self._inbox:
-            delivery = self._inbox.popleft()
-            for block in delivery.blocks:
-                self._react(block)
-            self._outgoing.send(feed_pipe.Consumed(delivery.number))
+            delivery = self._next_delivery()
+            self._reacting = True
+            for number, block in enumerate(delivery.blocks, delivery.number - len(delivery.blocks) + 1):
+                self._react(number, block)
+            self._reacting = False
+            self._consumed = delivery.number
+            self._mark()
+            self._outgoing.report()
 
-    def _react(self, block: RecordedBlock) -> None:
-        for result in OpenBlock(block):
+    def _next_delivery(self) -> feed_pipe.Deliver:
+        with self._news:
+            size, delivery = self._inbox.popleft()
+            was_full = self._inbox_bytes > INBOX_BYTES_MAX
+            self._inbox_bytes -= size
+            if was_full and self._inbox_bytes <= INBOX_BYTES_MAX:
+                os.eventfd_write(self._outgoing.wake, 1)
+        return delivery
+
+    def _react(self, number: int, block: RecordedBlock) -> None:
+        add, before = self._outgoing.add, self._place_before
+        for row, result in enumerate(OpenBlock(block)):
             made = self._generator.on_result(result)
             if made is not None:
-                for task in (made,) if isinstance(made, BaseTask) else made:
-                    self._outgoing.add(task)
+                for ordinal, task in enumerate((made,) if isinstance(made, BaseTask) else made, start=1):
+                    place = (number - 1, row, ordinal)
+                    if place > before and add(task, place):
+                        self._outgoing.flush_full()
 
     def _listen(self) -> None:
         """The other thread: takes messages in, and sends tasks that are stuck behind a slow ``generate()``."""
@@ -180,6 +203,10 @@ class Host:
         poller.register(outgoing.wake, select.POLLIN)
         look_at = sleep_at = 0.0
         while True:
+            with self._news:
+                # What a slow on_result leaves unread is back-pressure for the master.
+                full = self._inbox_bytes > INBOX_BYTES_MAX
+            poller.modify(self._channel, 0 if full else select.POLLIN)
             wait_ms = max(0.0, look_at - time.monotonic()) * 1000 if outgoing.watched else None
             ready = dict(poller.poll(wait_ms))
             now = time.monotonic()
@@ -195,22 +222,42 @@ class Host:
                     outgoing.watched = False
                     outgoing.flush()
             if self._channel.fileno() in ready:
-                data = self._channel.recv(RECEIVE_BYTES)
-                if not data:
-                    os._exit(1)
-                for body in reader.feed(data):
-                    self._take(feed_pipe.decode_from_master(body))
+                for body in reader.feed(_received(self._channel)):
+                    self.take(feed_pipe.decode_from_master(body), len(body))
 
-    def _take(self, message: feed_pipe.FromMaster) -> None:
+    def take(self, message: feed_pipe.FromMaster, size: int) -> None:
+        """A message from the master, of so many bytes; in the other thread."""
         with self._news:
             match message:
+                case feed_pipe.Resume(progress):
+                    self._recorded = progress
                 case feed_pipe.Pull(granted):
                     self._granted = granted
                 case feed_pipe.Deliver():
-                    self._inbox.append(message)
+                    self._inbox.append((size, message))
+                    self._inbox_bytes += size
                 case feed_pipe.Finish():
                     self._finish = True
             self._news.notify()
+
+
+def _received(channel: socket.socket) -> bytes:
+    """What is there to be read; without a master there is nothing left to do."""
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        data = channel.recv(RECEIVE_BYTES)
+    if not data:
+        os._exit(1)
+    return data
+
+
+def _has_cursor(generator_class: type[BaseTaskGenerator]) -> bool:
+    """Whether it defines ``cursor``; PluginError where it could then not resume."""
+    if generator_class.cursor is BaseTaskGenerator.cursor:
+        return False
+    if generator_class.resume is BaseTaskGenerator.resume:
+        raise PluginError(f"{generator_class.__qualname__} defines cursor() but not resume(): define both or neither")
+    return True
 
 
 def _make(generator_class: type[BaseTaskGenerator], sections: Config, folder: Path) -> BaseTaskGenerator:
@@ -234,12 +281,14 @@ def main() -> None:
     add_search_path(*options["search_path"])
     channel = socket.socket(fileno=options["channel_fd"])
     os.set_inheritable(options["channel_fd"], False)
+    retries, retry_delay_s, retry_on = options["task_defaults"]
+    outgoing = Outgoing(channel, TaskDefaults(retries, retry_delay_s, tuple(retry_on)))
     try:
         generator_class = load_class(options["class"], BaseTaskGenerator)
-        Host(channel, _make(generator_class, options["sections"], Path(options["folder"]))).run()
-    except ConnectionError:
-        os._exit(1)
+        Host(channel, outgoing, _make(generator_class, options["sections"], Path(options["folder"]))).run()
     except BaseException as error:  # whatever user code raises is told before this process ends
-        channel.sendall(feed_pipe.pack(feed_pipe.Failed(error_record(error))))
+        # Nobody listens any more where the master itself is gone.
+        with contextlib.suppress(ConnectionError):
+            outgoing.send(feed_pipe.Failed(error_record(error)))
         os._exit(1)
     os._exit(0)

@@ -1,12 +1,14 @@
 """The tasks that wait: first come, first served, and what was given back goes in front. PURE.
 
-Fresh tasks lie in blocks as they came; tasks that were leased before lie as spans, ordered by id, so that a task that
-was given back keeps its place before all that came after it. The spans are shared with the scheduler's index; this
-module only orders them, and counts what is open.
+Fresh tasks lie in blocks as they came. Behind them there may be blocks that are *stored* only: a journal keeps them,
+and this module no more than where they are, so that memory is bounded however much waits. Tasks that were leased before
+lie as spans, ordered by id, so that a task that was given back keeps its place before all that came after it. The spans
+are shared with the scheduler's index; this module only orders them, and counts what is open.
 """
 
 import heapq
 from collections import deque
+from itertools import islice
 
 from cyclone.master.spans import Span
 from cyclone.protocol.runs import Runs, slice_runs
@@ -47,25 +49,74 @@ def fitting(args: list[bytes], start: int, stop: int, bytes_max: int) -> int:
 
 
 class TaskQueue:
-    """What waits to be leased."""
+    """What waits to be leased. ``len`` counts what can be leased now, ``waiting`` also what is stored only."""
 
     def __init__(self) -> None:
         self._fresh: deque[_Block] = deque()
+        self._stored: deque[tuple[int, int]] = deque()
         self._returned: list[tuple[int, int, Span]] = []
         self._pushes = 0
         self.fresh_count = 0
+        self.fresh_bytes = 0
+        self.stored_count = 0
+        self.tasks_added = 0
         self.bytes_added = 0
         self.returned_count = 0
+        self.offered_to = 0
 
     def __len__(self) -> int:
         return self.fresh_count + self.returned_count
+
+    @property
+    def waiting(self) -> int:
+        """All that has no lease."""
+        return self.fresh_count + self.returned_count + self.stored_count
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """About how large the arguments are that can be leased now: what was given back is taken to be average."""
+        mean = self.bytes_added / self.tasks_added if self.tasks_added else 0.0
+        return self.fresh_bytes + int(self.returned_count * mean)
+
+    def stored_within(self, first: int, last: int) -> int:
+        """How many tasks from ``first`` to ``last`` are not in memory."""
+        return sum(max(0, min(start + count - 1, last) - max(start, first) + 1) for start, count in self._stored)
 
     def add_fresh(self, first: int, runs: Runs, args: list[bytes]) -> None:
         """Tasks that were never leased, behind all others."""
         block = _Block(first, runs, args)
         self._fresh.append(block)
         self.fresh_count += len(args)
+        self.fresh_bytes += block.bytes_left
+        self.tasks_added += len(args)
         self.bytes_added += block.bytes_left
+
+    def add_stored(self, first: int, count: int) -> None:
+        """The same for a block that is not in memory."""
+        self._stored.append((first, count))
+        self.stored_count += count
+
+    def next_stored(self, count: int) -> list[int]:
+        """With which ids the next stored blocks begin, at most so many."""
+        return [first for first, _ in islice(self._stored, count)]
+
+    def next_fresh(self) -> int | None:
+        """The first id that take_fresh would give, None when there is none."""
+        return self._fresh[0].first + self._fresh[0].taken if self._fresh else None
+
+    def holds_up_to(self, last_id: int) -> bool:
+        """Whether a task up to this id has never been leased."""
+        first = self.next_fresh()
+        if first is None and self._stored:
+            first = self._stored[0][0]
+        return first is not None and first <= last_id
+
+    def load(self, first: int, runs: Runs, args: list[bytes]) -> None:
+        """The next stored block is in memory now."""
+        expected, count = self._stored.popleft()
+        assert (expected, count) == (first, len(args)), f"block {expected} with {count} tasks was to be loaded"
+        self.stored_count -= count
+        self.add_fresh(first, runs, args)
 
     def add_returned(self, span: Span) -> None:
         """A span without a holder, in front of what has higher ids."""
@@ -87,12 +138,19 @@ class TaskQueue:
         return None
 
     def take_fresh(self, count_max: int, bytes_max: int) -> Span | None:
-        """A span of fresh tasks within the bounds (but at least one task), None when there is none."""
+        """A span of fresh tasks within the bounds (but at least one task), None when there is none.
+
+        ``offered_to`` is the last id of the last block of which something was taken.
+        """
         if not self._fresh:
             return None
         block = self._fresh[0]
+        self.fresh_bytes -= block.bytes_left
         span = block.take(count_max, bytes_max)
         self.fresh_count -= span.count
+        self.fresh_bytes += block.bytes_left
+        self.offered_to = block.first + len(block.args) - 1
         if block.taken == len(block.args):
             self._fresh.popleft()
+            self.fresh_bytes -= block.bytes_left
         return span

@@ -1,12 +1,14 @@
 """The master's brain: which controller gets which task when, and what a result means. PURE.
 
 Owns the tasks, the leases, the sessions and the jobs. Knows no clock, no socket, no process and no randomness: messages
-and a monotonic ``now`` in seconds go in, actions come out. The caller owes: actions carried out in their order (record
-before send), ``advance`` once per turn after the turn's messages and not later than ``deadline``.
+and a monotonic ``now`` in seconds go in, actions come out. The caller owes: ``recover`` once, before all else; actions
+carried out in their order (record before send); ``advance`` once per turn after the turn's messages and not later than
+``deadline``.
 
-A task is *fresh*, *waiting* (given back), *leased* or done. Done tasks leave memory at once.
+A task is *stored* (in the journal only), *fresh*, *waiting* (given back), *leased* or done. Done tasks leave memory at
+once. What an earlier epoch may have leased is held by a session that stands for it, until everybody has said hello.
 
-    fresh --lease--> leased --result--> done
+    stored --load--> fresh --lease--> leased --result--> done
                      leased --give back, silence, crash--> waiting --lease--> leased
                      waiting --late success of an earlier attempt--> done
 
@@ -14,41 +16,62 @@ The rules (docs/protocol.md says why): the attempt rises with each lease and fen
 attempt wins, every other outcome counts only for the latest attempt. Every result is acknowledged, also a stale one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cyclone.master import audit
-from cyclone.master.actions import Action, Deliver, Finish, Record, Say, Send
+from cyclone.master.actions import Action, Finish, Load
+from cyclone.master.admission import Admission, Terms
+from cyclone.master.cancelling import Cancelling
+from cyclone.master.clients import Clients
 from cyclone.master.dispatch import Dispatcher
-from cyclone.master.events import CrashCharged, Event, JobAdded, ResultsRecorded, TasksAdded, TasksLeased, TasksReturned
+from cyclone.master.events import (
+    EpochBegun,
+    GeneratorAdvanced,
+    HorizonMoved,
+    JobAdded,
+    Replayed,
+    TasksAdded,
+    TasksLeased,
+    TasksLoaded,
+)
+from cyclone.master.outcomes import Outcomes
+from cyclone.master.progress import GeneratorProgress
+from cyclone.master.retries import Retries
 from cyclone.master.sessions import Session
 from cyclone.master.spans import Holdings
 from cyclone.master.state import State
-from cyclone.master.verdict import NO_JOB, Verdict, judge
-from cyclone.protocol import limits, messages, states
+from cyclone.master.suspicion import Suspicion
+from cyclone.master.turn import Turn
+from cyclone.protocol import limits, messages
 from cyclone.protocol.messages import (
+    AnyFromClient,
     AnyFromController,
     Goodbye,
     Hello,
     Job,
+    JobOptions,
     Pong,
-    Recorded,
     Refused,
-    ResultBatch,
     Results,
     Returned,
     Stop,
     TaskBatch,
+    TaskRange,
     Tasks,
-    Welcome,
 )
-from cyclone.protocol.runs import Runs, job_at
-from cyclone.results import RecordedBlock, quarantine_columns
+from cyclone.protocol.runs import Runs
 
 # The window of tasks in memory: enough for every controller's credit many times over, and a bound for a fast generator.
 WINDOW_TASKS = 32768
 WINDOW_START_TASKS = 32
 WINDOW_BYTES = 64 * 1024 * 1024
+# What waits for its time is in memory too; only beyond so many windows does it hold up what is new.
+WINDOWS_DELAYED = 4
+# Stored blocks come back in time, a few at once.
+LOAD_BELOW_TASKS = WINDOW_TASKS // 2
+LOAD_BELOW_BYTES = WINDOW_BYTES
+LOAD_BLOCKS = 8
 # Results that wait for a slow reader: beyond this, dispatch rests until it has caught up.
 BACKLOG_BYTES_MAX = 256 * 1024 * 1024
 _ALL_DONE = "all work is done"
@@ -63,35 +86,46 @@ class SchedulerOptions:
     task_resend_timeout_s: float = 28800.0
     crash_limit: int = 3
     exit_when_done: bool = False
+    drain_suspected: bool = False
 
 
 class Scheduler:
-    """See the module. ``epoch`` rises with each start of a master on the journal that ``journal_id`` names."""
+    """See the module. ``epoch`` rises with each start of a master on the journal that ``journal_id`` names.
 
-    def __init__(self, options: SchedulerOptions, journal_id: str, epoch: int) -> None:
+    ``pages`` says that the journal can give back tasks that are not kept in memory, ``journal`` describes it. The
+    caller sets ``backlog_bytes``, results that wait for their reader, and ``catching_up`` while results of earlier are
+    delivered once more.
+    """
+
+    def __init__(
+        self, options: SchedulerOptions, journal_id: str, epoch: int, pages: bool = False, journal: str = ""
+    ) -> None:
         self.options = options
-        self.journal_id = journal_id
-        self.epoch = epoch
-        self.state = State()
-        self.delivered = 0
+        self.state = State(epoch, pages)
         self.consumed = 0
         self.backlog_bytes = 0
-        self.exhausted = False
+        self.catching_up = False
         self.stopping = False
         self.finished = False
+        terms = Terms(journal_id, options.heartbeat_s, options.controller_timeout_s)
+        self._turn = Turn(self.state, terms.exclusive_wait_s)
+        self._admission = Admission(self._turn, terms)
+        self._retries = Retries(self._turn)
+        suspicion = Suspicion(self._turn, options.drain_suspected)
+        self._outcomes = Outcomes(self._turn, self._retries, suspicion, options.crash_limit)
+        self._cancelling = Cancelling(self._turn, self._outcomes)
+        self._clients = Clients(self._turn, self._cancelling, journal)
         self._dispatcher = Dispatcher(self.state.queue, self.state.sessions, self.state.index)
         self._next_sweep = 0.0
         self._next_resend_sweep = 0.0
         self._pull_granted = 0
-        self._out: list[Action] = []
-        self._now = 0.0
 
     # What the service may ask.
 
     @property
     def leased_tasks(self) -> int:
-        """Tasks that a controller holds."""
-        return self.state.open_tasks - len(self.state.queue)
+        """Tasks that a controller holds, or may hold."""
+        return self.state.open_tasks - self.state.queue.waiting - self.state.sessions.delayed.open
 
     @property
     def done_tasks(self) -> int:
@@ -99,21 +133,33 @@ class Scheduler:
         return sum(self.state.ended.values())
 
     @property
+    def delivered(self) -> int:
+        """The number of the last results that were recorded."""
+        return self.state.number
+
+    @property
+    def all_done(self) -> bool:
+        """Whether every task has its result, its reader has it, and no more tasks can come."""
+        consumed = self.consumed == self.state.number and not self.catching_up
+        return self.state.progress.exhausted and consumed and not self.state.open_tasks
+
+    @property
     def deadline(self) -> float:
         """When ``advance`` must be called again at the latest."""
         look = None if self._rests else self._dispatcher.next_look()
-        return self._next_sweep if look is None else min(look, self._next_sweep)
+        return min(self._next_sweep, self._retries.deadline, self._next_sweep if look is None else look)
 
     def pull_limit(self) -> int:
-        """How many tasks the generator may have produced in all: back-pressure, as a cumulative count.
+        """How many tasks ``generate()`` may have yielded in all: back-pressure, as a cumulative count.
 
         What is granted cannot be taken back, so the window starts small, until the size of the tasks is known.
         """
-        produced, queue = self.state.last_id, self.state.queue
-        window = min(WINDOW_TASKS, WINDOW_START_TASKS + produced)
-        if produced:
-            window = max(1, min(window, WINDOW_BYTES * produced // max(1, queue.bytes_added)))
-        limit = produced + window - len(queue)
+        queue = self.state.queue
+        window = min(WINDOW_TASKS, WINDOW_START_TASKS + queue.tasks_added)
+        if queue.bytes_added:
+            window = max(1, min(window, WINDOW_BYTES * queue.tasks_added // queue.bytes_added))
+        delayed = max(0, self.state.sessions.delayed.open - WINDOWS_DELAYED * window)
+        limit = self.state.progress.pulled + window - queue.waiting - delayed
         # In steps, because each is a message to the generator.
         if not self._rests and limit - self._pull_granted >= max(1, window // 8):
             self._pull_granted = limit
@@ -126,128 +172,129 @@ class Scheduler:
 
     # What goes in.
 
+    def recover(self, events: Iterable[Replayed], now: float) -> None:
+        """What the journal has kept, through the same ``apply`` as in live operation."""
+        for event in events:
+            self.state.apply(event)
+        self.state.apply(EpochBegun(now))
+        self.consumed = min(self.state.progress.consumed, self.state.number)
+
     def handle(self, peer: bytes, message: AnyFromController, now: float) -> list[Action]:
         """A message from the controller behind a routing id."""
-        self._begin(now)
+        turn = self._turn
+        turn.begin(now)
         if isinstance(message, Hello):
-            self._on_hello(peer, message)
-            return self._out
+            self._admission.on_hello(peer, message)
+            return turn.out
         session = self.state.sessions.by_id.get(message.session)
         if session is None or session.peer != peer:
             text = f"session {message.session} is not known here"
-            self._out.append(Send(peer, Refused(messages.NO_SESSION, "", text)))
-            return self._out
+            turn.send(peer, Refused(messages.NO_SESSION, "", text))
+            return turn.out
         session.last_seen = now
         match message:
             case Results():
-                self._on_results(session, message)
+                self._grant(session, message.granted)
+                self._outcomes.on_results(session, message)
             case messages.State():
                 self._on_state(session, message)
             case Returned():
-                self._on_returned(session, message)
+                self._grant(session, message.granted)
+                self._outcomes.on_returned(session, message)
             case Goodbye():
-                self._on_goodbye(session, message)
-        return self._out
+                self._admission.on_goodbye(session, message)
+        return turn.out
+
+    def shut_out(self, peer: bytes, reason: str, now: float) -> list[Action]:
+        """This peer has lost the right to its session."""
+        self._turn.begin(now)
+        self._admission.shut_out(peer, reason)
+        return self._turn.out
+
+    def answer(self, peer: bytes, request: AnyFromClient, now: float) -> list[Action]:
+        """A request of a client behind a routing id."""
+        self._turn.begin(now)
+        self._clients.on_request(peer, request, self.stopping)
+        return self._turn.out
 
     def unreachable(self, peer: bytes) -> None:
         """A message to this peer could not be sent: it gets nothing more until it says hello again."""
-        for session in self.state.sessions.by_id.values():
-            if session.peer == peer:
-                session.reachable = False
-                self.state.sessions.rank(session)
+        session = self.state.sessions.by_peer.get(peer)
+        if session:
+            session.reachable = False
+            self.state.sessions.rank(session)
 
     def offer(
-        self, jobs: Sequence[tuple[str, float | None]], runs: Runs, args: list[bytes], now: float
+        self,
+        jobs: Sequence[JobOptions],
+        runs: Runs,
+        args: list[bytes],
+        now: float,
+        keys: list[bytes] | None = None,
     ) -> list[Action]:
-        """Tasks from a source: their job column counts in ``jobs``, ``(task class, time limit)`` each, from 0."""
-        self._begin(now)
-        numbers = [self._job_id(*job) for job in jobs]
-        self._emit(TasksAdded(self.state.last_id + 1, [(numbers[job], count) for job, count in runs], args))
-        return self._out
+        """Tasks from a source: their job column counts in ``jobs``, from 0."""
+        self._turn.begin(now)
+        numbers = [self._job_id(JobOptions(*job)) for job in jobs]
+        block = [(numbers[job], count) for job, count in runs]
+        self._turn.emit(TasksAdded(self.state.last_id + 1, block, args, keys))
+        return self._turn.out
+
+    def generator_advanced(self, progress: GeneratorProgress, now: float) -> list[Action]:
+        """How far the generator has come; owed in the turn in which the tasks that brought it there are offered."""
+        self._turn.begin(now)
+        if progress != self.state.progress:
+            self._turn.emit(GeneratorAdvanced(progress))
+        self.consume(progress.consumed)
+        return self._turn.out
 
     def consume(self, number: int) -> None:
         """The reader of results has taken in all up to this number, and what followed from them was offered."""
-        self.consumed = max(self.consumed, min(number, self.delivered))
+        self.consumed = max(self.consumed, min(number, self.state.number))
 
-    def exhaust(self) -> None:
-        """The generator will yield no more by itself; only results can still bring tasks."""
-        self.exhausted = True
+    def loaded(self, blocks: Iterable[TasksAdded], now: float) -> list[Action]:
+        """The blocks that ``Load`` asked for."""
+        self._turn.begin(now)
+        for block in blocks:
+            self._turn.let(TasksLoaded(block))
+        return self._turn.out
 
     def stop(self, now: float) -> list[Action]:
         """Dispatch no more; take back what has not started. What runs goes on."""
-        self._begin(now)
-        self.stopping = True
+        self._turn.begin(now)
+        self.stopping = self._admission.closed = True
         for session in self.state.sessions.by_id.values():
             if session.open:
-                self._out.append(Send(session.peer, messages.Recall(session.session_id, session.open)))
-        return self._out
+                self._turn.send(session.peer, messages.Recall(session.session_id, session.open))
+        return self._turn.out
 
     def advance(self, now: float) -> list[Action]:
         """Once per turn: what time brings, then dispatch."""
-        self._begin(now)
+        turn = self._turn
+        turn.begin(now)
         if now >= self._next_sweep:
-            self._sweep_silent()
+            self._admission.sweep()
             self._next_sweep = now + min(0.5, self.options.controller_timeout_s / 10)
+        self._admission.settle()
+        self._retries.due()
+        if self.state.cancellations:
+            self._cancelling.carry_out()
         if self.options.task_resend_timeout_s and now >= self._next_resend_sweep:
             self._sweep_overdue()
             self._next_resend_sweep = now + min(60.0, self.options.task_resend_timeout_s / 20)
         if not self._rests:
             self._dispatch()
-        consumed = self.consumed == self.delivered
-        if self.exhausted and consumed and not self.state.open_tasks and not self.stopping:
+        if self.all_done and not self.stopping:
             self._finish()
-        return self._out
+        return turn.out
 
     # What messages do.
 
-    def _on_hello(self, peer: bytes, hello: Hello) -> None:
-        refusal = self._refusal(hello)
-        if refusal:
-            self._out.append(Send(peer, Refused(refusal, hello.incarnation, messages.REFUSALS[refusal])))
-            return
-        old = self.state.sessions.by_name.get(hello.name)
-        if old and old.incarnation != hello.incarnation:
-            text = f"a new incarnation of {hello.name} said hello from {hello.host}, pid {hello.pid}"
-            self._out.append(Send(old.peer, Refused(messages.SUPERSEDED, old.incarnation, text)))
-            self._say("warning", f"controller={old.name} superseded: {text}")
-            self._leave(old)
-            old = None
-        session = self.state.sessions.add(peer, hello, self._now)
-        held = [part for part in hello.held if part.epoch == self.epoch]
-        drop = [part for part in hello.held if part.epoch != self.epoch] + self.state.adopt(session, old, held)
-        if old:
-            self._leave(old)
-        else:
-            self._say(
-                "info", f"controller={session.name} joined host={hello.host} slots={hello.slots} held={session.open}"
-            )
-        self._out.append(
-            Send(
-                peer,
-                Welcome(
-                    session.session_id,
-                    hello.incarnation,
-                    self.epoch,
-                    self.journal_id,
-                    self.options.heartbeat_s,
-                    self.options.controller_timeout_s,
-                    drop,
-                ),
-            )
-        )
-
-    def _refusal(self, hello: Hello) -> str:
-        if hello.protocol != limits.PROTOCOL_VERSION:
-            return messages.VERSION
-        if self.state.sessions.is_superseded(hello.incarnation):
-            return messages.SUPERSEDED
-        return messages.DRAINING if self.stopping else ""
-
     def _on_state(self, session: Session, report: messages.State) -> None:
-        self._out.append(Send(session.peer, Pong(session.session_id, report.seq, session.tasks_seq, session.sent)))
+        turn = self._turn
+        turn.send(session.peer, Pong(session.session_id, report.seq, session.tasks_seq, session.sent))
         if self.finished:
             # Said once already, but a message that is said once may get lost.
-            self._out.append(Send(session.peer, Stop(session.session_id, _ALL_DONE)))
+            turn.send(session.peer, Stop(session.session_id, _ALL_DONE))
         if report.seq <= session.state_seq:
             return
         session.state_seq = report.seq
@@ -260,139 +307,61 @@ class Scheduler:
 
     def _return_missing(self, session: Session, report: messages.State) -> None:
         """What was leased by a message that the controller has passed, and is not among what it holds, got lost."""
-        held = Holdings(part for part in report.held if part.epoch == self.epoch)
+        held = Holdings(report.held)
         for start, stop in [gap for span in session.spans if span.seq <= report.tasks_seq for gap in held.gaps(span)]:
             for span, low, high in self.state.index.overlapping(start, stop):
-                self._emit(TasksReturned(self.state.carve(span, low, high)))
-
-    def _on_results(self, session: Session, results: Results) -> None:
-        self._grant(session, results.granted)
-        for batch in results.batches:
-            if batch.epoch == self.epoch and batch.first + len(batch.statuses) - 1 <= self.state.last_leased_id:
-                self._on_result_batch(session, batch)
-        self._out.append(Send(session.peer, Recorded(session.session_id, [results.number])))
-
-    def _on_result_batch(self, session: Session, batch: ResultBatch) -> None:
-        verdict = judge(batch, self.state.index)
-        if verdict.accepted_count:
-            self._record(batch, verdict, session.name)
-        for task_id in verdict.crashed:
-            self._on_crash(session, batch, task_id)
-
-    def _record(self, batch: ResultBatch, verdict: Verdict, controller: str) -> None:
-        accepted = None if verdict.accepted is None else bytes(verdict.accepted)
-        runs = [("" if job == NO_JOB else self.state.jobs[job].task_class, count) for job, count in verdict.runs]
-        self._emit(ResultsRecorded(batch, accepted, controller))
-        block = RecordedBlock(
-            batch.first, batch.attempt, runs, verdict.args, batch.statuses, accepted, batch.body, controller
-        )
-        self.delivered += 1
-        self._out.append(Deliver(self.delivered, block))
-
-    def _on_crash(self, session: Session, batch: ResultBatch, task_id: int) -> None:
-        # The report comes again when its acknowledgement got lost, and an attempt can kill only one worker.
-        if batch.attempt > self.state.charged.get(task_id, 0):
-            self._emit(CrashCharged(task_id, batch.attempt))
-        crashes = self.state.crashes[task_id]
-        (span, start, stop), *_ = self.state.index.overlapping(task_id, task_id + 1)
-        if crashes < self.options.crash_limit:
-            self._emit(TasksReturned(self.state.carve(span, start, stop)))
-            return
-        body = quarantine_columns(batch.body, task_id - batch.first, crashes)
-        final = ResultBatch(task_id, self.epoch, batch.attempt, bytes([states.QUARANTINED]), body)
-        self._say(
-            "warning", f"task={task_id} quarantined: it killed {crashes} workers, the last on controller={session.name}"
-        )
-        row = task_id - span.first
-        self._record(final, Verdict(None, 1, [(job_at(span.runs, row), 1)], [span.args[row]]), session.name)
-
-    def _on_returned(self, session: Session, returned: Returned) -> None:
-        self._grant(session, returned.granted)
-        session.recall_after = self._now + (0.0 if returned.ranges else 0.1)
-        attempts = {span.attempt for span in session.spans}
-        for part in returned.ranges:
-            if part.epoch != self.epoch or part.attempt not in attempts:
-                continue
-            for span, start, stop in self.state.index.overlapping(part.first, part.first + part.count):
-                if span.holder == session.session_id and span.attempt == part.attempt:
-                    self._emit(TasksReturned(self.state.carve(span, start, stop)))
-
-    def _on_goodbye(self, session: Session, goodbye: Goodbye) -> None:
-        self._say("info", f"controller={session.name} left: {goodbye.reason}")
-        self._leave(session)
+                self._turn.give_back(self.state.carve(span, low, high))
 
     # What time brings.
 
-    def _sweep_silent(self) -> None:
-        limit = self._now - self.options.controller_timeout_s
-        for session in [s for s in self.state.sessions.by_id.values() if s.last_seen < limit]:
-            held = session.open
-            self._say(
-                "warning",
-                f"controller={session.name} silent for {self._now - session.last_seen:.1f} s: {held} tasks requeued",
-            )
-            self._leave(session)
-
     def _sweep_overdue(self) -> None:
-        limit = self._now - self.options.task_resend_timeout_s
+        """A controller that is alive is asked to end what takes too long; its answer makes the tasks wait again."""
+        limit = self._turn.now - self.options.task_resend_timeout_s
         for span in self.state.index:
-            if span.holder is not None and span.leased_at < limit:
-                name = self.state.sessions.by_id[span.holder].name
-                self._say(
-                    "warning",
-                    f"tasks={span.first}-{span.end - 1} on controller={name} passed task_resend_timeout: leased again",
-                )
-                self._emit(TasksReturned(span))
+            session = self.state.sessions.by_id.get(span.holder or 0)
+            if session and span.leased_at < limit:
+                names = f"tasks={span.first}-{span.end - 1} on controller={session.name}"
+                self._turn.say("warning", f"{names} passed task_resend_timeout: asked back")
+                part = TaskRange(span.first, span.count, span.epoch, span.attempt)
+                self._turn.send(session.peer, messages.Cancel(session.session_id, [part]))
 
     def _dispatch(self) -> None:
+        turn, state = self._turn, self.state
         for session, spans in self._dispatcher.leases():
-            self._emit(TasksLeased(session.session_id, session.tasks_seq + 1, spans, self._now))
+            if state.queue.offered_to > state.horizon:
+                turn.emit(HorizonMoved(state.queue.offered_to))
+            turn.let(TasksLeased(session.session_id, session.tasks_seq + 1, spans, turn.now))
             announced = dict.fromkeys(job for span in spans for job, _ in span.runs if job not in session.jobs)
             session.jobs.update(announced)
             batches = [TaskBatch(span.first, span.attempt, span.runs, span.args) for span in spans]
-            jobs = [self.state.jobs[job] for job in announced]
-            message = Tasks(session.session_id, session.tasks_seq, session.sent, jobs, batches)
-            self._out.append(Send(session.peer, message))
-        for session, count in self._dispatcher.recalls(self._now):
-            self._out.append(Send(session.peer, messages.Recall(session.session_id, count)))
+            jobs = [state.jobs[job] for job in announced]
+            turn.send(session.peer, Tasks(session.session_id, session.tasks_seq, session.sent, jobs, batches))
+        for session, count in self._dispatcher.recalls(turn.now):
+            turn.send(session.peer, messages.Recall(session.session_id, count))
+        queue = state.queue
+        if queue.stored_count and len(queue) < LOAD_BELOW_TASKS and queue.bytes_in_memory < LOAD_BELOW_BYTES:
+            turn.out.append(Load(queue.next_stored(LOAD_BLOCKS)))
 
     def _finish(self) -> None:
         if self.options.exit_when_done and not self.finished:
             self.finished = True
             for session in self.state.sessions.by_id.values():
-                self._out.append(Send(session.peer, Stop(session.session_id, _ALL_DONE)))
-            self._out.append(Finish())
+                self._turn.send(session.peer, Stop(session.session_id, _ALL_DONE))
+            self._turn.out.append(Finish())
 
     # Pieces of the above.
 
-    def _begin(self, now: float) -> None:
-        self._now = now
-        self._out = []
-
-    def _emit(self, event: Event) -> None:
-        if not isinstance(event, TasksLeased | TasksReturned):
-            self._out.append(Record(event))
-        self.state.apply(event)
-
-    def _say(self, level: str, text: str) -> None:
-        self._out.append(Say(level, text))
-
-    def _job_id(self, task_class: str, time_limit_s: float | None) -> int:
-        found = self.state.jobs.find(task_class, time_limit_s)
+    def _job_id(self, options: JobOptions) -> int:
+        found = self.state.jobs.find(options)
         if found is None:
             found = self.state.jobs.next_id()
-            self._emit(JobAdded(Job(found, task_class, time_limit_s)))
+            self._turn.emit(JobAdded(Job(found, *options)))
         return found
 
     def _grant(self, session: Session, granted: int) -> None:
         if granted > session.granted:
             session.granted = min(granted, session.sent + limits.CREDIT_MAX)
             self.state.sessions.rank(session)
-
-    def _leave(self, session: Session) -> None:
-        for span in list(session.spans):
-            self._emit(TasksReturned(span))
-        self.state.sessions.remove(session)
 
     def check(self) -> None:
         """Re-derive every invariant from scratch; AssertionError names the one that is broken."""

@@ -15,23 +15,28 @@ from typing import Protocol, Self
 
 import zmq
 
-from cyclone.errors import ProtocolError
+from cyclone.errors import CycloneError
 from cyclone.logs import RateLimit
-from cyclone.master import actions, feed_pipe
-from cyclone.master.feed import Feed, FeedOptions
-from cyclone.master.journal import Journal
+from cyclone.master import actions
+from cyclone.master.events import Recorded
+from cyclone.master.feed import FeedOptions
+from cyclone.master.gate import GateOptions, PeerGate
+from cyclone.master.journal import Journal, JournalFull
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
+from cyclone.master.source import Source
 from cyclone.notify import Notifier
 from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare_the_collector
 from cyclone.protocol import wire
-from cyclone.protocol.messages import AnyFromMaster, ErrorRecord
-from cyclone.protocol.sockets import POLLIN, POLLOUT, master_socket, receive_all
+from cyclone.protocol.messages import AnyFromMaster, AnyToClient, ErrorRecord, FromClient, Refused, ToClient
+from cyclone.protocol.sockets import POLLIN, master_socket
 from cyclone.results import RecordedBlock
 
 log = logging.getLogger("cyclone.master")
 
 _MESSAGES_PER_TURN = 1000
 _STATUS_EVERY_S = 5.0
+# How long a journal that cannot be written is left alone.
+_RETRY_APPEND_S = 1.0
 # How long controllers get to say goodbye after everything is done.
 _GOODBYE_S = 2.0
 
@@ -59,6 +64,7 @@ class MasterOptions:
     stop_timeout_s: float
     scheduler: SchedulerOptions
     feed: FeedOptions
+    gate: GateOptions = GateOptions()
 
 
 @dataclass(slots=True)
@@ -73,27 +79,35 @@ class Outcome:
 
 
 class MasterService:
-    """See the module. The socket is bound by the constructor, so that ``port`` is known before anything is started."""
+    """See the module. The socket is bound by the constructor, so that ``port`` is known before anything is started.
+
+    The journal belongs to the service from here on, which closes it.
+    """
 
     def __init__(self, options: MasterOptions, journal: Journal, listeners: Sequence[Listener] = ()) -> None:
         self._options = options
         self._journal = journal
         self._listeners = listeners
-        self.scheduler = Scheduler(options.scheduler, journal.journal_id, journal.epoch)
-        self.feed: Feed | None = None
-        self.bad_frames = 0
-        self._bad_log = RateLimit()
+        self.scheduler = Scheduler(
+            options.scheduler, journal.journal_id, journal.epoch, journal.replays, journal.description
+        )
+        self.scheduler.recover(journal.recover(), time.monotonic())
+        self.source: Source | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         raise_descriptor_limit()
         self._context.setsockopt(zmq.MAX_SOCKETS, self._context.get(zmq.SOCKET_LIMIT))
-        self._socket, self.port = master_socket(self._context, options.target, options.port)
+        self._gate = PeerGate(self._context, options.gate)
+        self._socket, self.port = master_socket(self._context, options.target, options.port, self._gate.keys)
         self._guard = Guard()
+        self._poller = zmq.Poller()
         self._out: list[actions.Action] = []
         self._stops = 0
         self._signal = 0
         self._end_at: float | None = None
         self._done = False
         self._status_at = 0.0
+        self._full_log = RateLimit()
+        self._more_to_tend = False
 
     @property
     def guard(self) -> Guard:
@@ -102,24 +116,24 @@ class MasterService:
 
     def start_generator(self) -> None:
         """From now on tasks are pulled."""
-        self.feed = Feed(self._guard, self._options.feed)
-        self._poller.register(self.feed.pidfd, POLLIN)
-        self._poll_feed(self.feed)
+        self.source = Source(self.scheduler, self._journal, self._guard, self._options.feed, self._poller)
 
     def run(self, generator_at_once: bool = True) -> Outcome:
         """Until everything is done (where the options say so), the generator fails, or a signal stops it."""
         self._wakeup = SignalWakeup(signal.SIGTERM, signal.SIGINT)
-        self._poller = zmq.Poller()
-        for readable in (self._socket, self._wakeup.fileno(), self._guard.fileno()):
+        for readable in (self._socket, *self._gate.readable, self._wakeup.fileno(), self._guard.fileno()):
             self._poller.register(readable, POLLIN)
         self._notifier = Notifier.from_environment()
         try:
             log.info("master at %s port %d, journal %s", self._options.target, self.port, self._journal.description)
+            self._say_what_was_recovered()
             self._wait_max_s = self._notifier.longest_wait_s(self._options.poll_timeout_s)
             self._notifier.ready("waiting for controllers")
-            if generator_at_once:
+            if generator_at_once and not self.scheduler.all_done:
                 self.start_generator()
             spare_the_collector()
+            # Those of before can reach us only from now on: what was replayed may have taken its time.
+            self.scheduler.recover((), time.monotonic())
             while not self._done:
                 self._turn()
             self._notifier.stopping("done")
@@ -132,35 +146,38 @@ class MasterService:
 
     def __exit__(self, *_: object) -> None:
         """End the generator, let the last messages out, and leave no child behind."""
-        if self.feed:
-            self.feed.close()
+        if self.source:
+            self.source.close()
+        self._journal.close()
         self._socket.close()
+        self._gate.close()
         self._context.term()
         self._guard.close()
 
     def _turn(self) -> None:
         now = time.monotonic()
-        wait_s = min(max(0.0, self.scheduler.deadline - now), self._wait_max_s)
+        wait_s = 0.0 if self._more_to_tend else min(max(0.0, self.scheduler.deadline - now), self._wait_max_s)
         ready = dict(self._poller.poll(int(wait_s * 1000 + 0.999)))
         now = time.monotonic()
         if self._wakeup.fileno() in ready:
             self._on_signals(now)
+        self._gate.serve(now)
         if self._socket in ready:
             self._receive(now)
-        if self.feed:
-            self._on_feed(self.feed, ready, now)
+        if self.source:
+            self._out += self.source.take_in(ready, now)
+            self._on_generator_failure(now)
         if self._guard.fileno() in ready:
             self._poller.unregister(self._guard.fileno())
             self._guard.renew()
             self._poller.register(self._guard.fileno(), POLLIN)
             log.warning("the guardian process was killed: replaced")
         self._out += self.scheduler.advance(now)
-        self._carry_out()
-        if self.feed and not self.feed.failure:
-            self.feed.flush()
-            self.feed.grant(self.scheduler.pull_limit())
-            if self.feed.channel.unsent_bytes:
-                self._poll_feed(self.feed)
+        self._carry_out(now)
+        if self.source:
+            self.source.turn()
+        consumed = self.source.consumed if self.source else self.scheduler.state.progress.cursor_consumed
+        self._more_to_tend = self._journal.tend(consumed, idle=not ready)
         for listener in self._listeners:
             listener.turn(self)
         self._end_if_over(now)
@@ -169,54 +186,42 @@ class MasterService:
             self._status_at = now + _STATUS_EVERY_S
             self._notifier.status(self._status())
 
-    def _receive(self, now: float) -> None:
-        for peer, *frames in receive_all(self._socket, _MESSAGES_PER_TURN):
-            try:
-                message = wire.decode_from_controller(frames)
-            except ProtocolError as error:
-                self.bad_frames += 1
-                if self._bad_log.allow(peer, now):
-                    log.warning("dropped a bad message of peer %s (%d in all): %s", peer.hex(), self.bad_frames, error)
-                continue
-            self._out += self.scheduler.handle(peer, message, now)
+    def _say_what_was_recovered(self) -> None:
+        state = self.scheduler.state
+        if state.last_id:
+            log.info(
+                "epoch=%d: %d tasks are done, %d open, %d of them may run on %d controllers",
+                state.epoch,
+                self.scheduler.done_tasks,
+                state.open_tasks,
+                self.scheduler.leased_tasks,
+                len(state.awaited),
+            )
 
-    def _on_feed(self, feed: Feed, ready: dict[object, int], now: float) -> None:
-        scheduler = self.scheduler
-        if ready.get(feed.channel.fileno(), 0) & POLLOUT:
-            feed.channel.write()
-            self._poll_feed(feed)
-        if feed.channel.fileno() in ready or feed.pidfd in ready:
-            for message in feed.read():
-                match message:
-                    case feed_pipe.Block(jobs, runs, args):
-                        self._out += scheduler.offer(jobs, runs, args, now)
-                    case feed_pipe.Consumed(number):
-                        scheduler.consume(number)
-                    case feed_pipe.Exhausted():
-                        scheduler.exhaust()
-                        log.info("the generator has yielded its last task, %d in all so far", scheduler.state.last_id)
-            if feed.channel.closed:
-                self._poll_feed(feed)
-        if feed.pidfd in ready:
-            self._poller.unregister(feed.pidfd)
-            feed.ended()
-        if feed.failure and not scheduler.stopping:
-            log.error("the generator failed: %s: %s", feed.failure.type, feed.failure.message)
-            for line in feed.failure.traceback.splitlines():
+    def _receive(self, now: float) -> None:
+        for peer, message in self._gate.receive(self._socket, _MESSAGES_PER_TURN, now):
+            if isinstance(message, Refused):
+                self._out += self.scheduler.shut_out(peer, message.text, now)
+                self._out.append(actions.Send(peer, message))
+            elif isinstance(message, FromClient):
+                self._out += self.scheduler.answer(peer, message, now)
+            else:
+                self._out += self.scheduler.handle(peer, message, now)
+
+    def _on_generator_failure(self, now: float) -> None:
+        failure = self.source.failure if self.source else None
+        if failure and not self.scheduler.stopping:
+            log.error("the generator failed: %s: %s", failure.type, failure.message)
+            for line in failure.traceback.splitlines():
                 log.error("    %s", line)
             self._stop(now)
-        scheduler.backlog_bytes = feed.channel.unsent_bytes
 
-    def _poll_feed(self, feed: Feed) -> None:
-        flags = POLLIN | (POLLOUT if feed.channel.unsent_bytes else 0)
-        self._poller.register(feed.channel.fileno(), 0 if feed.channel.closed else flags)
-
-    def _carry_out(self) -> None:
+    def _carry_out(self, now: float) -> None:
         """The order is the promise: record, make it durable, and only then let anybody know."""
         wanted, self._out = self._out, []
         events = [action.event for action in wanted if isinstance(action, actions.Record)]
         if events:
-            self._journal.append(events)
+            self._append(events)
         for action in wanted:
             match action:
                 case actions.Send(peer, message):
@@ -225,12 +230,36 @@ class MasterService:
                     self._deliver(number, block)
                 case actions.Say(level, text):
                     log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
+                case actions.Load(firsts):
+                    # Not carried out before the next turn dispatches them.
+                    self._out += self.scheduler.loaded(map(self._journal.load, firsts), now)
                 case actions.Finish():
                     self._end_at = time.monotonic() + _GOODBYE_S
-                    if self.feed:
-                        self.feed.finish()
+                    if self.source:
+                        self.source.finish()
 
-    def _send(self, peer: bytes, message: AnyFromMaster) -> None:
+    def _append(self, events: Sequence[Recorded]) -> None:
+        """Record, however long that takes: as long as nothing is recorded, nobody is answered."""
+        while True:
+            try:
+                self._journal.append(events)
+                return
+            except JournalFull as error:
+                now = time.monotonic()
+                if self._full_log.allow("journal", now):
+                    log.error("nothing can be recorded, so nothing is answered; trying again: %s", error)
+                self._notifier.status(f"waiting: {error}")
+                self._notifier.watchdog(now)
+                self._wait_for_space()
+
+    def _wait_for_space(self) -> None:
+        """A moment; a signal ends the master, which then has promised nothing that it did not keep."""
+        poller = zmq.Poller()
+        poller.register(self._wakeup.fileno(), POLLIN)
+        if poller.poll(int(_RETRY_APPEND_S * 1000)):
+            raise CycloneError("stopped by a signal while nothing could be recorded; what was acknowledged is recorded")
+
+    def _send(self, peer: bytes, message: AnyFromMaster | AnyToClient) -> None:
         try:
             self._socket.send_multipart([peer, *wire.encode(message)], zmq.DONTWAIT)
         except zmq.Again:
@@ -241,17 +270,15 @@ class MasterService:
                 raise
             self.scheduler.unreachable(peer)
             return
-        for listener in self._listeners:
-            listener.sent(message)
+        if not isinstance(message, ToClient):
+            for listener in self._listeners:
+                listener.sent(message)
 
     def _deliver(self, number: int, block: RecordedBlock) -> None:
         for listener in self._listeners:
             listener.recorded(block)
-        feed = self.feed
-        if feed and feed.wants_results and not feed.failure:
-            feed.deliver(number, block)
-        else:
-            self.scheduler.consume(number)
+        if self.source:
+            self.source.deliver(number, block)
 
     def _on_signals(self, now: float) -> None:
         for number in self._wakeup.take():
@@ -273,7 +300,8 @@ class MasterService:
         if self._end_at is None:
             return
         if self.scheduler.finished:
-            summary_here = not self.feed or self.feed.summary is not None or self.feed.failure is not None
+            feed = self.source.feed if self.source else None
+            summary_here = not feed or feed.summary is not None or feed.failure is not None
             self._done = self._done or (summary_here and not self.scheduler.state.sessions)
         else:
             self._done = self._done or not self.scheduler.leased_tasks
@@ -282,12 +310,12 @@ class MasterService:
     def _status(self) -> str:
         state = self.scheduler.state
         return (
-            f"{len(state.sessions)} controllers, {self.scheduler.leased_tasks} tasks out, {len(state.queue)} waiting, "
-            f"{self.scheduler.done_tasks} done"
+            f"{len(state.sessions)} controllers, {self.scheduler.leased_tasks} tasks out, "
+            f"{state.queue.waiting} waiting, {self.scheduler.done_tasks} done"
         )
 
     def _outcome(self) -> Outcome:
-        state, feed = self.scheduler.state, self.feed
+        state, feed = self.scheduler.state, self.source.feed if self.source else None
         outcome = Outcome(dict(state.ended), state.open_tasks, signal=self._signal)
         if feed:
             outcome.failure = feed.failure

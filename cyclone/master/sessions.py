@@ -12,6 +12,9 @@ from cyclone.protocol.messages import Hello
 
 # Superseded incarnations are remembered so that they cannot come back; this many suffice for every restart of a year.
 _SUPERSEDED_MAX = 4096
+# Who holds tasks without being a controller.
+_FORMER = 0
+_DELAYED = -1
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +34,10 @@ class Session:
     state_seq: int = 0
     open: int = 0
     reachable: bool = True
+    drained: bool = False
+    suspected: bool = False
+    ended: int = 0
+    failed: int = 0
     recall_after: float = 0.0
     jobs: set[int] = field(default_factory=set)
     # A dict for its order: iterating a set of objects would differ from run to run of the same seed.
@@ -39,7 +46,11 @@ class Session:
     @property
     def credit(self) -> int:
         """How many more tasks may be sent; none without a worker, which is also what a draining controller reports."""
-        return max(0, self.granted - self.sent) if self.reachable and self.slots else 0
+        if not self.reachable or not self.slots or self.drained:
+            return 0
+        credit = max(0, self.granted - self.sent)
+        # Where nearly everything fails, a task at a time is enough to see whether that goes on.
+        return min(credit, max(0, 1 - self.open)) if self.suspected else credit
 
     @property
     def free_slots(self) -> int:
@@ -53,6 +64,7 @@ class Sessions:
     def __init__(self) -> None:
         self.by_id: dict[int, Session] = {}
         self.by_name: dict[str, Session] = {}
+        self.by_peer: dict[bytes, Session] = {}
         self.idle: dict[int, Session] = {}
         self.hungry: dict[int, Session] = {}
         self._credit: dict[int, int] = {}
@@ -60,6 +72,9 @@ class Sessions:
         self._superseded: dict[str, None] = {}
         self._last_incarnation: dict[str, str] = {}
         self._last_id = 0
+        self.former: Session | None = None
+        self.delayed = _stand_in(_DELAYED)
+        self.drained: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -68,8 +83,10 @@ class Sessions:
         """A new session for the sender of a hello."""
         self._last_id += 1
         session = Session(self._last_id, peer, hello.name, hello.incarnation, hello.host, hello.slots, now)
+        session.drained = hello.name in self.drained
         self.by_id[session.session_id] = session
         self.by_name[session.name] = session
+        self.by_peer[peer] = session
         # Also one that fell silent or said goodbye before: it may only have been stopped, or its hello be an old one.
         last = self._last_incarnation.pop(hello.name, hello.incarnation)
         if last != hello.incarnation:
@@ -78,13 +95,34 @@ class Sessions:
         _forget_oldest(self._last_incarnation)
         return session
 
+    def remember(self, name: str, incarnation: str) -> None:
+        """An earlier epoch has seen this incarnation: it does not come back once another has taken its place."""
+        self._last_incarnation[name] = incarnation
+
+    def of_former_epochs(self) -> Session:
+        """Stands for whoever holds what an earlier epoch has leased, until they all have said hello. Gets nothing."""
+        if self.former is None:
+            self.former = _stand_in(_FORMER)
+        return self.former
+
+    def holder(self, session_id: int) -> Session:
+        """The session that holds a span."""
+        if session_id == _FORMER:
+            return self.of_former_epochs()
+        return self.delayed if session_id == _DELAYED else self.by_id[session_id]
+
     def remove(self, session: Session) -> None:
         """Forget a session; its spans are the caller's."""
+        if session is self.former:
+            self.former = None
+            return
         session.granted = session.sent
         self.rank(session)
         del self.by_id[session.session_id]
         if self.by_name.get(session.name) is session:
             del self.by_name[session.name]
+        if self.by_peer.get(session.peer) is session:
+            del self.by_peer[session.peer]
 
     def supersede(self, incarnation: str) -> None:
         """Never welcome this incarnation again."""
@@ -109,6 +147,11 @@ class Sessions:
             self.idle[key] = session
         else:
             self.idle.pop(key, None)
+
+
+def _stand_in(session_id: int) -> Session:
+    """Holds spans and gets none."""
+    return Session(session_id, b"", "", "", "", 0, 0.0, reachable=False)
 
 
 def _forget_oldest(memory: dict[str, Any]) -> None:

@@ -17,16 +17,18 @@ class Span:
     """Tasks ``first .. first+count-1``, all in the same attempt with the same holder.
 
     ``holder`` is the session that the span is leased to, None while it waits to be leased again. ``seq`` is the number
-    of the message that leased it, ``leased_at`` the moment.
+    of the message that leased it, ``leased_at`` the moment. ``epoch`` is that of the lease; 0 where an earlier epoch
+    may have leased it and nobody has said so yet.
     """
 
-    __slots__ = ("args", "attempt", "first", "holder", "leased_at", "open", "open_count", "runs", "seq")
+    __slots__ = ("args", "attempt", "epoch", "first", "holder", "leased_at", "open", "open_count", "runs", "seq")
 
     def __init__(
         self, first: int, attempt: int, runs: Runs, args: list[bytes], opened: bytearray | None = None
     ) -> None:
         self.first = first
         self.attempt = attempt
+        self.epoch = 0
         self.runs = runs
         self.args = args
         self.open = bytearray(b"\x01") * len(args) if opened is None else opened
@@ -34,6 +36,11 @@ class Span:
         self.holder: int | None = None
         self.seq = 0
         self.leased_at = 0.0
+
+    @property
+    def token(self) -> tuple[int, int]:
+        """The fence: of two leases of a task the later one has the higher token."""
+        return self.epoch, self.attempt
 
     @property
     def count(self) -> int:
@@ -57,6 +64,7 @@ class Span:
         """Cut before the id ``at``; this span keeps what is below, the new span has the rest."""
         row = at - self.first
         right = Span(at, self.attempt, slice_runs(self.runs, row, len(self.args)), self.args[row:], self.open[row:])
+        right.epoch = self.epoch
         right.holder, right.seq, right.leased_at = self.holder, self.seq, self.leased_at
         self.runs = slice_runs(self.runs, 0, row)
         del self.args[row:]
@@ -67,6 +75,17 @@ class Span:
     def open_ids(self) -> list[int]:
         """The ids that are not done."""
         return [self.first + row for row, mark in enumerate(self.open) if mark]
+
+    def open_runs(self) -> list[tuple[int, int]]:
+        """The stretches ``(first, stop)`` of ids that are not done."""
+        found = []
+        start = self.open.find(1)
+        while start >= 0:
+            stop = self.open.find(0, start)
+            stop = self.count if stop < 0 else stop
+            found.append((self.first + start, self.first + stop))
+            start = self.open.find(1, stop)
+        return found
 
 
 class SpanIndex:
@@ -128,16 +147,16 @@ class Holdings:
     """What a controller says it holds, made searchable."""
 
     def __init__(self, held: Iterable[TaskRange]) -> None:
-        # By attempt, because a controller may hold two attempts of one task; within an attempt ranges are disjoint.
-        self._by_attempt: dict[int, list[tuple[int, int]]] = {}
+        # By lease, because a controller may hold two attempts of one task; within an attempt ranges are disjoint.
+        self._by_token: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for part in held:
-            self._by_attempt.setdefault(part.attempt, []).append((part.first, part.first + part.count))
-        for ranges in self._by_attempt.values():
+            self._by_token.setdefault((part.epoch, part.attempt), []).append((part.first, part.first + part.count))
+        for ranges in self._by_token.values():
             ranges.sort()
 
     def gaps(self, span: Span) -> list[tuple[int, int]]:
         """The stretches ``(start, stop)`` of a span that are not held and have open tasks."""
-        ranges = self._by_attempt.get(span.attempt, [])
+        ranges = self._by_token.get(span.token, [])
         at, gaps = span.first, []
         for first, end in ranges[max(0, bisect.bisect_right(ranges, (at, span.end)) - 1) :]:
             if first >= span.end:

@@ -6,77 +6,178 @@ from them. The scheduler decides and emits events; live operation and recovery c
 of.
 """
 
+import heapq
+from collections.abc import Iterator
 from itertools import compress
 
-from cyclone.master.events import CrashCharged, Event, JobAdded, ResultsRecorded, TasksAdded, TasksLeased, TasksReturned
+from cyclone.master.events import (
+    AttemptsEnded,
+    CancelWanted,
+    ControllerJoined,
+    ControllerLeft,
+    ControllerMarked,
+    EpochBegun,
+    Event,
+    GeneratorAdvanced,
+    HorizonMoved,
+    JobAdded,
+    ResultsRecorded,
+    TasksAdded,
+    TasksClosed,
+    TasksDelayed,
+    TasksLeased,
+    TasksLoaded,
+    TasksReturned,
+    TasksStored,
+)
 from cyclone.master.jobs import Jobs
+from cyclone.master.progress import GeneratorProgress
 from cyclone.master.queue import TaskQueue
 from cyclone.master.sessions import Session, Sessions
 from cyclone.master.spans import Span, SpanIndex
-from cyclone.protocol import states
+from cyclone.protocol import limits, states
 from cyclone.protocol.messages import ResultBatch, TaskRange
 
-_ANY_BYTES = 1 << 62
+# Beyond this many fresh tasks, or bytes of them, in memory, what is added stays in the journal until its turn comes.
+PAGE_TASKS = 65536
+PAGE_BYTES = 128 * 1024 * 1024
 
 
 class State:
     """What the master knows.
 
-    ``crashes`` counts the workers that each open task has killed, ``charged`` is the last attempt that did; ``ended``
-    counts results by state.
+    ``pages`` says that a journal can give tasks back that are not kept in memory. ``crashes`` counts the workers that
+    each open task has killed, ``failures`` how often it has failed, ``attempts_ended`` has the last lease (epoch,
+    attempt) that ended so. ``delays`` is a heap of ``(moment, first id, end)`` of tasks that wait for their time.
+    ``ended`` counts results by state, ``number`` the batches of them. ``horizon`` is the highest id that was ever
+    offered, ``inherited_id`` the highest that an earlier epoch may have leased. ``live`` are the controllers that may
+    hold something, each with its incarnation; ``awaited`` those of an earlier epoch that have not said yet what they
+    hold. ``cancellations`` are wishes that are not fulfilled yet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: int, pages: bool = False) -> None:
+        self.epoch = epoch
+        self.pages = pages
         self.jobs = Jobs()
         self.queue = TaskQueue()
         self.index = SpanIndex()
         self.sessions = Sessions()
+        self.progress = GeneratorProgress()
         self.crashes: dict[int, int] = {}
-        self.charged: dict[int, int] = {}
+        self.attempts_ended: dict[int, tuple[int, int]] = {}
+        self.failures: dict[int, int] = {}
+        self.delays: list[tuple[float, int, int]] = []
+        self.cancellations: list[CancelWanted] = []
         self.ended = dict.fromkeys(states.FINAL_STATES, 0)
+        self.number = 0
         self.last_id = 0
         self.last_leased_id = 0
+        self.horizon = 0
+        self.inherited_id = 0
         self.open_tasks = 0
+        self.live: dict[str, str] = {}
+        self.awaited: set[str] = set()
 
     def apply(self, event: Event) -> None:
         """Change the state by an event: live, and again when a journal is replayed."""
         match event:
-            case JobAdded(job):
-                self.jobs.add(job)
-            case TasksAdded(first, runs, args):
-                self.last_id = first + len(args) - 1
-                self.open_tasks += len(args)
-                self.queue.add_fresh(first, runs, args)
             case TasksLeased(session_id, seq, spans, leased_at):
                 self._apply_leased(self.sessions.by_id[session_id], seq, spans, leased_at)
+            case ResultsRecorded(number, batch, accepted, _):
+                # A replay begins with the highest number and leaves out what is closed.
+                self.number = max(self.number, number)
+                self._apply_results(batch, accepted)
+            case TasksAdded():
+                self._apply_added(event)
             case TasksReturned(span):
                 self.release(span)
                 if span.open_count:
                     self.queue.add_returned(span)
                 else:
                     self.index.remove(span)
-            case ResultsRecorded(batch, accepted, _):
-                self._reach(batch.first + len(batch.statuses) - 1)
-                self._apply_results(batch, accepted)
-            case CrashCharged(task_id, attempt):
-                self._reach(task_id)
-                self.crashes[task_id] = self.crashes.get(task_id, 0) + 1
-                self.charged[task_id] = attempt
+            case TasksDelayed(span, until):
+                self.release(span)
+                if span.open_count:
+                    self.hold(self.sessions.delayed, span)
+                    heapq.heappush(self.delays, (until, span.first, span.end))
+                else:
+                    self.index.remove(span)
+            case HorizonMoved(last_id):
+                self.horizon = last_id
+            case GeneratorAdvanced(progress):
+                self.progress = progress
+            case TasksLoaded(block):
+                self.queue.load(block.first, block.runs, block.args)
+            case AttemptsEnded():
+                self._apply_attempts(event)
+            case JobAdded(job):
+                self.jobs.add(job)
+            case ControllerJoined(name, incarnation):
+                self.live[name] = incarnation
+            case ControllerLeft(name):
+                self.live.pop(name, None)
+                self.awaited.discard(name)
+            case CancelWanted():
+                self.cancellations.append(event)
+            case ControllerMarked(name, drained):
+                self._mark(name, drained)
+            case TasksStored(first, count):
+                self._count_added(first, count)
+                self.queue.add_stored(first, count)
+            case TasksClosed(last_id, number, ended):
+                self.last_id, self.number = last_id, number
+                self.ended.update(ended)
+            case EpochBegun(now):
+                self._begin_epoch(now)
 
-    def _reach(self, task_id: int) -> None:
-        """What is recorded of a task proves that it and all before it were leased: a replay knows only this."""
-        while self.last_leased_id < task_id:
-            span = self.queue.take_fresh(task_id - self.last_leased_id, _ANY_BYTES)
-            assert span is not None, f"something is recorded of task {task_id}, which was never added"
-            span.attempt = 1
-            self.last_leased_id = span.end - 1
+    def _begin_epoch(self, now: float) -> None:
+        self.last_leased_id = self.inherited_id = self.horizon
+        self.awaited = set(self.live)
+        for name, incarnation in self.live.items():
+            self.sessions.remember(name, incarnation)
+        for span in self.index:
+            span.leased_at = now
+        if self.awaited or self.sessions.former:
+            self.sessions.of_former_epochs().last_seen = now
+
+    def _mark(self, name: str, drained: bool) -> None:
+        if drained:
+            self.sessions.drained.add(name)
+        else:
+            self.sessions.drained.discard(name)
+        if session := self.sessions.by_name.get(name):
+            session.drained = drained
+            self.sessions.rank(session)
+
+    def _apply_added(self, block: TasksAdded) -> None:
+        self._count_added(block.first, len(block.args))
+        if block.first <= self.horizon:
+            span = Span(block.first, 1, block.runs, block.args)
             self.index.add(span)
-            self.queue.add_returned(span)
+            self.hold(self.sessions.of_former_epochs(), span)
+        elif self.pages and (self.queue.stored_count or self._is_full()):
+            self.queue.add_stored(block.first, len(block.args))
+        else:
+            self.queue.add_fresh(block.first, block.runs, block.args)
+
+    def _count_added(self, first: int, count: int) -> None:
+        self.last_id = max(self.last_id, first + count - 1)
+        self.open_tasks += count
+
+    def _is_full(self) -> bool:
+        return self.queue.fresh_count >= PAGE_TASKS or self.queue.fresh_bytes >= PAGE_BYTES
+
+    def _apply_attempts(self, ended: AttemptsEnded) -> None:
+        for task_id in range(ended.first, ended.first + ended.count) if ended.status != states.LOST else ():
+            self.attempts_ended[task_id] = (ended.epoch, ended.attempt)
+            counts = self.crashes if ended.status == states.CRASHED else self.failures
+            counts[task_id] = counts.get(task_id, 0) + 1
 
     def _apply_leased(self, session: Session, seq: int, spans: list[Span], leased_at: float) -> None:
         session.tasks_seq = seq
         for span in spans:
             span.attempt += 1
+            span.epoch = self.epoch
             span.seq, span.leased_at = seq, leased_at
             session.sent += span.open_count
             self.last_leased_id = max(self.last_leased_id, span.end - 1)
@@ -94,7 +195,7 @@ class State:
             if span.holder is None:
                 self.queue.returned_count -= closed
             else:
-                session = self.sessions.by_id[span.holder]
+                session = self.sessions.holder(span.holder)
                 session.open -= closed
                 self.sessions.rank(session)
             if not span.open_count:
@@ -104,30 +205,63 @@ class State:
         counted = batch.statuses if accepted is None else bytes(compress(batch.statuses, accepted))
         for status in set(counted):
             self.ended[states.STATE_NAMES[status]] += counted.count(status)
-        if self.crashes:
+        if self.attempts_ended:
             for row in range(count):
                 if accepted is None or accepted[row]:
+                    self.attempts_ended.pop(batch.first + row, None)
                     self.crashes.pop(batch.first + row, None)
-                    self.charged.pop(batch.first + row, None)
+                    self.failures.pop(batch.first + row, None)
+
+    def is_exclusive(self, span: Span) -> bool:
+        """Whether a span has tasks of which no two attempts may overlap."""
+        return any(self.jobs[job].exclusive for job, _ in span.runs)
 
     def adopt(self, session: Session, old: Session | None, held: list[TaskRange]) -> list[TaskRange]:
         """Bind to a session what its controller says it holds, if it still may; returns what it must drop."""
-        drop = []
-        attempts = {span.attempt for span in self.index}
+        drop: list[TaskRange] = []
+        tokens = {span.token for span in self.index}
         for part in held:
-            taken = 0
-            # A made-up attempt is not worth a search through all that it claims.
-            claimed = part.first + part.count if part.attempt in attempts else part.first
-            for span, start, stop in self.index.overlapping(part.first, claimed):
-                mine = span.holder is None or (old is not None and span.holder == old.session_id)
-                if part.attempt == span.attempt and mine:
-                    taken += self.rebind(self.carve(span, start, stop), session)
-            if not taken:
-                drop.append(part)
-        return drop
+            at, end = part.first, part.first + part.count
+            # A made-up lease is not worth a search through all that it claims.
+            known = part.epoch < self.epoch or (part.epoch, part.attempt) in tokens
+            for start, stop in self._adoptable(part, old) if known else ():
+                (span, _, _), *_ = self.index.overlapping(start, stop)
+                span = self.carve(span, start, stop)
+                span.epoch, span.attempt = part.epoch, part.attempt
+                for first, end_of_run in span.open_runs():
+                    if at < first:
+                        drop.append(TaskRange(at, first - at, part.epoch, part.attempt))
+                    at = end_of_run
+                self.rebind(span, session)
+            if at < end:
+                drop.append(TaskRange(at, end - at, part.epoch, part.attempt))
+        return drop[: limits.RANGES_PER_MESSAGE_MAX]
 
-    def rebind(self, span: Span, session: Session) -> int:
-        """Lease a span on to a session with the attempt it has; how many open tasks that were."""
+    def _adoptable(self, part: TaskRange, old: Session | None) -> Iterator[tuple[int, int]]:
+        """The stretches of a claim, each within a span, that are not somebody else's by now."""
+        token = (part.epoch, part.attempt)
+        for span, start, stop in self.index.overlapping(part.first, part.first + part.count):
+            if not self._may_adopt(span, part, old):
+                continue
+            at = start
+            # A lease whose end is recorded has ended, though its controller still waits to be told.
+            for task_id in range(start, stop) if self.attempts_ended else ():
+                if self.attempts_ended.get(task_id, (0, 0)) >= token:
+                    if at < task_id:
+                        yield at, task_id
+                    at = task_id + 1
+            if at < stop:
+                yield at, stop
+
+    def _may_adopt(self, span: Span, part: TaskRange, old: Session | None) -> bool:
+        token = (part.epoch, part.attempt)
+        if token == span.token:
+            return span.holder is None or (old is not None and span.holder == old.session_id)
+        # Of two leases of earlier epochs the later one counts, whoever is the first to tell us of his.
+        return part.epoch < self.epoch and token > span.token
+
+    def rebind(self, span: Span, session: Session) -> None:
+        """Lease a span on to a session with the attempt it has."""
         if span.holder is None:
             self.queue.returned_count -= span.open_count
         else:
@@ -138,7 +272,6 @@ class State:
             self.hold(session, span)
         else:
             self.index.remove(span)
-        return span.open_count
 
     def hold(self, session: Session, span: Span) -> None:
         span.holder = session.session_id
@@ -148,7 +281,7 @@ class State:
 
     def release(self, span: Span) -> None:
         assert span.holder is not None
-        session = self.sessions.by_id[span.holder]
+        session = self.sessions.holder(span.holder)
         del session.spans[span]
         session.open -= span.open_count
         span.holder = None
@@ -166,7 +299,7 @@ class State:
             parts.append(self.index.split(carved, stop))
         for part in parts:
             if part is not span and part.holder is not None:
-                self.sessions.by_id[part.holder].spans[part] = None
+                self.sessions.holder(part.holder).spans[part] = None
             elif part is not span:
                 self.queue.push(part)
             if not part.open_count and part is not carved:
@@ -176,5 +309,5 @@ class State:
     def _forget(self, span: Span) -> None:
         """A span without open tasks leaves memory."""
         if span.holder is not None:
-            del self.sessions.by_id[span.holder].spans[span]
+            del self.sessions.holder(span.holder).spans[span]
         self.index.remove(span)

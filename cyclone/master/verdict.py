@@ -1,59 +1,99 @@
 """What a batch of results means for the tasks it names: the fence. PURE.
 
 The first success of any attempt wins; a failure, a time-out or a crash counts only when it is of the task's latest
-attempt; whatever else arrives is late and changes nothing. ``judge`` only looks; the scheduler turns the verdict into
-events.
+lease; whatever else arrives is late and changes nothing. Leases are not journalled: one of an earlier epoch that
+nobody has told us of is taken at its word. ``judge`` only looks; the scheduler turns the verdict into events.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 
-from cyclone.master.spans import SpanIndex
+from cyclone.master.spans import Span, SpanIndex
 from cyclone.protocol import states
 from cyclone.protocol.messages import ResultBatch
-from cyclone.protocol.runs import Runs, merge_runs, slice_runs
+from cyclone.protocol.runs import Runs, job_at, merge_runs, slice_runs
 
+WantsRetry = Callable[[int, ResultBatch, int], bool]
+
+NOTHING_ENDED: Mapping[int, tuple[int, int]] = {}
+_NO_LEASE = (0, 0)
+_MAY_BE_RETRIED = (states.FAILED, states.TIMED_OUT)
 # Stands for the job of a row that is not accepted, so that a run-length column stays as long as the batch.
 NO_JOB = 0
 
 
+def _never(job: int, batch: ResultBatch, row: int) -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Verdict:
-    """``accepted`` has a byte per row, or is None when all rows count; ``crashed`` are task ids to charge."""
+    """``accepted`` has a byte per row, or is None when all rows count.
+
+    ``crashed`` are task ids to charge, ``retried`` those that failed and are tried again, with their job.
+    """
 
     accepted: bytearray | None
     accepted_count: int
     runs: Runs
     args: list[bytes]
     crashed: list[int] = field(default_factory=list)
+    retried: list[tuple[int, int]] = field(default_factory=list)
+
+    def failed_count(self, statuses: bytes) -> int:
+        """How many of the accepted rows are anything but completed."""
+        counted = statuses if self.accepted is None else bytes(compress(statuses, self.accepted))
+        return len(counted) - counted.count(states.COMPLETED)
 
 
-def judge(batch: ResultBatch, spans: SpanIndex) -> Verdict:
-    """Which rows are the result of their task, with the job and the arguments of each."""
+def judge(
+    batch: ResultBatch,
+    spans: SpanIndex,
+    epoch: int,
+    ended: Mapping[int, tuple[int, int]] = NOTHING_ENDED,
+    wants_retry: WantsRetry = _never,
+) -> Verdict:
+    """Which rows are the result of their task, with the job and the arguments of each.
+
+    ``epoch`` is the present one. ``ended`` has the last lease of a task whose end is recorded: an attempt ends once,
+    however often it is told. ``wants_retry`` says of a job, the batch and a row whether a failure is tried again.
+    """
     count = len(batch.statuses)
     shared = spans.overlapping(batch.first, batch.first + count)
     if len(shared) == 1:
         span, start, stop = shared[0]
         low, high = start - span.first, stop - span.first
         whole = stop - start == count and span.open.count(1, low, high) == count
-        if whole and batch.statuses.count(states.COMPLETED) == count and batch.attempt <= span.attempt:
+        if whole and batch.statuses.count(states.COMPLETED) == count and _was_leased(batch, span, epoch):
             args = span.args if count == span.count else span.args[low:high]
             return Verdict(None, count, slice_runs(span.runs, low, high), args)
-    return _judge_by_row(batch, spans)
+    return _judge_by_row(batch, spans, epoch, ended, wants_retry)
 
 
-def _judge_by_row(batch: ResultBatch, spans: SpanIndex) -> Verdict:
+def _was_leased(batch: ResultBatch, span: Span, epoch: int) -> bool:
+    """Whether a master may have given this lease: this one knows all of its own."""
+    return batch.epoch < epoch or (batch.epoch, batch.attempt) <= span.token
+
+
+def _judge_by_row(
+    batch: ResultBatch, spans: SpanIndex, epoch: int, ended: Mapping[int, tuple[int, int]], wants_retry: WantsRetry
+) -> Verdict:
     """The same off the fast path: several spans, failures, or rows that are done already."""
     count = len(batch.statuses)
     verdict = Verdict(bytearray(count), 0, [], [])
     row = 0
     for span, start, stop in spans.overlapping(batch.first, batch.first + count):
         _pass_over(verdict, start - batch.first - row)
+        leased, latest = _was_leased(batch, span, epoch), (batch.epoch, batch.attempt) >= span.token
         for task_id in range(start, stop):
             row = task_id - batch.first
             status = batch.statuses[row]
             if not span.open[task_id - span.first]:
                 continue
-            if batch.attempt > span.attempt or (status != states.COMPLETED and batch.attempt != span.attempt):
+            if not leased or (status != states.COMPLETED and not latest):
+                continue
+            if status != states.COMPLETED and ended.get(task_id, _NO_LEASE) >= (batch.epoch, batch.attempt):
                 continue
             if status == states.CRASHED:
                 # A crash ends a lease. Where there is none, silence or an earlier report of the same crash has ended
@@ -61,6 +101,11 @@ def _judge_by_row(batch: ResultBatch, spans: SpanIndex) -> Verdict:
                 if span.holder is not None:
                     verdict.crashed.append(task_id)
                 continue
+            if status in _MAY_BE_RETRIED:
+                job = job_at(span.runs, task_id - span.first)
+                if wants_retry(job, batch, row):
+                    verdict.retried.append((task_id, job))
+                    continue
             verdict.accepted[row] = 1  # type: ignore[index]
             verdict.accepted_count += 1
         low, high = start - span.first, stop - span.first

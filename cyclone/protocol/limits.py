@@ -17,8 +17,17 @@ JOBS_PER_MESSAGE_MAX = 4096
 NAME_CHARS_MAX = 255
 TEXT_CHARS_MAX = 4096
 SLOTS_MAX = 4096
+# Controllers of one master at the same time; another one is told to come back later.
+SESSIONS_MAX = 16384
 # What a controller may be granted beyond what it has finished.
 CREDIT_MAX = 1 << 20
 ID_MAX = (1 << 63) - 1
 # A traceback is cut in the middle beyond this: its head names the entry, its tail the cause.
 TRACEBACK_CHARS_MAX = 32768
+# So many wrong messages of a peer within the period, and for another period it is not listened to at all.
+STRIKES_MAX = 5
+STRIKE_PERIOD_S = 60
+# A log line is cut in the middle beyond this; what a task prints without an end of line is broken into such lines.
+LOG_LINE_CHARS_MAX = 8192
+# Lists and dicts in each other, in a task's arguments or its value.
+NESTING_MAX = 64

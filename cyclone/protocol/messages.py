@@ -7,7 +7,7 @@ Direction is in the class that a message derives from: ``FromController`` or ``F
 (float), sizes bytes, identities hexadecimal text.
 """
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -40,15 +40,39 @@ class TaskRange(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
     attempt: Attempt
 
 
-class Job(msgspec.Struct, array_like=True, frozen=True):
-    """A stream of like tasks. Options live here, never on the single task.
+class JobOptions(NamedTuple):
+    """What makes tasks alike. ``task_class`` is ``module:Class``; ``time_limit_s`` is None for no limit of its own.
 
-    ``task_class`` is ``module:Class``; ``time_limit_s`` is None for no limit of its own.
+    A failure is tried again up to ``retries`` times, after ``retry_delay_s`` and then twice as long each time, where
+    the exception or one of its bases is named in ``retry_on``, or that is empty. With ``exclusive`` no attempt may
+    overlap with an earlier one, whatever happens.
     """
+
+    task_class: Name
+    time_limit_s: Seconds | None = None
+    retries: Count = 0
+    retry_delay_s: Seconds = 1.0
+    retry_on: tuple[Name, ...] = ()
+    exclusive: bool = False
+
+
+class Job(msgspec.Struct, array_like=True, frozen=True):
+    """A stream of like tasks, with its ``JobOptions``. Options live here, never on the single task."""
 
     job_id: JobId
     task_class: Name
     time_limit_s: Seconds | None = None
+    retries: Count = 0
+    retry_delay_s: Seconds = 1.0
+    retry_on: tuple[Name, ...] = ()
+    exclusive: bool = False
+
+    @property
+    def options(self) -> JobOptions:
+        """All but the number."""
+        return JobOptions(
+            self.task_class, self.time_limit_s, self.retries, self.retry_delay_s, self.retry_on, self.exclusive
+        )
 
 
 class TaskBatch(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -96,15 +120,23 @@ class ResultColumns(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class ErrorRecord(msgspec.Struct, array_like=True, frozen=True):
-    """Why an attempt did not complete. ``traceback`` is the worker's, as text; empty where there is none."""
+    """Why an attempt did not complete. ``traceback`` is the worker's, as text; empty where there is none.
+
+    ``retry`` says whether the job's ``retry_on`` covers it: only who has the exception can tell.
+    """
 
     type: str
     message: str
     traceback: str = ""
+    retry: bool = True
 
 
 class FromController(msgspec.Struct, array_like=True, frozen=True, tag_field="t"):
     """Base of what a controller says."""
+
+
+class FromClient(msgspec.Struct, array_like=True, frozen=True, tag_field="t"):
+    """Base of what a client says: no session, each request stands for itself. ``request`` comes back in the answer."""
 
 
 class FromMaster(msgspec.Struct, array_like=True, frozen=True, tag_field="t"):
@@ -175,6 +207,34 @@ class Goodbye(FromController, tag=5, frozen=True):
     reason: Text
 
 
+class StatusRequest(FromClient, tag=201, frozen=True):
+    """What is going on?"""
+
+    request: Count
+
+
+class CancelRequest(FromClient, tag=202, frozen=True):
+    """End these tasks: ``first`` to ``last``, of the class unless it is empty, in the state unless it is empty.
+
+    ``state`` is ``queued`` for what no controller holds, ``leased`` for what one does. Answered at once; what runs ends
+    when its controller says so.
+    """
+
+    request: Count
+    first: TaskId
+    last: TaskId
+    task_class: Text
+    state: Text
+
+
+class DrainRequest(FromClient, tag=203, frozen=True):
+    """No new tasks for this controller, or with ``undo`` tasks again. What runs there is finished."""
+
+    request: Count
+    controller: Name
+    undo: bool
+
+
 class Welcome(FromMaster, tag=101, frozen=True):
     """Opens a session. ``drop``: of what the controller said it holds, what is no longer its business."""
 
@@ -242,16 +302,74 @@ class Refused(FromMaster, tag=107, frozen=True):
     text: Text
 
 
+class Cancel(FromMaster, tag=108, frozen=True):
+    """Stop these, whatever they do, and hand them back by ``Returned`` once nothing of them runs. Repeated until then.
+
+    What is finished meanwhile is reported as ever.
+    """
+
+    session: Session
+    ranges: Ranges
+
+
+class ControllerStatus(msgspec.Struct, array_like=True, frozen=True):
+    """A controller as the master sees it. ``open`` tasks are leased to it; ``silent_s`` is how long it has not spoken.
+
+    ``mark`` is empty, ``drained`` or ``suspected``.
+    """
+
+    name: Name
+    host: Name
+    slots: Slots
+    open: Count
+    silent_s: Seconds
+    mark: Text
+
+
+class ToClient(msgspec.Struct, array_like=True, frozen=True, tag_field="t"):
+    """Base of what a master answers to a client."""
+
+
+class StatusReport(ToClient, tag=301, frozen=True):
+    """Answers ``StatusRequest``. ``tasks`` counts by state; ``pulled`` is what the generator has yielded so far."""
+
+    request: Count
+    version: Name
+    journal: Text
+    epoch: Epoch
+    tasks: dict[str, Count]
+    pulled: Count
+    exhausted: bool
+    stopping: bool
+    awaited: list[Name]
+    controllers: list[ControllerStatus]
+
+
+class Answer(ToClient, tag=302, frozen=True):
+    """Answers the other requests: whether it is granted, how many tasks or controllers it is about, and what to say."""
+
+    request: Count
+    granted: bool
+    count: Count
+    text: Text
+
+
 NO_SESSION = "no_session"
 SUPERSEDED = "superseded"
 VERSION = "version"
 DRAINING = "draining"
+FULL = "full"
+FORBIDDEN = "forbidden"
 REFUSALS = {
     NO_SESSION: "the session is unknown here: say hello again with what is held",
     SUPERSEDED: "a newer incarnation of the same controller name is alive: stop the workers and exit 1",
     VERSION: "the protocol versions differ: exit 1",
     DRAINING: "the master is stopping: try again later",
+    FULL: "the master has as many controllers as it can: try again later",
+    FORBIDDEN: "the key does not give this right, or not any more: stop the workers and exit 1",
 }
 
 AnyFromController = Hello | State | Results | Returned | Goodbye
-AnyFromMaster = Welcome | Tasks | Recorded | Recall | Pong | Stop | Refused
+AnyFromClient = StatusRequest | CancelRequest | DrainRequest
+AnyFromMaster = Welcome | Tasks | Recorded | Recall | Pong | Stop | Refused | Cancel
+AnyToClient = StatusReport | Answer

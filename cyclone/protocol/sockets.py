@@ -5,6 +5,7 @@ Whoever needs a socket of the protocol gets it here. Endpoints are written here 
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import zmq
 
@@ -15,6 +16,40 @@ from cyclone.protocol import limits
 POLLIN, POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)
 # A message is batch-sized; so few of them suffice, and a slow peer costs little memory before it is seen to be slow.
 _MESSAGES_QUEUED = 64
+# The authenticator answers for this domain alone; a socket that names none would not be asked about.
+ZAP_DOMAIN = b"cyclone"
+# Older ones have holes before and after the handshake: CVE-2019-13132, CVE-2020-15166, CVE-2021-20234 to 20237.
+_LIBZMQ_MIN = (4, 3, 4)
+
+# What a client's monitor is asked for. The failures are the only sign of a refused key: ZeroMQ is silent about it.
+_MONITORED = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CONNECT_RETRIED
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKeys:
+    """What the master's socket proves itself with: its secret key, 32 bytes."""
+
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKeys:
+    """What a peer's socket proves itself with, and the public key of the only master that it talks to; 32 bytes each.
+
+    ``name`` is whose they are, as the master knows it.
+    """
+
+    name: str
+    server: bytes
+    public: bytes
+    secret: bytes = field(repr=False)
 
 
 def _common(socket: "zmq.Socket[bytes]") -> None:
@@ -35,13 +70,39 @@ def _common(socket: "zmq.Socket[bytes]") -> None:
     socket.setsockopt(zmq.IPV6, 1)
 
 
-def master_socket(context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: int) -> tuple["zmq.Socket[bytes]", int]:
+def require_curve() -> None:
+    """ConfigError where this installation's ZeroMQ cannot do CURVE, or not safely."""
+    version = ".".join(map(str, zmq.zmq_version_info()))
+    if not zmq.has("curve"):
+        raise ConfigError(f"keys need CURVE, and libzmq {version} here is built without it: install pyzmq's wheel")
+    if zmq.zmq_version_info() < _LIBZMQ_MIN:
+        needed = ".".join(map(str, _LIBZMQ_MIN))
+        raise ConfigError(f"keys need libzmq {needed} or later, which is safe before the handshake; here is {version}")
+
+
+def authenticator_socket(context: "zmq.Context[zmq.Socket[bytes]]") -> "zmq.Socket[bytes]":
+    """Where ZeroMQ asks whether to let a connection in; one per context, bound before the socket that it guards."""
+    socket = context.socket(zmq.REP)
+    # An answer that is not awaited any more is of no use.
+    socket.setsockopt(zmq.LINGER, 0)
+    # Fixed by ZAP.
+    socket.bind("inproc://zeromq.zap.01")
+    return socket
+
+
+def master_socket(
+    context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: int, keys: ServerKeys | None = None
+) -> tuple["zmq.Socket[bytes]", int]:
     """The master's ROUTER, bound; ``port`` 0 takes a free one. Returns it with its port.
 
+    With keys only peers get through that the context's authenticator lets in; it must be there already.
     Raises AlreadyRunning when the port is taken, ConfigError when the address cannot be bound.
     """
     socket = context.socket(zmq.ROUTER)
     _common(socket)
+    if target.replace(".", "").isdecimal():
+        # Else it would be listed as ::ffff:127.0.0.1, which who looks for open ports takes for something else.
+        socket.setsockopt(zmq.IPV6, 0)
     # Without it a message to a vanished peer is dropped in silence; with it we get EHOSTUNREACH.
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.SNDHWM, _MESSAGES_QUEUED)
@@ -50,6 +111,13 @@ def master_socket(context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: 
     socket.setsockopt(zmq.LINGER, 500)
     # A thousand controllers may come back in the same second.
     socket.setsockopt(zmq.BACKLOG, 1024)
+    if keys:
+        require_curve()
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+        socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+        # Without it, a missing authenticator would let everybody in whose handshake is right, whatever the key.
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     endpoint = f"tcp://{_host(target)}:{port or '*'}"
     try:
         socket.bind(endpoint)
@@ -64,13 +132,13 @@ def master_socket(context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: 
 
 
 def controller_socket(
-    context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: int
+    context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: int, keys: ClientKeys | None = None
 ) -> tuple["zmq.Socket[bytes]", "zmq.Socket[bytes]"]:
     """A controller's DEALER, connecting to one master. It sets no routing id: ROUTER's own are the only safe ones.
 
-    Returns it with its monitor, which tells of each completed handshake, and whether a lost connection is being tried
-    again: ``reconnect`` is owed where it is not. The monitor is there before the connection: on loopback this is so
-    fast that the first event would be missed now and then.
+    Returns it with its monitor, which tells of each completed or failed handshake, and whether a lost connection is
+    being tried again: ``reconnect`` is owed where it is not. The monitor is there before the connection: on loopback
+    this is so fast that the first event would be missed now and then.
 
     Raises ConfigError when the address makes no sense.
     """
@@ -83,10 +151,13 @@ def controller_socket(
     # Time for the Goodbye, no more.
     socket.setsockopt(zmq.LINGER, 1000)
     socket.setsockopt(zmq.RECONNECT_IVL, 100)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 5000)
-    monitor = socket.get_monitor_socket(
-        zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
-    )
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+    if keys:
+        require_curve()
+        socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+    monitor = socket.get_monitor_socket(_MONITORED)
     endpoint = f"tcp://{_host(target)}:{port}"
     try:
         socket.connect(endpoint)
@@ -112,6 +183,46 @@ def receive_all(socket: "zmq.Socket[bytes]", messages_max: int) -> Iterator[list
         if not int(socket.get(zmq.EVENTS)) & POLLIN:
             return
         yield socket.recv_multipart(zmq.DONTWAIT)
+
+
+def receive_with_keys(socket: "zmq.Socket[bytes]", messages_max: int) -> Iterator[tuple[str, list[bytes]]]:
+    """As ``receive_all`` from a ROUTER, each message with the User-Id that the authenticator gave to its connection."""
+    for _ in range(messages_max):
+        if not int(socket.get(zmq.EVENTS)) & POLLIN:
+            return
+        # ROUTER's own frame has the connection's metadata too; the others need not be objects of their own for it.
+        first = socket.recv(zmq.DONTWAIT, copy=False)
+        frames = [first.bytes]
+        if first.more:
+            frames += socket.recv_multipart(zmq.DONTWAIT)
+        yield _user_id(first), frames
+
+
+def handshake_fault(event: int, with_keys: bool) -> str:
+    """What a monitor's event says about the keys at both ends, '' where it says nothing."""
+    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return (
+            "the master does not know our key: it was revoked, or added to another master's folder; "
+            "'cyclone keys list' on the master's host tells"
+        )
+    if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+        if with_keys:
+            return "what listens there has no keys ([comm] keys of the master), or is no master"
+        return "what listens there wants a key ([comm] key_file), or is no master"
+    if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and with_keys:
+        return (
+            "the connection ended in the handshake: our key file names another master's key, or the master is "
+            "overloaded or not a master at all"
+        )
+    return ""
+
+
+def _user_id(frame: zmq.Frame) -> str:
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        # A connection that nobody was asked about.
+        return ""
 
 
 def _host(target: str) -> str:

@@ -1,7 +1,8 @@
 """How a task can end, as it is spelled everywhere: code, JSON, results, metrics, docs.
 
-On the wire a status is one byte of a result batch's ``statuses`` column. Every status but ``CRASHED`` is final: a
-crash ends one attempt, and the master decides whether another follows or the task is quarantined.
+On the wire a status is one byte of a result batch's ``statuses`` column. Every status but ``CRASHED`` and ``LOST`` is
+final: those end one attempt, and the master decides whether another follows or the task is quarantined. What a
+controller may report is ``REPORTED``; the others are the master's own word.
 """
 
 COMPLETED = 0
@@ -9,6 +10,9 @@ FAILED = 1
 TIMED_OUT = 2
 CRASHED = 3
 QUARANTINED = 4
+REFUSED = 5
+CANCELLED = 6
+LOST = 7
 
 STATE_NAMES = {
     COMPLETED: "completed",
@@ -16,5 +20,9 @@ STATE_NAMES = {
     TIMED_OUT: "timed_out",
     CRASHED: "crashed",
     QUARANTINED: "quarantined",
+    REFUSED: "refused",
+    CANCELLED: "cancelled",
+    LOST: "lost",
 }
-FINAL_STATES = ("completed", "failed", "timed_out", "quarantined")
+FINAL_STATES = ("completed", "failed", "timed_out", "quarantined", "refused", "cancelled")
+REPORTED = frozenset({COMPLETED, FAILED, TIMED_OUT, CRASHED, REFUSED})

@@ -14,9 +14,14 @@ import msgspec
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits
 from cyclone.protocol.messages import (
+    AnyFromClient,
     AnyFromController,
     AnyFromMaster,
+    AnyToClient,
+    Cancel,
+    CancelRequest,
     Hello,
+    Refused,
     ResultBatch,
     Results,
     Returned,
@@ -25,25 +30,27 @@ from cyclone.protocol.messages import (
     TaskRange,
     Tasks,
 )
-from cyclone.protocol.states import CRASHED
+from cyclone.protocol.states import REPORTED
 
 MAGIC = b"CYC1"
+_REPORTED = bytes(sorted(REPORTED))
 
 T = TypeVar("T")
 
 _encode = msgspec.msgpack.Encoder().encode
-_from_controller = msgspec.msgpack.Decoder(AnyFromController)
+_for_master = msgspec.msgpack.Decoder(AnyFromController | AnyFromClient)
+_for_client = msgspec.msgpack.Decoder(AnyToClient | Refused)
 _from_master = msgspec.msgpack.Decoder(AnyFromMaster)
 
 
-def encode(message: AnyFromController | AnyFromMaster) -> list[bytes]:
+def encode(message: AnyFromController | AnyFromClient | AnyFromMaster | AnyToClient) -> list[bytes]:
     """The frames of a message, without any routing id."""
     return [MAGIC, _encode(message)]
 
 
-def decode_from_controller(frames: Sequence[bytes]) -> AnyFromController:
-    """The message in the frames that follow the routing id; ProtocolError says what is wrong with them."""
-    message: AnyFromController = _decode(_from_controller, frames)
+def decode_for_master(frames: Sequence[bytes]) -> AnyFromController | AnyFromClient:
+    """What reached a master, in the frames that follow the routing id; ProtocolError says what is wrong with them."""
+    message: AnyFromController | AnyFromClient = _decode(_for_master, frames)
     match message:
         case Results():
             for batch in message.batches:
@@ -52,15 +59,27 @@ def decode_from_controller(frames: Sequence[bytes]) -> AnyFromController:
             _check_ranges(message.held)
         case Returned():
             _check_ranges(message.ranges)
+        case CancelRequest():
+            if message.last < message.first:
+                raise ProtocolError(f"tasks from {message.first} to {message.last}")
+    return message
+
+
+def decode_for_client(frames: Sequence[bytes]) -> AnyToClient | Refused:
+    """The answer to a client in the frames; ProtocolError says what is wrong with them."""
+    message: AnyToClient | Refused = _decode(_for_client, frames)
     return message
 
 
 def decode_from_master(frames: Sequence[bytes]) -> AnyFromMaster:
     """The message in the frames; ProtocolError says what is wrong with them."""
     message: AnyFromMaster = _decode(_from_master, frames)
-    if type(message) is Tasks:
-        for batch in message.batches:
-            _check_task_batch(batch)
+    match message:
+        case Tasks():
+            for batch in message.batches:
+                _check_task_batch(batch)
+        case Cancel():
+            _check_ranges(message.ranges)
     return message
 
 
@@ -95,7 +114,7 @@ def _check_ranges(ranges: list[TaskRange]) -> None:
 
 
 def _check_result_batch(batch: ResultBatch) -> None:
-    if max(batch.statuses) > CRASHED:
-        raise ProtocolError(f"status {max(batch.statuses)} is not one that a controller may report")
+    if other := batch.statuses.strip(_REPORTED):
+        raise ProtocolError(f"status {other[0]} is not one that a controller may report")
     if batch.first + len(batch.statuses) - 1 > limits.ID_MAX:
         raise ProtocolError(f"task id {batch.first + len(batch.statuses) - 1} is too large")

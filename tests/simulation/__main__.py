@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
+from tests.simulation.recovery import EXECUTED_AGAIN
 from tests.simulation.seeds import corpus_seeds
 from tests.simulation.world import SimulationFailure, World
 
@@ -26,13 +27,15 @@ class Tally:
         self.events = 0
         self.tasks = 0
         self.doubles = 0
+        self.adopted = 0
+        self.loads = 0
         self.faults_min = 1 << 30
         self.faults: Counter[str] = Counter()
         self.failures: list[tuple[int, str]] = []
 
     def add(self, other: "Tally") -> None:
         """Sum up."""
-        for name in ("seeds", "cpu_s", "events", "tasks", "doubles"):
+        for name in ("seeds", "cpu_s", "events", "tasks", "doubles", "adopted", "loads"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.faults_min = min(self.faults_min, other.faults_min)
         self.faults += other.faults
@@ -57,8 +60,10 @@ def run_chunk(seeds: list[int]) -> Tally:
             continue
         tally.cpu_s += time.process_time() - begun
         tally.events += sum(world.events for world in worlds)
-        tally.tasks += sum(world.feed.produced for world in worlds)
+        tally.tasks += sum(world.ledger.outputs.produced for world in worlds)
         tally.doubles += worlds[0].ledger.doubles
+        tally.adopted += sum(world.ledger.recovery.adopted for world in worlds)
+        tally.loads += sum(world.loads for world in worlds)
         tally.faults_min = min(tally.faults_min, worlds[0].faults.injected)
         tally.faults += worlds[0].counts
     return tally
@@ -97,6 +102,11 @@ def report(total: Tally) -> None:
         f"{total.seeds} seeds, {len(total.failures)} failed; per seed {total.cpu_s / done:.3f} CPU s, "
         f"{total.events / done:.0f} events, {total.tasks / done:.0f} tasks, at least {total.faults_min} faults; "
         f"{total.doubles} second starts, all of them under faults"
+    )
+    again = sum(EXECUTED_AGAIN in text for _, text in total.failures)
+    print(
+        f"{total.adopted} leases adopted after a restart, {total.loads} blocks loaded; "
+        f"executed again after a master crash while the controller lived and said hello in time: {again}"
     )
     if total.failures:
         print("failed; each again by:\n" + "\n".join(f"  make sim SEED={seed}" for seed, _ in total.failures))

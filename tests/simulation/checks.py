@@ -1,20 +1,23 @@
 """What must hold, kept in books of its own: the brains' own counts are not believed.
 
 Every lease that leaves the master, every start and end of a row in a worker, every recorded event and every delivered
-result passes here.
+result passes here. The books go on over all epochs; ``recovery.py`` judges the restarts, ``outputs.py`` the generator.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from cyclone.controller.work import Piece
-from cyclone.master.events import CrashCharged, Recorded, ResultsRecorded
+from cyclone.master.events import AttemptsEnded, CancelWanted, Recorded, ResultsRecorded, TasksAdded
 from cyclone.master.scheduler import Scheduler
-from cyclone.master.state import State
 from cyclone.protocol import messages, states
-from cyclone.protocol.messages import AnyFromMaster, Hello, Job, Results, Tasks
+from cyclone.protocol.messages import AnyFromMaster, Cancel, Hello, Job, Results, Tasks
 from cyclone.results import RecordedBlock
-from tests.simulation.generators import FAILS, HANGS, KILLS, OK, outcomes
+from tests.simulation.generators import FAILS, FLAKY, HANGS, KILLS, OK, RETRY_DELAY_S, outcomes
+from tests.simulation.incarnations import Incarnations
+from tests.simulation.outputs import Outputs
+from tests.simulation.recovery import Recovery
+from tests.simulation.settings import ALONE
 
 if TYPE_CHECKING:
     from tests.simulation.controller import VirtualController
@@ -25,56 +28,97 @@ if TYPE_CHECKING:
 # Without faults, a worker may be idle that long although a task is waiting somewhere: a recall that meets a worker just
 # between two rows is repeated after a second.
 IDLE_S = 1.6
-ATTEMPTS_MAX = 200
+LEASES_MAX = 200
+
+FIRST_EPOCH = 7
 
 ENDS_AS = {
     OK: {states.COMPLETED},
     FAILS: {states.FAILED},
     KILLS: {states.QUARANTINED},
     HANGS: {states.TIMED_OUT, states.COMPLETED},
+    FLAKY: {states.FAILED, states.COMPLETED},
 }
 
 
-def open_ids(state: State) -> set[int]:
-    """The tasks that the state knows as open."""
-    ids = {task_id for span in state.index for task_id in span.open_ids()}
-    return ids | set(range(state.last_id - state.queue.fresh_count + 1, state.last_id + 1))
+Token = tuple[int, int]
+"""Epoch and attempt of a lease."""
+Attempt = tuple[int, int, int]
+"""Task, epoch and attempt."""
 
 
 class Ledger:
-    """The books. ``doubles`` counts the tasks that started more than once, which only faults may cause."""
+    """The books. ``doubles`` counts the starts of tasks that had started before, which only faults may cause.
+
+    ``leases`` is the last lease of each task, ``recorded`` its one result, ``acknowledged`` are those of which a
+    controller may know that they are recorded.
+    """
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self.attempts: dict[int, int] = {}
-        self.charges: dict[int, list[int]] = {}
-        self.recorded: dict[int, tuple[int, int]] = {}
+        self.outputs = Outputs(world)
+        self.recovery = Recovery(world)
+        self.incarnations = Incarnations()
+        self.leases: dict[int, Token] = {}
+        self.charges: dict[int, list[Token]] = {}
+        self.failures: dict[int, list[Token]] = {}
+        self.recorded: dict[int, tuple[Token, int]] = {}
+        self.wishes: list[CancelWanted] = []
+        self.acknowledged: set[int] = set()
         self.started_tasks: set[int] = set()
         self.doubles = 0
+        self._results: list[ResultsRecorded] = []
         self._next_fresh = 1
-        self._started: set[tuple[int, int]] = set()
-        self._computed: dict[tuple[int, int], tuple[int, bytes]] = {}
-        self._deaths: set[tuple[int, int]] = set()
-        self._timed_out: set[tuple[int, int]] = set()
-        self._greeted: dict[str, tuple[int, str]] = {}
-        self._deliveries = 0
-        self.accepted_by: Counter[tuple[int, int]] = Counter()
+        self._not_before: dict[int, tuple[int, float]] = {}
+        self._lease_count: Counter[int] = Counter()
+        self._leased_at: dict[Attempt, float] = {}
+        self._started: set[Attempt] = set()
+        self._computed: dict[Attempt, tuple[int, bytes]] = {}
+        self._deaths: set[Attempt] = set()
+        self._ran: dict[int, list[tuple[Attempt, float, float]]] = defaultdict(list)
+        self._timed_out: set[Attempt] = set()
+        self._announced = 0
+        self.accepted_by: Counter[tuple[int, int, int]] = Counter()
         self._agent_turns = 0
         self._all_started_at = 0.0
 
     # Leases.
 
-    def leased(self, tasks: Tasks) -> None:
+    def asked_back(self, cancel: Cancel) -> None:
+        """The master asks a controller to stop something: because somebody wants that, or it takes too long."""
+        resend_s = self._world.settings.task_resend_timeout_s
+        for part in cancel.ranges:
+            for task_id in range(part.first, part.first + part.count):
+                if self.is_cancelled(task_id):
+                    continue
+                leased_at = self._leased_at.get((task_id, part.epoch, part.attempt), self._world.now)
+                held_s = self._world.now - leased_at
+                assert held_s >= resend_s > 0, f"task {task_id} is asked back {held_s:.2f} s after its lease"
+
+    def leased(self, scheduler: Scheduler, tasks: Tasks) -> None:
         """A message with leases leaves the master."""
         self._world.progressed_at = self._world.now
+        epoch = scheduler.state.epoch
         for batch in tasks.batches:
             for task_id in range(batch.first, batch.first + len(batch.args)):
-                before = self.attempts.get(task_id, 0)
-                assert batch.attempt == before + 1, f"task {task_id}: attempt {batch.attempt} leased after {before}"
+                before = self.leases.get(task_id)
+                if before and before[0] == epoch:
+                    assert batch.attempt == before[1] + 1, f"task {task_id}: {batch.attempt} leased after {before}"
                 assert task_id not in self.recorded, f"task {task_id} leased although it is done"
-                assert batch.attempt < ATTEMPTS_MAX, f"task {task_id} goes round and round: attempt {batch.attempt}"
-                self.attempts[task_id] = batch.attempt
+                assert not self.is_cancelled(task_id), f"task {task_id} leased although it is cancelled"
+                not_before = self._not_before.get(task_id)
+                if not_before and not_before[0] == epoch:
+                    assert self._world.now >= not_before[1], f"task {task_id} is tried again at once"
+                self.recovery.leased(scheduler, task_id, before)
+                self.leases[task_id] = (epoch, batch.attempt)
+                self._leased_at[task_id, epoch, batch.attempt] = self._world.now
+                self._lease_count[task_id] += 1
+                assert self._lease_count[task_id] < LEASES_MAX, f"task {task_id} goes round and round"
                 if batch.attempt == 1:
+                    assert before is None, f"task {task_id} is leased as if for the first time, after {before}"
+                    while self._next_fresh in self.recorded:
+                        # Cancelled before it ever left.
+                        self._next_fresh += 1
                     assert task_id == self._next_fresh, f"task {task_id} left before task {self._next_fresh}"
                     self._next_fresh += 1
 
@@ -82,7 +126,7 @@ class Ledger:
         """A controller queued this many tasks of a message."""
         link = controller.agent.link
         if link.session and tasks > 0:
-            key = (controller.number, link.session.session)
+            key = (controller.number, link.session.epoch, link.session.session)
             self.accepted_by[key] += tasks
             assert self.accepted_by[key] <= link.granted, f"{controller.name} took more than it granted"
 
@@ -94,26 +138,42 @@ class Ledger:
         missing = {job for job, _ in piece.runs} - worker.jobs
         assert not missing, f"worker {worker.pid} got rows of jobs {missing} that it was never told of"
 
-    def started(self, task_id: int, attempt: int) -> None:
+    def started(self, key: Attempt) -> None:
         """A worker starts a row."""
-        key = (task_id, attempt)
-        assert attempt <= self.attempts.get(task_id, 0), f"task {task_id} started with attempt {attempt}, never leased"
-        assert key not in self._started, f"task {task_id} attempt {attempt} started twice"
+        task_id = key[0]
+        assert key in self._leased_at, f"task {key} started, and was never leased"
+        assert key not in self._started, f"task {key} started twice"
         self._started.add(key)
-        if task_id in self.started_tasks:
-            assert self._world.faulty, f"task {task_id} started twice without a fault, now as attempt {attempt}"
+        if task_id in self.started_tasks and task_id not in self.failures:
+            assert self._world.faulty, f"task {key} started although it had before, without a fault"
             self.doubles += 1
         self.started_tasks.add(task_id)
-        if len(self.started_tasks) == self._world.feed.produced:
+        if len(self.started_tasks) == self.outputs.produced:
             self._all_started_at = self._world.now
 
-    def computed(self, task_id: int, attempt: int, status: int, value: bytes) -> None:
+    def computed(self, key: Attempt, status: int, value: bytes) -> None:
         """A worker finished a row, whether or not anybody will hear of it."""
-        self._computed[task_id, attempt] = (status, value)
+        self._computed[key] = (status, value)
 
-    def died_in(self, task_id: int, attempt: int) -> None:
+    def ran(self, key: Attempt, started: float, ended: float) -> None:
+        """A row occupied a worker from then to then, however it ended."""
+        if self._world.journal.task_class(key[0]) == ALONE:
+            for other, start, end in self._ran[key[0]]:
+                apart = ended <= start or end <= started
+                assert apart, f"attempts {other[1:]} and {key[1:]} of task {key[0]} overlap, which must run alone"
+            self._ran[key[0]].append((key, started, ended))
+
+    def died_in(self, key: Attempt) -> None:
         """A worker died in this row."""
-        self._deaths.add((task_id, attempt))
+        self._deaths.add(key)
+
+    def has_ended(self, task_id: int, token: Token) -> bool:
+        """Whether this attempt is over, although its controller may still hold the news."""
+        return (task_id, *token) in self._deaths or token in self.failures.get(task_id, ())
+
+    def is_cancelled(self, task_id: int) -> bool:
+        """Whether the journal has a wish to end this task."""
+        return any(wish.first <= task_id <= wish.last for wish in self.wishes)
 
     def ended_by_limit(self, worker: "VirtualWorker") -> None:
         """A worker was told to end because of the row that it executes."""
@@ -121,69 +181,132 @@ class Ledger:
 
     # What the master records, delivers and acknowledges.
 
-    def journalled(self, event: Recorded) -> None:
-        """An event is in the journal."""
-        if isinstance(event, CrashCharged):
-            key = (event.task_id, event.attempt)
-            assert key in self._deaths, f"task {key} charged, but no worker died in it"
-            charges = self.charges.setdefault(event.task_id, [])
-            assert event.attempt not in charges, f"task {event.task_id} charged twice for attempt {event.attempt}"
-            charges.append(event.attempt)
-        elif isinstance(event, ResultsRecorded):
-            self._world.progressed_at = self._world.now
-            batch = event.batch
-            for row, status in enumerate(batch.statuses):
-                if event.accepted is None or event.accepted[row]:
-                    self._record(batch.first + row, batch.attempt, status)
+    def master_started(self, master: "VirtualMaster") -> None:
+        """Another epoch begins."""
+        self.incarnations.epoch_begins(self.recovery.live)
+        self._next_fresh = self.recovery.horizon + 1
+        self._announced = len(self._results)
+        self.recovery.master_started(master)
+        if master.scheduler.state.epoch > FIRST_EPOCH:
+            self.recovery.check_replay(master)
 
-    def _record(self, task_id: int, attempt: int, status: int) -> None:
+    def journalled(self, events: list[Recorded]) -> None:
+        """A commit is durable."""
+        for event in events:
+            self.recovery.journalled(event)
+            if isinstance(event, TasksAdded):
+                self.outputs.added(event)
+            elif isinstance(event, AttemptsEnded):
+                self._attempts_ended(event)
+            elif isinstance(event, CancelWanted):
+                self.wishes.append(event)
+            elif isinstance(event, ResultsRecorded):
+                self._results_recorded(event)
+
+    def _attempts_ended(self, event: AttemptsEnded) -> None:
+        token = (event.epoch, event.attempt)
+        for task_id in range(event.first, event.first + event.count):
+            assert task_id not in self.recorded, f"an attempt at task {task_id} ends after its result"
+            if event.status == states.LOST:
+                continue
+            if event.status == states.CRASHED:
+                assert (task_id, *token) in self._deaths, f"task {task_id} {token} charged, but no worker died in it"
+            ended = self.charges if event.status == states.CRASHED else self.failures
+            assert token not in ended.setdefault(task_id, []), f"task {task_id} charged twice for {token}"
+            ended[task_id].append(token)
+            if event.status != states.CRASHED:
+                self._not_before[task_id] = (self._world.journal.epoch, self._world.now + RETRY_DELAY_S / 2)
+            self._check_latest(task_id, token, "failure")
+            assert len(self.failures.get(task_id, ())) <= self._world.settings.work.retries, f"task {task_id} retried"
+
+    def _results_recorded(self, event: ResultsRecorded) -> None:
+        self._world.progressed_at = self._world.now
+        self._results.append(event)
+        assert event.number == len(self._results), f"results {event.number} follow {len(self._results) - 1}"
+        batch = event.batch
+        for row, status in enumerate(batch.statuses):
+            if event.accepted is None or event.accepted[row]:
+                self._record(batch.first + row, (batch.epoch, batch.attempt), status)
+        self.outputs.recorded(event)
+
+    def _record(self, task_id: int, token: Token, status: int) -> None:
         assert task_id not in self.recorded, f"task {task_id} recorded twice"
-        assert 1 <= attempt <= self.attempts.get(task_id, 0), f"task {task_id} attempt {attempt} was never leased"
+        self.recorded[task_id] = (token, status)
+        if status == states.CANCELLED:
+            assert self.is_cancelled(task_id), f"task {task_id} is cancelled, and nobody asked for it"
+            return
+        assert (task_id, *token) in self._leased_at, f"task {task_id} {token} was never leased"
         if status in (states.FAILED, states.TIMED_OUT):
-            assert attempt == self.attempts[task_id], f"task {task_id}: a failure of an old attempt was recorded"
-        behaviour = self._world.feed.behaviours[task_id]
+            self._check_latest(task_id, token, "failure")
+            failures, retries = len(self.failures.get(task_id, ())), self._world.settings.work.retries
+            assert failures == retries, f"task {task_id} failed for good after {failures} retries of {retries}"
+        behaviour = self.outputs.behaviours[task_id]
         if status == states.QUARANTINED:
             charged = len(self.charges.get(task_id, ()))
             limit = self._world.settings.crash_limit
             assert charged == limit, f"task {task_id} quarantined after {charged} crashes, the limit is {limit}"
         else:
             assert status in ENDS_AS[behaviour], f"task {task_id} of behaviour {behaviour} ended with status {status}"
-        self.recorded[task_id] = (attempt, status)
 
-    def delivered(self, number: int, block: RecordedBlock) -> None:
-        """Results go to the generator."""
-        self._deliveries += 1
-        assert number == self._deliveries, f"delivery {number} where {self._deliveries} belongs"
+    def _check_latest(self, task_id: int, token: Token, what: str) -> None:
+        """Which lease of earlier epochs was the latest, a master knows only from who tells of them."""
+        latest, present = self.leases[task_id], self._world.journal.epoch
+        assert token == latest or max(token[0], latest[0]) < present, f"task {task_id}: a {what} of {token} counts"
+
+    def announced(self, number: int, block: RecordedBlock) -> None:
+        """What is recorded is told to all readers."""
+        self._announced += 1
+        assert number == self._announced, f"results {number} announced where {self._announced} belongs"
+        self.delivered(number, block)
+        token = (self._results[number - 1].batch.epoch, block.attempt)
         for task_id, status, value in outcomes(block):
-            key = (task_id, block.attempt)
-            assert self.recorded.get(task_id) == (block.attempt, status), f"task {key} delivered, but not as recorded"
+            key = (task_id, *token)
+            assert self.recorded.get(task_id) == (token, status), f"task {key} announced, but not as recorded"
             if status in (states.COMPLETED, states.FAILED):
                 assert self._computed.get(key) == (status, value), f"task {key}: this is not what the attempt computed"
             elif status == states.TIMED_OUT:
                 assert key in self._timed_out and key in self._deaths, f"task {key} did not exceed its limit"
 
+    def delivered(self, number: int, block: RecordedBlock) -> None:
+        """Results go to the generator, for the first time or again."""
+        assert number <= len(self._results), f"results {number} delivered, and not recorded"
+        event = self._results[number - 1]
+        mine = (block.first, block.statuses, block.accepted, block.body)
+        recorded = (event.batch.first, event.batch.statuses, event.accepted, event.batch.body)
+        assert mine == recorded, f"results {number} are delivered otherwise than they are recorded"
+
+    def check_dispatched(self, scheduler: Scheduler) -> None:
+        """Nothing waits that somebody would take, also while those are awaited who may hold other tasks."""
+        state = scheduler.state
+        rests = scheduler.stopping or scheduler.backlog_bytes > self._world.settings.backlog_bytes_max
+        assert rests or not (state.queue and state.sessions.hungry), f"{len(state.queue)} tasks wait, and are wanted"
+
     def end_of_turn(
         self, scheduler: Scheduler, said: list[AnyFromMaster], results: list[tuple[bytes, Results]]
     ) -> None:
         """The master has recorded what this turn brought, and is about to say this."""
-        fresh = any(batch.attempt == 1 for message in said if isinstance(message, Tasks) for batch in message.batches)
-        waiting = scheduler.state.queue.returned_count
-        assert not (fresh and waiting), f"fresh tasks leave while {waiting} that were given back wait"
+        batches = [batch for message in said if isinstance(message, Tasks) for batch in message.batches]
+        fresh = max((batch.first for batch in batches if batch.attempt == 1), default=0)
+        if fresh and scheduler.state.queue.returned_count:
+            waits = min(span.first for span in scheduler.state.index if span.holder is None)
+            assert fresh < waits, f"task {fresh} leaves for the first time while {waits} waits again"
         told = {(m.session, number) for m in said if isinstance(m, messages.Recorded) for number in m.numbers}
         for _, message in results:
             if (message.session, message.number) in told:
-                self._check_acknowledged(scheduler, message)
+                self._check_acknowledged(message)
 
-    def _check_acknowledged(self, scheduler: Scheduler, message: Results) -> None:
+    def _check_acknowledged(self, message: Results) -> None:
         for batch in message.batches:
+            token = (batch.epoch, batch.attempt)
             for row, status in enumerate(batch.statuses):
                 task_id = batch.first + row
-                if batch.epoch != scheduler.epoch or task_id in self.recorded:
+                if task_id in self.recorded:
+                    self.acknowledged.add(task_id)
                     continue
-                late = batch.attempt < self.attempts[task_id]
+                late = token < self.leases[task_id] or token in self.failures.get(task_id, ())
                 # A crash counts only while its lease does, which may have ended in this very turn.
                 assert status == states.CRASHED or (late and status != states.COMPLETED), (
-                    f"task {task_id} attempt {batch.attempt} status {status} acknowledged, but nothing is recorded"
+                    f"task {task_id} {token} status {status} acknowledged, but nothing is recorded"
                 )
 
     # Controllers.
@@ -198,23 +321,14 @@ class Ledger:
         ranges = [piece.range(0, len(piece)) for piece in agent.crew.queue] + agent.outbox.held()
         for slot in agent.crew.slots:
             ranges += slot.held()
-        held = sorted((part.attempt, part.first, part.first + part.count) for part in ranges)
-        for (attempt, _, end), (next_attempt, first, _) in zip(held, held[1:], strict=False):
-            assert attempt != next_attempt or end <= first, f"{controller.name} holds task {first} twice"
+        held = sorted((part.epoch, part.attempt, part.first, part.first + part.count) for part in ranges)
+        for (*token, _, end), (*next_token, first, _) in zip(held, held[1:], strict=False):
+            assert token != next_token or end <= first, f"{controller.name} holds task {first} twice"
 
     def greeted(self, hello: Hello) -> None:
-        """A hello reaches the master: which incarnation is the newer one is known to it only from the first of each."""
-        self._greeted.setdefault(hello.incarnation, (len(self._greeted) + 1, hello.name))
-
-    def check_exit(self, controller: "VirtualController", code: int, reason: str) -> None:
-        """A controller ends by itself: drained, or superseded by one that started after it."""
-        if code == 0:
-            assert controller.agent.draining, f"{controller.name} exits with 0, and nobody asked: {reason}"
-            return
-        mine = self._greeted.get(controller.incarnation, (0, ""))[0]
-        newer = [number for number, name in self._greeted.values() if name == controller.name and number > mine]
-        assert code == 1 and reason.startswith(messages.SUPERSEDED), f"{controller.name} exits with {code}: {reason}"
-        assert newer, f"{controller.name} is superseded by an older incarnation: {reason}"
+        """A hello is handled by the master."""
+        self.incarnations.greeted(hello)
+        self.recovery.greeted(hello)
 
     def check_idle(self) -> None:
         """Without faults: nobody idles while a task waits anywhere."""
@@ -223,12 +337,14 @@ class Ledger:
         for controller in controllers:
             for worker in controller.workers.values():
                 worker.sync()
-        waiting = world.feed.produced - len(self.started_tasks)
-        if not waiting:
+        waiting = self.outputs.produced - len(self.started_tasks)
+        if not waiting or world.master.scheduler.state.awaited:
             return
         for controller in controllers:
             for worker in controller.idle_slots():
-                idle_s = world.now - max(worker.idle_since, self._all_started_at, world.feed.last_block_at)
+                idle_s = world.now - max(
+                    worker.idle_since, self._all_started_at, self.outputs.added_at, world.restarted_at
+                )
                 assert idle_s < IDLE_S, f"a worker of {controller.name} idles for {idle_s:.2f} s, {waiting} tasks wait"
 
     def check_settled(self, scheduler: Scheduler) -> None:
@@ -250,30 +366,20 @@ class Ledger:
             whole = self._world.settings.worker_max_tasks or session.slots == len(agent.crew.slots)
             assert whole, f"{controller.name} has dead workers"
 
-    def check_finished(self, scheduler: Scheduler) -> None:
+    def check_finished(self, master: "VirtualMaster") -> None:
         """The master says that everything is done: it is, and nothing is left of it in memory."""
+        scheduler = master.scheduler
         scheduler.check()
-        state, produced = scheduler.state, self._world.feed.produced
-        assert len(self.recorded) == produced == self._deliverable(), "finished, but not every task has its result"
+        state, produced = scheduler.state, self.outputs.produced
+        self.outputs.check_complete()
+        assert len(self.recorded) == produced == sum(state.ended.values()), "finished, but not every task has a result"
         assert not len(state.index) and not state.crashes and not len(state.queue), "the master keeps what is done"
         assert not any(session.spans or session.open for session in state.sessions.by_id.values()), "spans left behind"
-        assert scheduler.backlog_bytes == 0, "the backlog is miscounted"
 
     def check_left(self, master: "VirtualMaster") -> None:
         """At the very end: the controllers have gone, and whoever stopped by himself was asked to."""
         state = master.scheduler.state
         assert not len(state.index) and not state.open_tasks, "tasks came back after the end"
-        self.check_replay(master)
-
-    def check_replay(self, master: "VirtualMaster") -> None:
-        """A fresh state that is given the journal knows the same tasks as open, done and charged."""
-        live, again = master.scheduler.state, State()
-        for event in master.journal:
-            again.apply(event)
-        for name in ("ended", "open_tasks", "last_id", "crashes"):
-            mine, theirs = getattr(live, name), getattr(again, name)
-            assert mine == theirs, f"after a replay of the journal {name} is {theirs}, live it is {mine}"
-        assert open_ids(live) == open_ids(again), "after a replay of the journal other tasks are open"
-
-    def _deliverable(self) -> int:
-        return sum(self._world.master.scheduler.state.ended.values())
+        self.recovery.check_replay(master)
+        if master.feed:
+            self.outputs.check_summary(master.feed.summary)

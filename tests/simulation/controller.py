@@ -54,8 +54,10 @@ class VirtualController(Body):
         self.world.after(self.world.rng.uniform(0.0, 0.05), self.connect)
 
     def connect(self) -> None:
-        """A connection stands."""
-        if self.alive and self.connection is None:
+        """A connection stands, once there is a master."""
+        if self.alive and self.connection is None and not self.world.master.alive:
+            self.world.after(self.world.rng.uniform(0.01, 0.15), self.connect)
+        elif self.alive and self.connection is None:
             self.connection = self.world.network.connect(self)
             self.world.network.send_waiting(self)
             self.put(self._inbox, self._on_connected)
@@ -65,6 +67,12 @@ class VirtualController(Body):
         if self.connection:
             self.world.network.close(self.connection)
             self.connection = None
+
+    def lose(self, connection: Connection) -> None:
+        """The master at the other end is dead."""
+        if self.connection is connection:
+            self.disconnect()
+            self.connect()
 
     def receive(self, connection: Connection, frames: list[bytes]) -> None:
         """Frames from the master, unless the connection broke under way."""
@@ -195,7 +203,7 @@ class VirtualController(Body):
         """The agent ends by itself."""
         self.exit_code = code
         self.world.say(self.name, "info", f"exit {code}: {reason}")
-        self.world.ledger.check_exit(self, code, reason)
+        self.world.ledger.incarnations.check_exit(self, code, reason)
         self._end()
         # The service lets what was said leave before it closes.
         self.world.after(0.05, self.disconnect)
@@ -212,4 +220,6 @@ class VirtualController(Body):
         self.world.living -= 1
         for worker in self.workers.values():
             worker.sync()
+            if worker.executing:
+                self.world.ledger.ran(worker.current(), worker.started_s, self.world.now)
             worker.alive = False

@@ -3,6 +3,10 @@
 from typing import TYPE_CHECKING
 
 from cyclone.controller.slots import Phase
+from cyclone.master.events import ResultsRecorded, TasksAdded
+from cyclone.protocol.messages import CancelRequest, DrainRequest
+from tests.simulation.journal import KEPT, LOST
+from tests.simulation.process import MADE, YIELDED
 from tests.simulation.settings import FAULT_PHASE_S, FAULT_WEIGHTS
 
 if TYPE_CHECKING:
@@ -11,10 +15,16 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 FROM_CONTROLLER = ["Hello", "State", "Results", "Returned"]
-FROM_MASTER = ["Welcome", "Tasks", "Recorded", "Recall", "Pong", "Refused"]
+FROM_MASTER = ["Welcome", "Tasks", "Recorded", "Recall", "Cancel", "Pong", "Refused"]
 LEAVING = ["Stop", "Goodbye"]
+CONSEQUENCES = {
+    "master restarted",
+    "task_resend_timeout",
+    "generator goes on",
+    "generator goes on in the middle of a result",
+}
 # What tasks do by themselves, and what is only the consequence of another fault, is shown but not counted as injected.
-NOT_INJECTED = {"task failed", "task killed its worker", "task over its limit", "partitioned message"}
+NOT_INJECTED = {"task failed", "task killed its worker", "task over its limit", "partitioned message", *CONSEQUENCES}
 
 # Of what comes in masses, no more than so many count.
 MASSES = {"delay": 5, "duplicate": 5, "reorder": 5}
@@ -27,6 +37,7 @@ class Faults:
         self._world = world
         self._rng = world.rng
         self.healed = False
+        self._late: list[str] = []
         self.enough = not world.settings.faults_min
 
     def start(self) -> None:
@@ -66,11 +77,14 @@ class Faults:
             return
         world, network = self._world, self._world.network
         self.healed = self.enough = True
+        self._late.clear()
         network.hostile = False
         network.armed.clear()
         network.blocked_until.clear()
         network.fail_sends.clear()
         world.say("faults", "info", "healed")
+        world.start_master()
+        world.journal.cut, world.master.dies_sending = "", None
         world.master.resting_until = 0.0
         world.master.wake()
         for controller in world.controllers:
@@ -80,6 +94,7 @@ class Faults:
                 controller.connect()
                 controller.wake()
         for name in world.names:
+            self._undo_drain(name)
             for kind in LEAVING:
                 if self._rng.random() < 0.3:
                     network.armed[kind, name] = 1
@@ -142,14 +157,16 @@ class Faults:
         controller.crash()
         self._world.count("controller crash")
         if len(self._world.names) > 1 and self._rng.random() < 0.2:
-            # This one is gone for good.
-            self._world.names.remove(controller.name)
-            for twin in self._world.controllers:
-                if twin.alive and twin.name == controller.name:
-                    twin.crash()
+            self._gone_for_good(controller.name)
             return True
         self._world.after(self._rng.choice([0.01, 0.3, 2.0]), self._world.start_controller, controller.name)
         return True
+
+    def _gone_for_good(self, name: str) -> None:
+        self._world.names.remove(name)
+        for twin in self._world.controllers:
+            if twin.alive and twin.name == name:
+                twin.crash()
 
     def _twin(self) -> bool:
         controller = self._controller()
@@ -197,7 +214,8 @@ class Faults:
 
     def _freeze(self) -> bool:
         controller = self._controller()
-        if controller is None:
+        # Who stops a controller and lets its workers run takes the enforcement of its leases away.
+        if controller is None or self._world.settings.work.exclusive:
             return False
         seconds = self._world.settings.controller_timeout_s * self._rng.uniform(0.5, 2.5)
         controller.resting_until = self._world.now + seconds
@@ -227,6 +245,83 @@ class Faults:
         self._world.master.resting_until = self._world.now + self._rng.choice([0.1, 0.5, 2.0, 4.0])
         self._world.count("master paused")
         return True
+
+    def _master_kill(self) -> bool:
+        world, rng = self._world, self._rng
+        if not world.may_kill_master():
+            return False
+        how = rng.choice(["between two turns", KEPT, LOST, "sending"])
+        if how == "sending":
+            world.master.dies_sending = rng.random()
+        elif how != "between two turns":
+            kind = rng.choice([object, TasksAdded, TasksAdded, ResultsRecorded])
+            world.journal.cut, world.journal.cut_kinds = how, (kind,)
+        else:
+            world.count("master killed between two turns")
+            world.master_dies()
+        if rng.random() < 0.8:
+            self._spoil_the_return()
+        return True
+
+    def _spoil_the_return(self) -> None:
+        """A controller comes back to the next master late, as another incarnation, or never."""
+        controller = self._controller()
+        how = self._rng.choice(["late", "late", "anew", "never"])
+        if controller is None:
+            return
+        if how == "late":
+            self._late.append(controller.name)
+        else:
+            controller.crash()
+            self._world.count(f"controller comes back {how}")
+            if how == "anew" or len(self._world.names) == 1:
+                self._world.after(self._rng.choice([0.01, 0.3, 2.0]), self._world.start_controller, controller.name)
+            else:
+                self._gone_for_good(controller.name)
+
+    def master_restarted(self) -> None:
+        """Who is late is so by about as much as a master waits."""
+        for name in self._late:
+            seconds = self._world.settings.controller_timeout_s * self._rng.uniform(0.9, 1.6)
+            self._world.network.blocked_until[name, True] = self._world.now + seconds
+            self._world.after(seconds, self._reconnect, name)
+            self._world.count("controller comes back late")
+        self._late.clear()
+
+    def _generator_kill(self) -> bool:
+        feed = self._world.master.feed
+        if not self._world.may_kill_generator() or feed is None:
+            return False
+        if self._rng.random() < 0.5:
+            feed.process.trap = MADE if self._world.settings.work.children else YIELDED
+        else:
+            self._world.count("generator killed")
+            feed.process.die()
+        return True
+
+    def _cancel(self) -> bool:
+        world, rng = self._world, self._rng
+        last_id = world.ledger.outputs.produced
+        if not world.may_ask() or not last_id:
+            return False
+        first = rng.randint(1, last_id)
+        state = rng.choice(["", "", "leased"])
+        world.master.ask(CancelRequest(1, first, first + rng.choice([0, 5, 20]), "", state))
+        world.count("cancelled by a client")
+        return True
+
+    def _drain_by_client(self) -> bool:
+        if not self._world.may_ask():
+            return False
+        name = self._rng.choice(self._world.names)
+        self._world.master.ask(DrainRequest(1, name, False))
+        self._world.count("drained by a client")
+        self._world.after(self._rng.uniform(0.1, 3.0), self._undo_drain, name)
+        return True
+
+    def _undo_drain(self, name: str) -> None:
+        if self._world.may_ask():
+            self._world.master.ask(DrainRequest(1, name, True))
 
     def _take_back_fails(self) -> bool:
         controller = self._controller()

@@ -1,77 +1,87 @@
-"""The virtual generator: yields tasks at its own pace within the back-pressure, and may answer results with tasks.
+"""The user's generator of the virtual world: what it yields, and what it makes of each result.
 
-A task's arguments are ``[microseconds, behaviour]``, so that each attempt behaves alike wherever it runs.
+The same in every process that ever runs it, as the documentation asks of a generator: what is yielded and made follows
+from the seed, from its place and from the results alone. Task arguments are ``[microseconds, behaviour, origin,
+ordinal]``: each attempt behaves alike wherever it runs, and the journal shows where each task belongs. ``origin`` is
+the id of the task whose result it was made of, 0 for those of ``generate()``.
 """
 
-from typing import TYPE_CHECKING
+import random
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from cyclone.protocol import states
+from cyclone.protocol.messages import JobOptions
 from cyclone.results import OpenBlock, RecordedBlock
-from tests.simulation.settings import SETTLED_AFTER_S
+from tests.simulation.settings import ALONE, INFINITE, SETTLED_AFTER_S
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-OK, FAILS, KILLS, HANGS = range(4)
+OK, FAILS, KILLS, HANGS, FLAKY = range(5)
+RETRY_DELAY_S = 0.05
 LIMITED = "sim:Limited"
 _pack = msgspec.msgpack.Encoder().encode
+decode_args = msgspec.msgpack.Decoder(list[int]).decode
+_decode_cursor = msgspec.msgpack.Decoder(tuple[int, int, int, int]).decode
 
 
-class Feed:
-    """The generator process as the master sees it."""
+class Row(NamedTuple):
+    """A task: the options of its job, its arguments, its key (empty for none)."""
+
+    job: JobOptions
+    args: bytes
+    key: bytes
+
+
+class Script:
+    """What the generator would yield and make if nothing ever went wrong. ``total`` is None until that is decided."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._rng = world.rng
-        self._work = world.settings.work
-        self.produced = 0
-        self.behaviours: list[int] = [OK]
-        self.done = False
-        self.last_block_at = 0.0
-        self._from_results = 0
-        self._limit = 0
-        self._reads_at = 0.0
+        self._work = work = world.settings.work
+        self._rng = random.Random(f"{world.seed}/{world.faulty}/script")
+        self._own: list[Row] = []
+        self._children: dict[int, list[Row]] = {}
         self._settled = False
-        self._odd = self._place_odd_ones()
+        initial = work.tasks if not work.children else max(1, work.tasks // work.own_share)
+        self.total: int | None = None if work.tasks == INFINITE else initial
+        self.children_max = work.tasks - initial
+        self._odd = self._place_odd_ones(min(initial, 300))
 
-    def _place_odd_ones(self) -> dict[int, int]:
-        """Where the tasks are that kill their worker or hang."""
-        work = self._work
-        last = min(work.tasks, 300)
-        odd = {self._rng.randint(1, last): HANGS for _ in range(work.hangers)}
-        return odd | {self._rng.randint(1, last): KILLS for _ in range(work.killers)}
+    def _place_odd_ones(self, last: int) -> dict[int, int]:
+        """Which of its own tasks kill their worker or hang."""
+        odd = {self._rng.randint(1, last): HANGS for _ in range(self._work.hangers)}
+        return odd | {self._rng.randint(1, last): KILLS for _ in range(self._work.killers)}
 
-    def start(self) -> None:
-        """Begin to yield."""
-        self._world.at(0.01, self._yield_block)
+    def own(self, ordinal: int) -> Row:
+        """What ``generate()`` yields as number so and so."""
+        while len(self._own) < ordinal:
+            place = len(self._own) + 1
+            self._own.append(self._row(self._rng, self._odd.get(place, OK), 0, place))
+        return self._own[ordinal - 1]
 
-    def allow(self, limit: int) -> None:
-        """The master's ``pull_limit``."""
-        self._limit = max(self._limit, limit)
+    def children(self, task_id: int) -> list[Row]:
+        """What ``on_result`` makes of the success of a task, as long as there are not too many."""
+        if not self._work.children:
+            return []
+        found = self._children.get(task_id)
+        if found is None:
+            rng = random.Random(f"{self._world.seed}/{self._world.faulty}/{task_id}")
+            wanted = rng.uniform(0, 2 * self._work.children)
+            count = int(wanted) + (rng.random() < wanted % 1)
+            found = [self._row(rng, OK, task_id, ordinal) for ordinal in range(1, count + 1)]
+            self._children[task_id] = found
+        return found
 
-    def _yield_block(self) -> None:
-        if self.done:
-            return
-        world, work = self._world, self._work
-        own = self.produced - self._from_results
-        initial = work.tasks if not work.children else max(1, work.tasks // 10)
-        # The last tasks wait until enough faults have come: a seed that is done early proves little.
-        held_back = 0 if self._may_end() else 1 + initial // 10
-        count = min(self._rng.randint(1, work.block_max), initial - held_back - own, self._limit - self.produced)
-        if count > 0:
-            world.master.feed(*self._block(count))
-            own += count
-            self.last_block_at = world.now
-        if own >= initial or (work.cut_at and world.now >= work.cut_at and self._may_end()):
-            self.done = True
-            world.master.exhaust()
-            return
-        wait_s = self._rng.expovariate(1 / work.pace_s) if work.pace_s else 0.002
-        world.after(max(wait_s, 0.001 if count > 0 else 0.03), self._yield_block)
+    def held_back(self) -> int:
+        """How many of its last tasks it does not yield yet: a seed that is done early proves little."""
+        return 0 if self.may_end() or self.total is None else 1 + self.total // 10
 
-    def _may_end(self) -> bool:
+    def may_end(self) -> bool:
+        """Whether enough has happened."""
         world = self._world
         if not world.settings.settles:
             return world.faults.enough
@@ -81,48 +91,53 @@ class Feed:
             world.ledger.check_settled(world.master.scheduler)
         return settled
 
-    def _block(self, count: int) -> tuple[list[tuple[str, float | None]], list[tuple[int, int]], list[bytes]]:
-        """Job column, run-length column and arguments of the next tasks."""
-        rng, work = self._rng, self._work
+    def _row(self, rng: random.Random, behaviour: int, origin: int, ordinal: int) -> Row:
+        work = self._work
         weights = [weight for weight, *_ in work.classes]
-        jobs: dict[tuple[str, float | None], int] = {}
-        runs: list[tuple[int, int]] = []
-        args = []
-        for _ in range(count):
-            self.produced += 1
-            _, name, limit_s, low, high = rng.choices(work.classes, weights)[0] if len(weights) > 1 else work.classes[0]
-            behaviour = self._odd.get(self.produced, FAILS if work.fail and rng.random() < work.fail else OK)
-            if behaviour == HANGS:
-                name, limit_s = LIMITED, 0.3
-            self.behaviours.append(behaviour)
-            seconds = rng.uniform(low, high) if high else (low if rng.random() < 0.98 else 0.4)
-            args.append(_pack([int(seconds * 1e6), behaviour]))
-            job = jobs.setdefault((name, limit_s), len(jobs))
-            if runs and runs[-1][0] == job:
-                runs[-1] = (job, runs[-1][1] + 1)
-            else:
-                runs.append((job, 1))
-        return list(jobs), runs, args
+        _, name, limit_s, low, high = rng.choices(work.classes, weights)[0] if len(weights) > 1 else work.classes[0]
+        if behaviour == OK and work.fail and rng.random() < work.fail:
+            behaviour = rng.choice([FAILS, FLAKY])
+        if behaviour == HANGS:
+            name, limit_s = LIMITED, 0.3
+        seconds = rng.uniform(low, high) if high else (low if rng.random() < 0.98 else 0.4)
+        key = b""
+        if work.keys and rng.random() < 0.7:
+            key = rng.randrange(work.keys).to_bytes(16, "big")
+        return Row(
+            JobOptions(name, limit_s, work.retries, RETRY_DELAY_S, (), name == ALONE),
+            _pack([int(seconds * 1e6), behaviour, origin, ordinal]),
+            key,
+        )
 
-    def deliver(self, number: int, block: RecordedBlock) -> None:
-        """Results leave for the generator, which reads them in their order."""
-        self._reads_at = max(self._reads_at, self._world.now + self._rng.uniform(0.0001, 0.01))
-        self._world.at(self._reads_at, self._read, number, block)
 
-    def _read(self, number: int, block: RecordedBlock) -> None:
-        """Results reach the generator; what follows from them comes before the receipt."""
-        world, work = self._world, self._work
-        if work.children and self.produced < work.tasks:
-            wanted = 0.0
-            for row, status in enumerate(block.statuses):
-                if status == states.COMPLETED and (block.accepted is None or block.accepted[row]):
-                    wanted += self._rng.uniform(0, 2 * work.children)
-            count = min(int(wanted) or (self._rng.random() < wanted), work.tasks - self.produced)
-            if count:
-                self._from_results += count
-                world.master.feed(*self._block(count))
-                self.last_block_at = world.now
-        world.master.consume(number, len(block.body))
+class Reader:
+    """A generator object in a process: its own memory, which a cursor can carry over to the next.
+
+    ``digest`` covers each result that it has seen, in order: in the end it is known what that must be.
+    """
+
+    def __init__(self, script: Script, cursor: bytes) -> None:
+        self._script = script
+        self.yielded, self.made, self.seen, self.digest = _decode_cursor(cursor) if cursor else (0, 0, 0, 0)
+
+    def next(self) -> Row:
+        """``generate()`` yields."""
+        self.yielded += 1
+        return self._script.own(self.yielded)
+
+    def on_result(self, task_id: int, status: int) -> list[Row]:
+        """``on_result`` returns."""
+        self.seen += 1
+        self.digest = zlib.crc32(b"%d %d" % (task_id, status), self.digest)
+        if status != states.COMPLETED:
+            return []
+        rows = self._script.children(task_id)[: max(0, self._script.children_max - self.made)]
+        self.made += len(rows)
+        return rows
+
+    def cursor(self) -> bytes:
+        """What the next process needs to go on from here."""
+        return _pack([self.yielded, self.made, self.seen, self.digest])
 
 
 def outcomes(block: RecordedBlock) -> list[tuple[int, int, bytes]]:

@@ -1,30 +1,42 @@
-"""The master's body in the virtual world: the production scheduler, with a list for a journal."""
+"""The master's body in the virtual world: the production scheduler and source, with a virtual generator and journal.
 
-import dataclasses
+One object is one life of a master. It does in a turn what ``cyclone/master/service.py`` does, in the same order, and
+dies where a fault says: between two turns, in a commit, or while it sends.
+"""
+
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from cyclone.master import actions
-from cyclone.master.events import Recorded, TasksAdded
+from cyclone.master.feed import FeedOptions
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
+from cyclone.master.source import Source
 from cyclone.protocol import wire
-from cyclone.protocol.messages import Hello, Results, Tasks
+from cyclone.protocol.messages import AnyFromClient, Cancel, FromClient, Hello, Results, Tasks, ToClient
+from cyclone.results import RecordedBlock
 from tests.simulation.body import Body, Line
+from tests.simulation.journal import Killed
+from tests.simulation.process import VirtualFeed
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-JOURNAL_ID = "0" * 31 + "1"
-EPOCH = 7
+
+CLIENT = b"client"
 
 
-def stored(event: Recorded) -> Recorded:
-    """The event as a journal keeps it: a copy, which nothing that happens later can change."""
-    return dataclasses.replace(event, args=[*event.args]) if isinstance(event, TasksAdded) else event
+class _Poller:
+    """Readiness is asked of the feed itself."""
+
+    def register(self, *_: object) -> None:
+        """Nothing to do."""
+
+    def unregister(self, *_: object) -> None:
+        """Nothing to do."""
 
 
 class VirtualMaster(Body):
-    """The scheduler with a list for a journal. Records, then delivers, then sends."""
+    """See the module. ``dies_sending`` is the share of a turn's messages that it still sends, once."""
 
     def __init__(self, world: "World") -> None:
         super().__init__(world)
@@ -36,89 +48,135 @@ class VirtualMaster(Body):
             settings.crash_limit,
             settings.exit_when_done,
         )
-        self.scheduler = Scheduler(options, JOURNAL_ID, EPOCH)
-        self.journal: list[Recorded] = []
+        journal = world.journal
+        journal.open()
+        self.scheduler = Scheduler(options, journal.journal_id, journal.epoch, journal.replays)
+        self.scheduler.recover(journal.recover(), world.now)
+        self.source: Source | None = None
         self.finished_at: float | None = None
+        self.dies_sending: float | None = None
         self._inbox: Line = deque()
-        self._fed: Line = deque()
-        self._todo: list[actions.Action] = []
+        self._out: list[actions.Action] = []
         self._acked: list[tuple[bytes, Results]] = []
         self._turns = 0
+
+    def start(self) -> None:
+        """The loop begins."""
+        self.world.ledger.master_started(self)
+        if not self.scheduler.all_done:
+            poller, guard = cast(Any, _Poller()), cast(Any, None)
+            self.source = Source(self.scheduler, self.world.journal, guard, FeedOptions({}), poller)
+        self.wake()
+
+    @property
+    def feed(self) -> VirtualFeed | None:
+        """The generator process that is of now."""
+        return cast(VirtualFeed, self.source.feed) if self.source else None
 
     def receive(self, peer: bytes, frames: list[bytes]) -> None:
         """Frames from a connection."""
         self.put(self._inbox, self._on_frames, peer, frames)
 
-    def feed(self, jobs: list[tuple[str, float | None]], runs: list[tuple[int, int]], args: list[bytes]) -> None:
-        """A block of tasks from the generator."""
-        self.put(self._fed, self._on_block, jobs, runs, args)
-
-    def exhaust(self) -> None:
-        """The generator has yielded its last task."""
-        self.put(self._fed, self.scheduler.exhaust)
-
-    def consume(self, number: int, size: int) -> None:
-        """The generator has read a delivery."""
-        self.put(self._fed, self._on_consumed, number, size)
+    def ask(self, request: AnyFromClient) -> None:
+        """A client asks for something."""
+        self.put(self._inbox, self._on_request, request)
 
     def stop(self) -> None:
         """SIGTERM."""
-        self.put(self._fed, self._on_stop)
+        self.put(self._inbox, self._on_stop)
+
+    def end(self) -> None:
+        """SIGKILL: what it knew, and its generator, are gone."""
+        self.alive = False
+        if self.source:
+            self.source.close()
 
     def turn(self) -> None:
+        try:
+            self._turn()
+        except Killed:
+            self.world.master_dies()
+
+    def _turn(self) -> None:
         world, scheduler, now = self.world, self.scheduler, self.world.now
-        self._todo, self._acked = [], []
+        self._acked = []
         self.take_in(self._inbox)
-        self.take_in(self._fed)
-        self._todo += scheduler.advance(now)
-        self._carry_out(self._todo, self._acked)
-        world.feed.allow(scheduler.pull_limit())
+        if self.source and self.feed:
+            self._out += self.source.take_in(self.feed.ready(), now)
+            assert self.source.failure is None, f"the generator was given up: {self.source.failure}"
+        self._out += scheduler.advance(now)
+        world.ledger.check_dispatched(scheduler)
+        self._carry_out()
+        assert scheduler.deadline > now, f"the scheduler wants to be called at {scheduler.deadline}, it is {now}"
+        if self.source:
+            self.source.turn()
+        consumed = self.source.consumed if self.source else scheduler.state.progress.cursor_consumed
+        world.journal.tend(consumed, idle=False)
         self._turns += 1
         if self._turns % world.settings.check_every == 0:
             scheduler.check()
-        assert scheduler.deadline > now, f"the scheduler wants to be called at {scheduler.deadline}, it is {now}"
+        world.ledger.recovery.check_turn(scheduler)
         self.wake(scheduler.deadline)
 
     def _on_frames(self, peer: bytes, frames: list[bytes]) -> None:
-        message = wire.decode_from_controller(frames)
+        message = wire.decode_for_master(frames)
+        assert not isinstance(message, FromClient), "a request where a controller speaks"
         if isinstance(message, Hello):
             self.world.ledger.greeted(message)
         elif isinstance(message, Results):
             self._acked.append((peer, message))
-        self._todo += self.scheduler.handle(peer, message, self.world.now)
+        self._out += self.scheduler.handle(peer, message, self.world.now)
 
-    def _on_block(self, jobs: list[tuple[str, float | None]], runs: list[tuple[int, int]], args: list[bytes]) -> None:
-        self._todo += self.scheduler.offer(jobs, runs, args, self.world.now)
-
-    def _on_consumed(self, number: int, size: int) -> None:
-        self.scheduler.consume(number)
-        self.scheduler.backlog_bytes -= size
+    def _on_request(self, request: AnyFromClient) -> None:
+        self._out += self.scheduler.answer(CLIENT, request, self.world.now)
 
     def _on_stop(self) -> None:
-        self._todo += self.scheduler.stop(self.world.now)
+        self._out += self.scheduler.stop(self.world.now)
 
-    def _carry_out(self, todo: list[actions.Action], acked: list[tuple[bytes, Results]]) -> None:
+    def _carry_out(self) -> None:
+        """The order is the promise: record, make it durable, and only then let anybody know."""
         world, ledger = self.world, self.world.ledger
-        for action in todo:
-            if isinstance(action, actions.Record):
-                self.journal.append(stored(action.event))
-                ledger.journalled(action.event)
-        for action in todo:
-            if isinstance(action, actions.Deliver):
-                ledger.delivered(action.number, action.block)
-                self.scheduler.backlog_bytes += len(action.block.body)
-                world.feed.deliver(action.number, action.block)
-        ledger.end_of_turn(self.scheduler, [a.message for a in todo if isinstance(a, actions.Send)], acked)
-        for action in todo:
-            if isinstance(action, actions.Send):
-                if isinstance(action.message, Tasks):
-                    ledger.leased(action.message)
-                if not world.network.send_down(action.peer, action.message):
-                    self.scheduler.unreachable(action.peer)
-        for action in todo:
-            if isinstance(action, actions.Say):
-                world.say("master", action.level, action.text)
-            elif isinstance(action, actions.Finish):
-                assert self.finished_at is None, "finished twice"
-                self.finished_at = world.now
-                ledger.check_finished(self.scheduler)
+        wanted, self._out = self._out, []
+        if events := [action.event for action in wanted if isinstance(action, actions.Record)]:
+            world.journal.append(events)
+        said = [action.message for action in wanted if isinstance(action, actions.Send)]
+        sends = [message for message in said if not isinstance(message, ToClient)]
+        ledger.end_of_turn(self.scheduler, sends, self._acked)
+        left = len(said) if self.dies_sending is None else int(len(said) * self.dies_sending)
+        for action in wanted:
+            match action:
+                case actions.Send():
+                    if not left and self.dies_sending is not None:
+                        world.count("master killed while it sends")
+                        raise Killed
+                    left -= 1
+                    self._send(action)
+                case actions.Deliver(number, block):
+                    self._deliver(number, block)
+                case actions.Say(level, text):
+                    world.say("master", level, text)
+                case actions.Load(firsts):
+                    self._out += self.scheduler.loaded(map(world.journal.load, firsts), world.now)
+                case actions.Finish():
+                    assert self.finished_at is None, "finished twice"
+                    self.finished_at = world.now
+                    ledger.check_finished(self)
+                    if self.source:
+                        self.source.finish()
+
+    def _send(self, action: actions.Send) -> None:
+        message = action.message
+        if isinstance(message, ToClient):
+            self.world.say("client", "info", str(message))
+            return
+        if isinstance(message, Tasks):
+            self.world.ledger.leased(self.scheduler, message)
+        elif isinstance(message, Cancel):
+            self.world.ledger.asked_back(message)
+        if not self.world.network.send_down(action.peer, message):
+            self.scheduler.unreachable(action.peer)
+
+    def _deliver(self, number: int, block: RecordedBlock) -> None:
+        self.world.ledger.announced(number, block)
+        if self.source:
+            self.source.deliver(number, block)

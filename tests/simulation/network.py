@@ -13,6 +13,7 @@ from cyclone.protocol.messages import AnyFromController, AnyFromMaster
 
 if TYPE_CHECKING:
     from tests.simulation.controller import VirtualController
+    from tests.simulation.master import VirtualMaster
     from tests.simulation.world import World
 
 WAITING_MAX = 100
@@ -20,17 +21,18 @@ WAITING_MAX = 100
 
 def describe(frames: list[bytes], up: bool) -> str:
     """A message for a reader, cut where it is long."""
-    message = wire.decode_from_controller(frames) if up else wire.decode_from_master(frames)
+    message = wire.decode_for_master(frames) if up else wire.decode_from_master(frames)
     text = repr(message)
     return text if len(text) < 400 else text[:400] + "..."
 
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One connection of one controller."""
+    """One connection of one controller with one life of the master."""
 
     peer: bytes
     controller: "VirtualController"
+    master: "VirtualMaster"
     open: bool = True
     seen_closed: bool = False
     arrives: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
@@ -54,7 +56,7 @@ class Network:
     def connect(self, controller: "VirtualController") -> Connection:
         """A fresh connection, with a routing id that was never used."""
         self._last_peer += 1
-        connection = Connection(b"\x00" + self._last_peer.to_bytes(4, "big"), controller)
+        connection = Connection(b"\x00" + self._last_peer.to_bytes(4, "big"), controller, self._world.master)
         self._by_peer[connection.peer] = connection
         return connection
 
@@ -65,13 +67,22 @@ class Network:
 
     def _notice(self, connection: Connection) -> None:
         connection.seen_closed = True
-        del self._by_peer[connection.peer]
+        self._by_peer.pop(connection.peer, None)
+
+    def master_died(self) -> None:
+        """What it had sent may arrive or not; what comes for it does not."""
+        for connection in self._by_peer.values():
+            if connection.open:
+                self._world.after(self._rng.choice([0.0, 0.0005, 0.02]), connection.controller.lose, connection)
+        self._by_peer.clear()
 
     def send_up(self, controller: "VirtualController", message: AnyFromController) -> None:
         """From a controller to the master."""
         connection = controller.connection
         frames = wire.encode(message)
-        if connection is None:
+        # What was written for a master that has just died may still be here when the next one comes.
+        left_over = connection is not None and not connection.master.alive and self._rng.random() < 0.5
+        if connection is None or left_over:
             if len(controller.unsent) < WAITING_MAX:
                 controller.unsent.append(frames)
             return
@@ -136,6 +147,6 @@ class Network:
 
     def _arrive(self, at: float, connection: Connection, up: bool, frames: list[bytes]) -> None:
         if up:
-            self._world.at(at, self._world.master.receive, connection.peer, frames)
+            self._world.at(at, connection.master.receive, connection.peer, frames)
         else:
             self._world.at(at, connection.controller.receive, connection, frames)

@@ -1,6 +1,7 @@
 """Bugs to plant into the production brains, one at a time: whoever simulates must find each of them.
 
-Each is a context manager that patches a class for as long as it is open.
+Each is a context manager that patches a class for as long as it is open. ``planted_recovery.py`` has those that take a
+restart.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,11 +14,12 @@ from cyclone.controller.crew import Crew
 from cyclone.controller.link import Link
 from cyclone.controller.outbox import Outbox
 from cyclone.controller.slots import Slot
-from cyclone.master import actions
-from cyclone.master import scheduler as scheduler_module
+from cyclone.master import outcomes as outcomes_module
 from cyclone.master import verdict as verdict_module
+from cyclone.master.admission import Admission
 from cyclone.master.dispatch import Dispatcher
 from cyclone.master.events import ResultsRecorded, TasksReturned
+from cyclone.master.outcomes import Outcomes
 from cyclone.master.queue import TaskQueue
 from cyclone.master.scheduler import Scheduler
 from cyclone.master.sessions import Sessions
@@ -30,7 +32,7 @@ Bug = Callable[[], AbstractContextManager[Any]]
 
 
 @contextmanager
-def _replaced(owner: type, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+def replaced(owner: type, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
     """A method replaced by what ``make`` gives for the original."""
     with patch.object(owner, name, make(getattr(owner, name))):
         yield
@@ -48,7 +50,7 @@ def attempts_do_not_rise() -> Iterator[None]:
 
         return same_attempt
 
-    with _replaced(State, "_apply_leased", make):
+    with replaced(State, "_apply_leased", make):
         yield
 
 
@@ -57,13 +59,13 @@ def any_attempt_may_fail() -> Iterator[None]:
     """The attempt of a failure is not looked at."""
     judge = verdict_module.judge
 
-    def careless(batch: ResultBatch, spans: SpanIndex) -> verdict_module.Verdict:
-        latest = [span.attempt for span, _, _ in spans.overlapping(batch.first, batch.first + len(batch.statuses))]
+    def careless(batch: ResultBatch, spans: SpanIndex, *rest: Any) -> verdict_module.Verdict:
+        latest = [span.token for span, _, _ in spans.overlapping(batch.first, batch.first + len(batch.statuses))]
         if latest and states.FAILED in batch.statuses:
-            batch = ResultBatch(batch.first, batch.epoch, latest[0], batch.statuses, batch.body)
-        return judge(batch, spans)
+            batch = ResultBatch(batch.first, *latest[0], batch.statuses, batch.body)
+        return judge(batch, spans, *rest)
 
-    with patch.object(scheduler_module, "judge", careless):
+    with patch.object(outcomes_module, "judge", careless):
         yield
 
 
@@ -72,15 +74,15 @@ def acknowledged_before_recorded() -> Iterator[None]:
     """Each seventh Results is acknowledged, and then the master loses it."""
 
     def make(on_results: Any) -> Any:
-        def forgetful(self: Scheduler, session: Any, results: Results) -> None:
+        def forgetful(self: Outcomes, session: Any, results: Results) -> None:
             if results.number % 7:
                 on_results(self, session, results)
             else:
-                self._out.append(actions.Send(session.peer, Recorded(session.session_id, [results.number])))
+                self._turn.send(session.peer, Recorded(session.session_id, [results.number]))
 
         return forgetful
 
-    with _replaced(Scheduler, "_on_results", make):
+    with replaced(Outcomes, "on_results", make):
         yield
 
 
@@ -89,21 +91,21 @@ def stale_results_are_not_acknowledged() -> Iterator[None]:
     """A result that changes nothing gets no answer, so that it is sent for ever."""
 
     def make(on_results: Any) -> Any:
-        def silent(self: Scheduler, session: Any, results: Results) -> None:
-            before = self.delivered, dict(self.state.crashes)
+        def silent(self: Outcomes, session: Any, results: Results) -> None:
+            before = self._state.number, dict(self._state.attempts_ended)
             on_results(self, session, results)
-            if before == (self.delivered, self.state.crashes):
-                self._out.pop()
+            if before == (self._state.number, self._state.attempts_ended):
+                self._turn.out.pop()
 
         return silent
 
-    with _replaced(Scheduler, "_on_results", make):
+    with replaced(Outcomes, "on_results", make):
         yield
 
 
 def answer_to_a_recall_is_ignored() -> AbstractContextManager[Any]:
     """What a controller hands back stays leased to it."""
-    return patch.object(Scheduler, "_on_returned", lambda self, session, returned: None)
+    return patch.object(Outcomes, "on_returned", lambda self, session, returned: None)
 
 
 @contextmanager
@@ -113,7 +115,7 @@ def recall_is_forgotten() -> Iterator[None]:
     def make(handle: Any) -> Any:
         return lambda self, message, now: [] if isinstance(message, Recall) else handle(self, message, now)
 
-    with _replaced(Agent, "handle", make):
+    with replaced(Agent, "handle", make):
         yield
 
 
@@ -140,7 +142,7 @@ def recalled_tasks_are_leased_at_once() -> Iterator[None]:
 
         return advancing
 
-    with _replaced(Dispatcher, "recalls", make), _replaced(Scheduler, "advance", remember):
+    with replaced(Dispatcher, "recalls", make), replaced(Scheduler, "advance", remember):
         yield
 
 
@@ -158,7 +160,7 @@ def rows_taken_back_are_kept_too() -> Iterator[None]:
 
         return kept
 
-    with _replaced(Slot, "cut_behind", make):
+    with replaced(Slot, "cut_behind", make):
         yield
 
 
@@ -181,7 +183,7 @@ def hand_back_is_lost_at_drain() -> Iterator[None]:
     def remember(held: Any) -> Any:
         return lambda self: held(self) + LOST.get(id(self), [])
 
-    with _replaced(Agent, "_return_queue", make), _replaced(Agent, "held", remember):
+    with replaced(Agent, "_return_queue", make), replaced(Agent, "held", remember):
         yield
 
 
@@ -198,7 +200,7 @@ def whole_batch_is_charged() -> Iterator[None]:
 
         return harsh
 
-    with _replaced(Crew, "exited", make):
+    with replaced(Crew, "exited", make):
         yield
 
 
@@ -213,7 +215,7 @@ def credit_is_ignored_by_the_master() -> AbstractContextManager[Any]:
     """The master sends one task more than it was granted."""
     from cyclone.master.sessions import Session
 
-    one_more = property(lambda self: max(0, self.granted + 1 - self.sent) if self.reachable else 0)
+    one_more = property(lambda self: max(0, self.granted + 1 - self.sent) if self.reachable and self.slots else 0)
     return patch.object(Session, "credit", one_more)
 
 
@@ -250,7 +252,7 @@ def results_are_forgotten_on_reconnect() -> Iterator[None]:
     def remember(held: Any) -> Any:
         return lambda self: held(self) + LOST.get(id(self), [])
 
-    with _replaced(Agent, "_on_welcome", make), _replaced(Agent, "held", remember):
+    with replaced(Agent, "_on_welcome", make), replaced(Agent, "held", remember):
         yield
 
 
@@ -258,16 +260,16 @@ def results_are_forgotten_on_reconnect() -> Iterator[None]:
 def done_tasks_are_recorded_again() -> Iterator[None]:
     """Every result is recorded, also of a task that has one."""
 
-    def make(on_result_batch: Any) -> Any:
-        def eager(self: Scheduler, session: Any, batch: ResultBatch) -> None:
-            before = self.delivered
-            on_result_batch(self, session, batch)
-            if self.delivered == before and states.CRASHED not in batch.statuses:
-                self._out.append(actions.Record(ResultsRecorded(batch, None, session.name)))
+    def make(on_batch: Any) -> Any:
+        def eager(self: Outcomes, session: Any, batch: ResultBatch) -> None:
+            before = self._state.number
+            on_batch(self, session, batch)
+            if self._state.number == before and states.CRASHED not in batch.statuses:
+                self._turn.emit(ResultsRecorded(before + 1, batch, None, session.name))
 
         return eager
 
-    with _replaced(Scheduler, "_on_result_batch", make):
+    with replaced(Outcomes, "_on_batch", make):
         yield
 
 
@@ -278,7 +280,7 @@ def returned_tasks_go_to_the_back() -> Iterator[None]:
     def make(next_returned: Any) -> Any:
         return lambda self: None if self.fresh_count else next_returned(self)
 
-    with _replaced(TaskQueue, "next_returned", make):
+    with replaced(TaskQueue, "next_returned", make):
         yield
 
 
@@ -289,7 +291,7 @@ def results_are_sent_once() -> AbstractContextManager[Any]:
 
 def silence_is_not_noticed() -> AbstractContextManager[Any]:
     """A master waits for ever for a controller that is gone."""
-    return patch.object(Scheduler, "_sweep_silent", lambda self: None)
+    return patch.object(Admission, "sweep", lambda self: None)
 
 
 BUGS: dict[str, Bug] = {

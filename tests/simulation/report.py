@@ -11,9 +11,11 @@ def dump(world: "World") -> str:
     scheduler = world.master.scheduler
     state = scheduler.state
     lines = [
-        f"generator: produced={world.feed.produced} done={world.feed.done}",
-        f"master: open={state.open_tasks} fresh={state.queue.fresh_count} returned={state.queue.returned_count} "
-        f"delivered={scheduler.delivered} consumed={scheduler.consumed} exhausted={scheduler.exhausted}",
+        f"generator: produced={world.ledger.outputs.produced} of {world.script.total}, {state.progress}",
+        f"master: alive={world.master.alive} epoch={state.epoch} open={state.open_tasks} "
+        f"fresh={state.queue.fresh_count} returned={state.queue.returned_count} stored={state.queue.stored_count} "
+        f"delivered={scheduler.delivered} consumed={scheduler.consumed} catching_up={scheduler.catching_up} "
+        f"awaited={state.awaited} former={state.sessions.former and state.sessions.former.open}",
     ]
     for session in state.sessions.by_id.values():
         lines.append(

@@ -9,26 +9,38 @@ from dataclasses import dataclass, field
 # The phase in which faults come, and how long everything may take to end after it. Virtual seconds. A controller that
 # was cut off may wait 30 s for its next greeting; all else is shorter.
 FAULT_PHASE_S = 5.0
-HEALED_BOUND_S = 90.0
+HEALED_BOUND_S = 150.0
 LEAVING_BOUND_S = 60.0
 # By then every controller has found its master again.
 SETTLED_AFTER_S = 40.0
+# The class of tasks whose attempts must never overlap.
+ALONE = "sim:Alone"
 # A generator without an end, for any purpose.
 INFINITE = 1 << 30
 
 
 @dataclass(slots=True)
 class Work:
-    """What the generator makes. ``pace_s`` is the mean wait between two blocks; ``cut_at`` ends an infinite one."""
+    """What the generator makes. ``pace_s`` is the mean wait between two blocks; ``cut_at`` ends an infinite one.
+
+    ``own_share`` is the part of the tasks that is yielded where results make more, ``keys`` is the number of different
+    keys, 0 for tasks without. Without ``reads`` there is no ``on_result``.
+    """
 
     tasks: int
     block_max: int
     pace_s: float
     cut_at: float = 0.0
     children: float = 0.0
+    own_share: int = 10
     fail: float = 0.0
     killers: int = 0
     hangers: int = 0
+    retries: int = 0
+    keys: int = 0
+    reads: bool = True
+    has_cursor: bool = False
+    exclusive: bool = False
     # (weight, task class, time limit or None, shortest and longest duration in seconds)
     classes: list[tuple[float, str, float | None, float, float]] = field(default_factory=list)
 
@@ -38,6 +50,7 @@ class Settings:
     """Everything random that holds for a whole run. Durations in seconds, rates per message.
 
     ``settles``: the last tasks come only when everything has been well for a while, so that it can be seen that it is.
+    ``durable``: the master has a journal, and may be killed. Limits of memory are patched into the production modules.
     """
 
     controllers: int
@@ -54,6 +67,12 @@ class Settings:
     work: Work
     window_tasks: int
     backlog_bytes_max: int
+    page_tasks: int = 65536
+    load_below: int = 16384
+    load_blocks: int = 8
+    ahead_bytes_max: int = 4 << 20
+    durable: bool = True
+    master_dies_at: list[float] = field(default_factory=list)
     exit_when_done: bool = True
     loss: float = 0.0
     duplicate: float = 0.0
@@ -86,6 +105,10 @@ FAULT_WEIGHTS = {
     "take_back_fails": 2.0,
     "send_fails": 1.0,
     "delay_burst": 1.0,
+    "master_kill": 3.0,
+    "generator_kill": 2.0,
+    "cancel": 0.5,
+    "drain_by_client": 0.5,
 }
 
 
@@ -107,6 +130,7 @@ def draw(rng: random.Random, faulty: bool) -> Settings:
         window_tasks=rng.choice([20, 100, 32768]),
         backlog_bytes_max=rng.choice([1000, 10_000_000]) if faulty else 10_000_000,
     )
+    _draw_limits(rng, settings)
     if faulty:
         _draw_faults(rng, settings)
     else:
@@ -114,7 +138,19 @@ def draw(rng: random.Random, faulty: bool) -> Settings:
         settings.heartbeat_s, settings.controller_timeout_s = 4.0, 15.0
         if rng.random() < 0.2:
             settings.master_stops_at = rng.uniform(0.3, 2.0)
+        elif settings.durable and rng.random() < 0.6:
+            settings.master_dies_at = [rng.uniform(0.1, 3.0) for _ in range(rng.randint(1, 2))]
     return settings
+
+
+def _draw_limits(rng: random.Random, settings: Settings) -> None:
+    """Where the master keeps less in memory than there is to do."""
+    settings.durable = rng.random() < 0.9
+    if rng.random() < 0.5:
+        settings.page_tasks = rng.choice([1, 8, 40])
+        settings.load_below = rng.choice([1, 10, 30])
+        settings.load_blocks = rng.choice([1, 2, 8])
+    settings.ahead_bytes_max = rng.choice([500, 5000, 4 << 20])
 
 
 def _draw_work(rng: random.Random, faulty: bool) -> Work:
@@ -127,7 +163,7 @@ def _draw_work(rng: random.Random, faulty: bool) -> Work:
     limited = (0.3, "sim:Limited", 0.3, 0.001, 0.05)
     classes = rng.choice([[short], [spiky], [short, mid], [spiky, mid, long], [mid, long], [short, mid, long, spiky]])
     work = Work(tasks, rng.choice([1, 8, 64]), 0.0, classes=[*classes])
-    match rng.choice(["fast", "slow", "slow", "infinite", "crawl"]):
+    match rng.choice(["fast", "slow", "slow", "infinite", "crawl", "crawl"]):
         case "slow":
             work.pace_s = FAULT_PHASE_S / tasks * work.block_max
         case "infinite":
@@ -137,9 +173,21 @@ def _draw_work(rng: random.Random, faulty: bool) -> Work:
             work.tasks = INFINITE
         case "crawl":
             work.children = rng.uniform(0.8, 2.5)
+            if rng.random() < 0.7:
+                # What is made of results goes on for as long as faults come.
+                work.children, work.own_share, work.block_max = rng.uniform(0.5, 2.5), 3, rng.choice([1, 8])
+                work.pace_s = FAULT_PHASE_S / (tasks // 3) * work.block_max
+    work.has_cursor = rng.random() < 0.5
+    work.reads = bool(work.children) or rng.random() < 0.6
+    if rng.random() < 0.5:
+        work.keys = rng.choice([10, 100, 10_000])
     if faulty:
         work.classes.append(limited)
-        work.fail = rng.choice([0.0, 0.02, 0.2])
+        work.exclusive = rng.random() < 0.4 and work.tasks != INFINITE
+        if work.exclusive:
+            work.classes.append((0.1, ALONE, None, 0.5, 3.0))
+        work.fail = rng.choice([0.0, 0.1, 0.3, 0.3])
+        work.retries = rng.choice([0, 3, 6, 6])
         work.killers = rng.choice([0, 0, 1, 2])
         work.hangers = rng.choice([0, 0, 1, 2])
     return work
@@ -155,5 +203,5 @@ def _draw_faults(rng: random.Random, settings: Settings) -> None:
     if rng.random() < 0.35:
         settings.duplicate = rng.choice([0.0, 0.02, 0.1])
         settings.reorder = rng.choice([0.0, 0.02, 0.1])
-    settings.settles = rng.random() < 0.1 and settings.work.tasks != INFINITE
+    settings.settles = rng.random() < 0.35 and settings.work.tasks != INFINITE
     settings.task_resend_timeout_s = rng.choice([0.0, 0.0, 0.0, 3.0])

@@ -65,4 +65,7 @@ def test_given_many_seeds_then_they_draw_every_generator() -> None:
     assert any(work.children for work in works)
     assert any(work.pace_s and work.tasks != INFINITE for work in works)
     assert any(len(work.classes) > 2 for work in works)
+    assert any(work.has_cursor and work.children for work in works)
+    assert any(work.children and not work.has_cursor for work in works)
+    assert any(work.keys for work in works) and any(not work.reads for work in works)
     assert any(work.killers for work in works) and any(work.hangers for work in works)

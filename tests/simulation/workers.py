@@ -7,22 +7,19 @@ its own: only a batch's end and a death do. What it finished and did not report 
 from collections import deque
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from cyclone.controller.pipe import Done
 from cyclone.controller.watch import Progress
 from cyclone.controller.work import Piece
 from cyclone.protocol import states
 from cyclone.protocol.messages import ErrorRecord, ResultColumns
 from cyclone.results import encode_columns, pack_seconds
-from tests.simulation.generators import FAILS, HANGS, KILLS
+from tests.simulation.generators import FAILS, FLAKY, HANGS, KILLS, decode_args
 
 if TYPE_CHECKING:
     from tests.simulation.controller import VirtualController
 
 NO_LIMIT = 1 << 62
-_decode_args = msgspec.msgpack.Decoder(list[int]).decode
-_pack = msgspec.msgpack.Encoder().encode
+_pack = encode_columns
 
 
 class _Out:
@@ -33,7 +30,7 @@ class _Out:
     def __init__(self, base: int, piece: Piece) -> None:
         self.base = base
         self.piece = piece
-        self.plans = [_decode_args(args) for args in piece.args]
+        self.plans = [decode_args(args) for args in piece.args]
         self.next = self.told = 0
 
 
@@ -134,7 +131,8 @@ class VirtualWorker:
         self.alive = False
         self._world.trace(b"%d died in %d" % (self.pid, self.seq))
         if self.executing:
-            self._world.ledger.died_in(*self.current())
+            self._world.ledger.died_in(self.current())
+            self._world.ledger.ran(self.current(), self.started_s, self._world.now)
         self._controller.worker_exited(self, cause)
 
     @property
@@ -142,10 +140,10 @@ class VirtualWorker:
         """Finished rows that nobody knows of."""
         return len(self._finished)
 
-    def current(self) -> tuple[int, int]:
-        """Task and attempt of the row that it executes."""
-        out = self._outs[0]
-        return out.piece.first + self.seq - out.base, out.piece.attempt
+    def current(self) -> tuple[int, int, int]:
+        """Task, epoch and attempt of the row that it executes."""
+        piece = self._outs[0].piece
+        return piece.first + self.seq - self._outs[0].base, piece.epoch, piece.attempt
 
     def progress(self) -> Progress:
         """The words in shared memory."""
@@ -176,17 +174,19 @@ class VirtualWorker:
         self.executing, self.started_s = True, at
         self._row_end = at + micros * 1e-6 if behaviour not in (KILLS, HANGS) else float("inf")
         out.next += 1
-        self._world.ledger.started(out.piece.first + self.seq - out.base, out.piece.attempt)
+        self._world.ledger.started(self.current())
 
     def _finish_row(self) -> None:
         out = self._outs[0]
         row = self.seq - out.base
-        task_id, attempt = out.piece.first + row, out.piece.attempt
-        if out.plans[row][1] == FAILS:
-            status, value = states.FAILED, _pack(ErrorRecord("Failed", f"{task_id}/{attempt} in {self.pid}"))
+        task_id, epoch, attempt = key = self.current()
+        behaviour = out.plans[row][1]
+        if behaviour == FAILS or (behaviour == FLAKY and (task_id + epoch + attempt) % 3):
+            status, value = states.FAILED, _pack(ErrorRecord("Failed", f"{task_id}/{epoch}/{attempt} in {self.pid}"))
         else:
-            status, value = states.COMPLETED, _pack([task_id, attempt, self.pid, self.seq])
-        self._world.ledger.computed(task_id, attempt, status, value)
+            status, value = states.COMPLETED, _pack([task_id, epoch, attempt, self.pid, self.seq])
+        self._world.ledger.computed(key, status, value)
+        self._world.ledger.ran(key, self.started_s, self._row_end)
         self._finished.append((status, value, self._row_end - self.started_s))
         self.executing = False
 

@@ -14,20 +14,42 @@ from typing import Any
 from unittest.mock import patch
 
 from cyclone.master import scheduler as scheduler_module
+from cyclone.master import source as source_module
+from cyclone.master import state as state_module
+from cyclone.master.progress import GeneratorProgress
 from tests.simulation import settings as settings_module
 from tests.simulation.checks import Ledger
 from tests.simulation.controller import VirtualController
 from tests.simulation.faults import Faults
-from tests.simulation.generators import Feed
+from tests.simulation.generators import Script
+from tests.simulation.journal import VirtualJournal
 from tests.simulation.master import VirtualMaster
 from tests.simulation.network import Network
+from tests.simulation.process import VirtualFeed
 from tests.simulation.report import dump
 from tests.simulation.settings import HEALED_BOUND_S, LEAVING_BOUND_S, SETTLED_AFTER_S, Settings
 
 IDLE_LOOK_S = 0.05
 # Looking at thousands of controllers costs more than all that they do.
 IDLE_LOOKS_PER_S = 5000
+# A generator that dies more often in one place would be given up by its master.
+GENERATOR_KILLS_MAX = 3
 _PACK_TIME = struct.Struct("<d").pack
+
+
+class Log:
+    """What the source would write into the master's log."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def info(self, text: str, *args: object) -> None:
+        """A line."""
+        self._world.say("source", "info", text % args)
+
+    def warning(self, text: str, *args: object) -> None:
+        """A line."""
+        self._world.say("source", "warning", text % args)
 
 
 class SimulationFailure(AssertionError):
@@ -55,11 +77,15 @@ class World:
         self._sequence = 0
         self._incarnations = 0
         self._pids = 1000
+        self._killed_at = (GeneratorProgress(), 0)
+        self.loads = 0
+        self.restarted_at = 0.0
+        self.script = Script(self)
+        self.journal = VirtualJournal(self)
         self.ledger = Ledger(self)
         self.network = Network(self)
         self.faults = Faults(self)
-        self.feed = Feed(self)
-        self.master = VirtualMaster(self)
+        self.master: VirtualMaster
         self.names = [f"c{number}" for number in range(self.settings.controllers)]
         self.controllers: list[VirtualController] = []
         self.living = 0
@@ -95,6 +121,49 @@ class World:
             self.living += 1
             controller.start()
 
+    def start_master(self) -> None:
+        """The next life of the master, unless it lives."""
+        if not self.master.alive:
+            self.count("master restarted")
+            self.restarted_at = self.now
+            self.master = VirtualMaster(self)
+            self.master.start()
+            self.faults.master_restarted()
+            if not self.faults.healed and self.faulty and self.rng.random() < 0.25:
+                self.after(self.rng.choice([0.0, 0.01, 0.3]), self._master_dies_again)
+
+    def master_dies(self) -> None:
+        """SIGKILL; it comes back by itself."""
+        self.trace(b"master died")
+        self.show("master", "died", f"epoch {self.journal.epoch}")
+        self.master.end()
+        self.network.master_died()
+        down_s = [0.0, 0.01, 0.1, 0.5, 1.0, 3.0] if self.faulty else [0.0, 0.01, 0.1]
+        self.after(self.rng.choice(down_s), self.start_master)
+
+    def may_kill_master(self) -> bool:
+        """Whether its death is to be survived."""
+        return self.settings.durable and self.master.alive and self.master.finished_at is None
+
+    def may_ask(self) -> bool:
+        """Whether somebody is there who answers clients."""
+        return self.master.alive and self.master.finished_at is None
+
+    def _master_dies_again(self) -> None:
+        if self.may_kill_master() and not self.faults.healed:
+            self.count("master killed soon after its start")
+            self.master_dies()
+
+    def may_kill_generator(self) -> bool:
+        """Whether its death is to be survived: one that never comes any further is given up after some."""
+        feed = self.master.feed
+        if not self.may_kill_master() or feed is None or not feed.process.alive:
+            return False
+        progress = self.master.scheduler.state.progress
+        before, kills = self._killed_at
+        self._killed_at = (progress, kills + 1 if progress == before else 1)
+        return self._killed_at[1] <= GENERATOR_KILLS_MAX
+
     # What is seen.
 
     def count(self, kind: str) -> None:
@@ -125,6 +194,12 @@ class World:
         with (
             patch.object(scheduler_module, "WINDOW_TASKS", self.settings.window_tasks),
             patch.object(scheduler_module, "BACKLOG_BYTES_MAX", self.settings.backlog_bytes_max),
+            patch.object(scheduler_module, "LOAD_BELOW_TASKS", self.settings.load_below),
+            patch.object(scheduler_module, "LOAD_BLOCKS", self.settings.load_blocks),
+            patch.object(state_module, "PAGE_TASKS", self.settings.page_tasks),
+            patch.object(source_module, "log", Log(self)),
+            patch.object(source_module, "_AHEAD_BYTES_MAX", self.settings.ahead_bytes_max),
+            patch.object(source_module, "Feed", lambda guard, options, progress: VirtualFeed(self, progress)),
         ):
             return self._run()
 
@@ -137,7 +212,10 @@ class World:
             self._loop(lambda: self.master.finished_at is not None, self._healed_bound_s())
             self.faults.heal()
             self.healed_at = self.now
-            self._loop(lambda: not self.living, LEAVING_BOUND_S)
+            if self.faulty and self.settings.durable and self.rng.random() < 0.2:
+                self.count("master killed after the end")
+                self.master_dies()
+            self._loop(self._is_over, LEAVING_BOUND_S)
             self.ledger.check_left(self.master)
         except Exception as error:
             where = f"seed {self.seed}, {'with' if self.faulty else 'without'} faults, at {self.now:.4f} s"
@@ -147,13 +225,16 @@ class World:
     def _healed_bound_s(self) -> float:
         return HEALED_BOUND_S + (SETTLED_AFTER_S if self.settings.settles else 0.0)
 
+    def _is_over(self) -> bool:
+        return not self.living and (self.master.feed is None or self.master.feed.summary is not None)
+
     def _stop_master(self, at: float) -> None:
         """SIGTERM to the master: nothing starts any more, and what runs is recorded."""
         self.at(at, self.master.stop)
         scheduler = self.master.scheduler
         self._loop(lambda: scheduler.stopping and not scheduler.leased_tasks, HEALED_BOUND_S)
         scheduler.check()
-        self.ledger.check_replay(self.master)
+        self.ledger.recovery.check_replay(self.master)
         assert len(self.ledger.recorded) == len(self.ledger.started_tasks), (
             "a task was started, and its result is not here"
         )
@@ -161,12 +242,19 @@ class World:
     def _start(self) -> None:
         for name in self.names:
             self.at(self.rng.choice([0.0, 0.01, 0.3, 1.0]), self.start_controller, name)
-        self.feed.start()
+        self.master = VirtualMaster(self)
+        self.master.start()
         self.faults.start()
-        self.master.wake()
+        for at in self.settings.master_dies_at:
+            self.at(at, self._master_dies_quietly)
         if not self.faulty:
             self.after(IDLE_LOOK_S, self._look_for_idle)
         self.after(self.rng.uniform(1.0, 3.0), self._compare_replay)
+
+    def _master_dies_quietly(self) -> None:
+        """Nothing else is wrong in this world, so that nobody may notice more than a pause."""
+        if self.may_kill_master():
+            self.master_dies()
 
     def _loop(self, done: Callable[[], bool], bound_s: float) -> None:
         heap, pop = self._heap, heapq.heappop
@@ -178,11 +266,13 @@ class World:
                 raise AssertionError(f"stuck: nothing has moved since {self.progressed_at:.2f} s\n{dump(self)}")
 
     def _look_for_idle(self) -> None:
-        if self.master.finished_at is None and not self.master.scheduler.stopping:
+        if self.master.finished_at is None and not self.master.scheduler.stopping and self.master.alive:
             self.ledger.check_idle()
+        if self.master.finished_at is None:
             self.after(max(IDLE_LOOK_S, len(self.controllers) / IDLE_LOOKS_PER_S), self._look_for_idle)
 
     def _compare_replay(self) -> None:
-        self.ledger.check_replay(self.master)
+        if self.master.alive:
+            self.ledger.recovery.check_replay(self.master)
         if self.master.finished_at is None:
             self.after(self.rng.uniform(2.0, 4.0), self._compare_replay)

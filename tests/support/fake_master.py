@@ -10,6 +10,7 @@ from cyclone.protocol import wire
 from cyclone.protocol.messages import (
     AnyFromController,
     AnyFromMaster,
+    FromClient,
     Hello,
     Job,
     Pong,
@@ -120,7 +121,8 @@ class FakeMaster:
 
     def _receive(self) -> AnyFromController:
         peer, *frames = self._socket.recv_multipart()
-        message = wire.decode_from_controller(frames)
+        message = wire.decode_for_master(frames)
+        assert not isinstance(message, FromClient), f"a controller said {message}"
         if isinstance(message, Hello):
             self._peer, self.hello = peer, message
         elif message.session == self.session and peer == self._peer:

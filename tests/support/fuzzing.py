@@ -10,14 +10,15 @@ from pathlib import Path
 
 from cyclone import BaseTask, BaseTaskGenerator, TaskResult
 from cyclone.protocol import wire
-from tests.support.golden_messages import FROM_CONTROLLER, FROM_MASTER
+from tests.support.golden_messages import FROM_CLIENT, FROM_CONTROLLER, FROM_MASTER, TO_CLIENT
 from tests.support.malformed import Malformer
 from tests.support.workload import FOLDER, note
 
 MESSAGES = int(os.environ.get("CYCLONE_FUZZ_MESSAGES", "100000"))
 SEED = os.environ.get("CYCLONE_FUZZ_SEED", "1")
-CONTROLLERS = [wire.encode(message)[1] for message, _ in FROM_CONTROLLER]
-MASTERS = [wire.encode(message)[1] for message, _ in FROM_MASTER]
+TO_MASTER = [wire.encode(message)[1] for message, _ in (*FROM_CONTROLLER, *FROM_CLIENT)]
+TO_CONTROLLER = [wire.encode(message)[1] for message, _ in FROM_MASTER]
+TO_CLIENTS = [wire.encode(message)[1] for message, _ in TO_CLIENT]
 GENERATOR = "tests.support.fuzzing:SteadyGenerator"
 SQUARES = "tests.support.fuzzing:SquareTask"
 _IN_FLIGHT = 20
@@ -51,12 +52,17 @@ class SteadyGenerator(BaseTaskGenerator):
 
 def for_a_master(seed: str = SEED) -> Malformer:
     """What a master gets to hear."""
-    return Malformer(CONTROLLERS, MASTERS, seed)
+    return Malformer(TO_MASTER, [*TO_CONTROLLER, *TO_CLIENTS], seed)
 
 
 def for_a_controller(seed: str = SEED) -> Malformer:
     """What a controller gets to hear."""
-    return Malformer(MASTERS, CONTROLLERS, seed)
+    return Malformer(TO_CONTROLLER, [*TO_MASTER, *TO_CLIENTS], seed)
+
+
+def for_a_client(seed: str = SEED) -> Malformer:
+    """What a client gets to hear."""
+    return Malformer(TO_CLIENTS, TO_MASTER, seed)
 
 
 # ZMTP 3.1 (https://rfc.zeromq.org/spec/37/): signature, version, mechanism, as-server, filler.

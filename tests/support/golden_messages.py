@@ -4,8 +4,15 @@ The bytes are msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md); 
 """
 
 from cyclone.protocol.messages import (
+    Answer,
+    AnyFromClient,
     AnyFromController,
     AnyFromMaster,
+    AnyToClient,
+    Cancel,
+    CancelRequest,
+    ControllerStatus,
+    DrainRequest,
     Goodbye,
     Hello,
     Job,
@@ -17,6 +24,8 @@ from cyclone.protocol.messages import (
     Results,
     Returned,
     State,
+    StatusReport,
+    StatusRequest,
     Stop,
     TaskBatch,
     TaskRange,
@@ -41,6 +50,11 @@ FROM_CONTROLLER: list[tuple[AnyFromController, str]] = [
     (Returned(5, 9, [TaskRange(3, 2, 7, 1)]), "94 04 05 09 919403020701"),
     (Goodbye(5, "stopped"), "93 05 05 a773746f70706564"),
 ]
+FROM_CLIENT: list[tuple[AnyFromClient, str]] = [
+    (StatusRequest(1), "92 ccc9 01"),
+    (CancelRequest(2, 17, 42, "m:A", "queued"), "96 ccca 02 11 2a a36d3a41 a6717565756564"),
+    (DrainRequest(3, "c1", True), "94 cccb 03 a26331 c3"),
+]
 FROM_MASTER: list[tuple[AnyFromMaster, str]] = [
     (
         Welcome(5, INCARNATION, 7, JOURNAL_ID, 1.0, 15.0, [TaskRange(1, 4, 6, 1)]),
@@ -53,10 +67,11 @@ FROM_MASTER: list[tuple[AnyFromMaster, str]] = [
             5,
             1,
             3,
-            [Job(1, "m:A"), Job(2, "m:B", 2.5)],
+            [Job(1, "m:A"), Job(2, "m:B", 2.5, 3, 0.5, ("OSError", "m.E"), exclusive=True)],
             [TaskBatch(1, 1, [(1, 1), (2, 1)], [b"\x90", b"\x91\x2a"]), TaskBatch(9, 3, [(1, 1)], [b"\x90"])],
         ),
-        "96 66 05 01 03 929301a36d3a41c09302a36d3a42cb4004000000000000 "
+        "96 66 05 01 03 929701a36d3a41c000cb3ff000000000000090c2 "
+        "9702a36d3a42cb400400000000000003cb3fe000000000000092a74f534572726f72a36d2e45c3 "
         "929401019292010192020192c40190c402912a9409039192010191c40190",
     ),
     (Recorded(5, [1, 300]), "93 67 05 9201cd012c"),
@@ -64,4 +79,24 @@ FROM_MASTER: list[tuple[AnyFromMaster, str]] = [
     (Pong(5, 2, 1, 3), "95 69 05 02 01 03"),
     (Stop(5, "done"), "93 6a 05 a4646f6e65"),
     (Refused("no_session", "", "session 5"), "94 6b aa6e6f5f73657373696f6e a0 a973657373696f6e2035"),
+    (Cancel(5, [TaskRange(3, 2, 7, 1), TaskRange(9, 1, 7, 2)]), "93 6c 05 92940302070194090107 02"),
+]
+TO_CLIENT: list[tuple[AnyToClient, str]] = [
+    (
+        StatusReport(
+            request=1,
+            version="1.0",
+            journal="off",
+            epoch=7,
+            tasks={"queued": 3, "leased": 300},
+            pulled=400,
+            exhausted=True,
+            stopping=False,
+            awaited=["c2"],
+            controllers=[ControllerStatus("c1", "node", 2, 300, 0.5, "drained")],
+        ),
+        "9b cd012d 01 a3312e30 a36f6666 07 82a671756575656403a66c6561736564cd012c cd0190 c3 c2 91a26332 "
+        "9196a26331a46e6f646502cd012ccb3fe0000000000000a7647261696e6564",
+    ),
+    (Answer(2, True, 26, "done"), "95 cd012e 02 c3 1a a4646f6e65"),
 ]

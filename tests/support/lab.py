@@ -29,7 +29,7 @@ CONTROL = {
     "request_retry_wait_duration": "100ms",
     "stop_timeout": "10s",
 }
-PROCESSING = {"kill_grace": "500ms", "worker_count": "2"}
+PROCESSING = {"kill_grace": "500ms", "worker_count": "2", "task_modules": "tasks, cyclone, task_generators, tests"}
 SCRIPT = {"class": "tests.support.workload:ScriptGenerator"}
 
 T = TypeVar("T")
@@ -94,6 +94,7 @@ class Lab:
             MARK: self.mark,
             FOLDER: str(folder),
             "TMPDIR": str(self.temporary),
+            "XDG_STATE_HOME": str(folder / "state"),
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
         }

@@ -1,26 +1,39 @@
-"""A scheduler on a clock of its own, for tests that speak to it as a controller does."""
+"""A scheduler on a clock of its own, for tests that speak to it as a controller does, and that start it again."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from cyclone.master.actions import Action, Deliver, Record, Send
+import msgspec
+
+from cyclone.master import events
+from cyclone.master.actions import Action, Deliver, Load, Record, Send
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.protocol import limits, states
 from cyclone.protocol.messages import (
     AnyFromController,
     AnyFromMaster,
+    AnyToClient,
+    DrainRequest,
     ErrorRecord,
     Hello,
+    JobOptions,
     ResultBatch,
     ResultColumns,
     Results,
     State,
     TaskRange,
+    Tasks,
+    Welcome,
 )
 from cyclone.results import encode_columns, error_columns, pack_seconds
+from tests.support.replay import as_recorded, replay, stored_block
 
 JOURNAL = "f" * 32
 EPOCH = 7
-JOB = ("tests:Task", None)
+NEXT = EPOCH + 1
+# More credit than any test has tasks for.
+MANY = 99
+JOB = JobOptions("tests:Task")
 
 
 def peer(name: str) -> bytes:
@@ -36,7 +49,7 @@ def hello(
         "protocol": limits.PROTOCOL_VERSION,
         "name": name,
         "incarnation": incarnation * (32 // len(incarnation)),
-        "journal_id": "",
+        "journal_id": JOURNAL,
         "epoch": 1,
         "host": "node",
         "pid": 11,
@@ -68,21 +81,49 @@ def quarantine_body(crashes: int, cause: str = "signal 11") -> bytes:
 
 
 class Master:
-    """``now`` is what the scheduler takes for the time; ``heard`` what it said in the last step, by controller."""
+    """``now`` is what the scheduler takes for the time, ``recorded`` all that it has recorded, in every epoch."""
 
-    def __init__(self, **options: object) -> None:
-        self.scheduler = Scheduler(SchedulerOptions(**options), JOURNAL, EPOCH)  # type: ignore[arg-type]
+    def __init__(self, pages: bool = True, **options: Any) -> None:
+        self._options = SchedulerOptions(**options)
+        self.scheduler = Scheduler(self._options, JOURNAL, EPOCH, pages)
         self.now = 100.0
+        self.recorded: list[events.Recorded] = []
         self._numbers = 0
         self._state_seqs: dict[int, int] = {}
 
-    def offer(self, count: int, args: bytes = b"\x90", job: tuple[str, float | None] = JOB) -> list[Action]:
-        """Tasks of one job."""
-        return self.scheduler.offer([job], [(0, count)], [args] * count, self.now)
+    def restart(self) -> None:
+        """The master is killed, and started again on its journal."""
+        self.scheduler = Scheduler(self._options, JOURNAL, self.scheduler.state.epoch + 1, pages=True)
+        self.scheduler.recover(replay(self.recorded), self.now)
+        self._state_seqs.clear()
+
+    def offer(
+        self, count: int, args: bytes = b"\x90", job: JobOptions = JOB, keys: list[bytes] | None = None
+    ) -> list[Action]:
+        """Tasks of one job, from the generator."""
+        offered = self.carry_out(self.scheduler.offer([job], [(0, count)], [args] * count, self.now, keys))
+        return offered + self.advanced(pulled=self.scheduler.state.progress.pulled + count)
+
+    def advanced(self, **changes: object) -> list[Action]:
+        """The generator has come further."""
+        progress = msgspec.structs.replace(self.scheduler.state.progress, **changes)
+        return self.carry_out(self.scheduler.generator_advanced(progress, self.now))
+
+    def exhaust(self) -> list[Action]:
+        """The generator has yielded its last task, and what it made of its results is known."""
+        return self.advanced(exhausted=True)
+
+    def consume(self, number: int) -> list[Action]:
+        """The generator has taken in the results up to this number."""
+        return self.advanced(consumed=number)
 
     def handle(self, message: AnyFromController, name: str = "c1") -> list[Action]:
         """A message of this controller."""
-        return self.scheduler.handle(peer(name), message, self.now)
+        return self.carry_out(self.scheduler.handle(peer(name), message, self.now))
+
+    def drain(self, name: str, undo: bool = False) -> list[Action]:
+        """Somebody asks for no more tasks for this controller."""
+        return self.carry_out(self.scheduler.answer(peer("client"), DrainRequest(1, name, undo), self.now))
 
     def join(self, name: str = "c1", incarnation: str = "1", slots: int = 2, held: Sequence[TaskRange] = ()) -> int:
         """A greeting that is welcomed; the session."""
@@ -102,14 +143,14 @@ class Master:
         return self.handle(Results(session, self._numbers, 0, list(batches)), self.name_of(session))
 
     def advance(self, by_s: float = 0.0) -> list[Action]:
-        """The end of a turn, so much later."""
+        """The end of a turn, so much later. What is to be loaded is there in the next."""
         self.now += by_s
-        return self.scheduler.advance(self.now)
+        return self.carry_out(self.scheduler.advance(self.now))
 
     def lease(self, session: int, count: int) -> list[Action]:
         """Credit for so many tasks more, and a turn in which they may be sent."""
         known = self.scheduler.state.sessions.by_id[session]
-        held = [tasks(span.first, span.count, span.attempt) for span in known.spans]
+        held = [tasks(span.first, span.count, span.attempt, span.epoch) for span in known.spans]
         self.state(session, known.sent + count, held, known.tasks_seq, known.slots)
         return self.advance()
 
@@ -118,8 +159,18 @@ class Master:
         known = self.scheduler.state.sessions.by_id.get(session)
         return known.name if known else "c1"
 
+    def carry_out(self, actions: list[Action]) -> list[Action]:
+        """What the master's body does before it sends anything."""
+        for action in actions:
+            if isinstance(action, Record):
+                self.recorded.append(as_recorded(action.event))
+            elif isinstance(action, Load):
+                blocks = [stored_block(self.recorded, first) for first in action.firsts]
+                assert self.scheduler.loaded(blocks, self.now) == []
+        return actions
 
-def sent(actions: Sequence[Action]) -> list[AnyFromMaster]:
+
+def sent(actions: Sequence[Action]) -> list[AnyFromMaster | AnyToClient]:
     """The messages among the actions."""
     return [action.message for action in actions if isinstance(action, Send)]
 
@@ -146,3 +197,37 @@ def final_states(actions: Sequence[Action]) -> dict[int, str]:
                 if action.block.accepted is None or action.block.accepted[row]:
                     found[action.block.first + row] = states.STATE_NAMES[status]
     return found
+
+
+def leases(actions: list[Action]) -> list[tuple[str, int, int, int]]:
+    """``(controller, first, count, attempt)`` of what is leased by these actions."""
+    return [
+        (action.peer.decode(), part.first, len(part.args), part.attempt)
+        for action in actions
+        if isinstance(action, Send) and isinstance(action.message, Tasks)
+        for part in action.message.batches
+    ]
+
+
+def holders(master: Master) -> dict[int, tuple[str, tuple[int, int]]]:
+    """Who holds each leased task under which token; "?" for whoever an earlier epoch has leased it to."""
+    state = master.scheduler.state
+    return {
+        task_id: (state.sessions.holder(span.holder).name or "?", span.token)
+        for span in state.index
+        if span.holder is not None
+        for task_id in span.open_ids()
+    }
+
+
+def dropped(actions: list[Action]) -> list[TaskRange]:
+    """What a greeting is told to drop."""
+    (welcome,) = [message for message in sent(actions) if isinstance(message, Welcome)]
+    return welcome.drop
+
+
+def ready(master: Master, name: str, incarnation: str, credit: int = MANY) -> int:
+    """A controller that comes without anything and wants work; the session."""
+    session = master.join(name, incarnation)
+    master.state(session, credit)
+    return session

@@ -142,6 +142,44 @@ class BadConstructor(BaseTaskGenerator):
         self.option("odd", "missing")
 
 
+class Counter(BaseTaskGenerator):
+    """Yields numbers, of which each result makes two more tasks; without a cursor. Notes when it begins."""
+
+    limit = 2000
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.yielded = 0
+        self.seen = 0
+        self.sum = 0
+
+    def generate(self) -> Iterator[BaseTask]:
+        note("generator", yielded=self.yielded, seen=self.seen)
+        while self.yielded < self.limit:
+            self.yielded += 1
+            yield Act("return", self.yielded)
+
+    def on_result(self, result: TaskResult) -> Iterator[BaseTask]:
+        self.seen += 1
+        self.sum += result.value
+        if 0 < result.value <= self.limit:
+            yield Act("return", -result.value)
+            yield Act("return", self.limit + result.value)
+
+    def summary(self) -> dict[str, Any]:
+        return {"seen": self.seen, "sum": self.sum}
+
+
+class CursorCounter(Counter):
+    """The same with a cursor."""
+
+    def cursor(self) -> list[int]:
+        return [self.yielded, self.seen, self.sum]
+
+    def resume(self, cursor: list[int]) -> None:
+        self.yielded, self.seen, self.sum = cursor
+
+
 class Breeder(BaseTaskGenerator):
     """Each result makes two tasks, by any of the ways that there are, until there are enough."""
 

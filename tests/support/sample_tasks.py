@@ -55,6 +55,32 @@ class OwnAttemptTask(BaseTask):
         self.current = current  # type: ignore[misc,assignment]
 
 
+class KeyTask(BaseTask):
+    """The same as another by its name."""
+
+    def __init__(self, name: Any, note: str = "") -> None:
+        self.name = name
+        self.note = note
+
+    def key(self) -> Any:
+        return self.name
+
+
+class OtherKeyTask(KeyTask):
+    """Of another class, and therefore never the same."""
+
+
+class KeyPropertyTask(BaseTask):
+    """A property that is called key, and is none."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key  # type: ignore[method-assign,assignment]
+
+
+class KeyAttributeTask(BaseTask):
+    key = "no method"  # type: ignore[assignment]
+
+
 class StarTask(BaseTask):
     def __init__(self, *args: Any) -> None:
         self.args = args

@@ -4,18 +4,22 @@ Whatever runs notes it in the file ``notes`` of the test's folder, so that a tes
 """
 
 import ctypes
+import io
 import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from cyclone import BaseTask, BaseTaskGenerator, TaskResult
+from cyclone.controller.worker import Report
 from tasks.command import CommandTask
 
 FOLDER = "CYCLONE_TEST_FOLDER"
@@ -96,6 +100,82 @@ class Act(BaseTask):
         sys.stderr.write("stderr of a task\n" * self.value)
         return "printed"
 
+    def do_print_bytes(self) -> str:
+        """Onto the descriptors themselves, half to each; text of one megabyte at a time."""
+        block = b"printed without an end " * 45_590
+        for written in range(0, self.value, len(block)):
+            view = memoryview(block)[: self.value - written]
+            while view:
+                view = view[os.write(1 + written // len(block) % 2, view) :]
+        return "printed"
+
+    def do_print_control(self) -> None:
+        print("\x1b[2J\r2026-01-01 00:00:00,000 - ERROR: forged\x00", flush=True)
+
+    def do_close_standard(self) -> str:
+        os.closerange(0, 3)
+        return "closed"
+
+    def do_leave_printer(self) -> None:
+        """A child in a session of its own keeps standard output open for ever."""
+        child = subprocess.Popen(["sleep", "3600"], stdin=subprocess.DEVNULL, start_new_session=True)
+        note("child", child=child.pid)
+
+    def do_around(self) -> dict[str, Any]:
+        """What a task finds around it."""
+        umask = os.umask(0o777)
+        os.umask(umask)
+        return {
+            "environment": dict(os.environ),
+            "umask": umask,
+            "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
+            "oom_score": int(Path("/proc/self/oom_score_adj").read_text()),
+            "temporary": tempfile.gettempdir(),
+        }
+
+    def do_leave_file(self) -> str:
+        """Something in its folder for temporary files."""
+        descriptor, name = tempfile.mkstemp()
+        os.close(descriptor)
+        return name
+
+    def do_allocate(self) -> int:
+        """So many bytes in one piece."""
+        return len(bytearray(self.value))
+
+    def do_allocate_bit_by_bit(self) -> None:
+        """Objects until there is no memory left, which are there yet when that is to be reported."""
+        self.kept = []
+        while True:
+            self.kept.append(bytearray(100_000))
+
+    def do_allocate_in_child(self) -> int:
+        """The exit code of a child that allocates so many bytes."""
+        script = f"import sys\ntry: bytearray({self.value})\nexcept MemoryError: sys.exit(9)"
+        return subprocess.run([sys.executable, "-c", script], check=False).returncode
+
+    def do_die_before_report(self) -> str:
+        """The worker is killed when the task has returned, before anybody hears of it."""
+        if self.attempt == 1:
+            Report.flush = lambda *_, **__: self.do_kill()  # type: ignore[method-assign]
+        return "returned"
+
+    def do_die_after_report(self) -> str:
+        """The worker is killed when the result is on its way."""
+        send = socket.socket.sendall
+
+        def send_and_die(channel: socket.socket, data: bytes) -> None:
+            send(channel, data)
+            self.do_kill()
+
+        socket.socket.sendall = send_and_die  # type: ignore[assignment,method-assign]
+        return "returned"
+
+    def do_die_at_exit(self) -> str:
+        """The worker is killed while it exits."""
+        sys.stdout = Deadly()
+        return "returned"
+
     def do_log(self) -> None:
         self.log.warning("said by a task")
 
@@ -110,6 +190,19 @@ class Act(BaseTask):
     def do_ignore_sigterm(self) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.do_hang()
+
+    def do_defy(self) -> None:
+        """Will not end, nor will its children, one of them in a session of its own; all are told to before they are."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        children = [subprocess.Popen(["sleep", "3600"], start_new_session=own) for own in (False, True)]
+        note("children", task=self.task_id, children=[child.pid for child in children])
+        self.do_hang()
+
+    def do_refused_at_first(self) -> Any:
+        """A connection that comes about with attempt number ``value``."""
+        if self.attempt < self.value:
+            raise ConnectionRefusedError(f"attempt {self.attempt}")
+        return self.attempt
 
     def do_hold_gil(self) -> None:
         # PyDLL does not release the GIL around the call.
@@ -215,7 +308,40 @@ class OtherAct(Act):
     """Another class: another job."""
 
 
-CLASSES = {cls.__name__: cls for cls in (Act, LimitedAct, OtherAct, CommandTask)}
+class RetriedAct(Act):
+    """Worth two retries where it has to do with the operating system."""
+
+    retries = 2
+    retry_delay_s = 0.1
+    retry_on = (OSError, "TaskTimedOut")
+
+
+class ExclusiveAct(Act):
+    """No two attempts at once."""
+
+    exclusive = True
+
+
+class DeadlyConstructor(Act):
+    """Its first attempt is killed before ``execute``, in a worker."""
+
+    def __init__(self, what: str, value: Any = None) -> None:
+        super().__init__(what, value)
+        if self.task_id and self.attempt == 1:
+            note("start", task=self.task_id, attempt=self.attempt, what=what, value=value)
+            self.do_kill()
+
+
+class Deadly(io.StringIO):
+    """A standard output that kills whoever flushes it."""
+
+    def flush(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+CLASSES: dict[str, Callable[..., BaseTask]] = {
+    cls.__name__: cls for cls in (Act, LimitedAct, OtherAct, RetriedAct, ExclusiveAct, DeadlyConstructor, CommandTask)
+}
 
 
 class ScriptGenerator(BaseTaskGenerator):

@@ -9,7 +9,9 @@ from typing import get_args
 import pytest
 
 from cyclone.config import Role, Settings, explain, load
-from cyclone.config_keys import KEYS, SECTIONS, Key, show
+from cyclone.config_keys import KEYS, SECTIONS, Key
+from cyclone.config_kinds import KEEP, Keep, show, size
+from cyclone.errors import ConfigError
 from tests.support.config_files import GENERATOR, failure, origin, separate_folders, write
 
 
@@ -74,6 +76,15 @@ def test_given_a_role_when_loaded_then_its_rows_are_its_keys_alone(folder: Path,
         ("comm.target", "*", "*"),
         ("comm.target", "::1", "::1"),
         ("comm.port", "65535", 65535),
+        ("control.state_dir", "/var/lib/cyclone", Path("/var/lib/cyclone")),
+        ("journal.path", "a.journal", Path("a.journal")),
+        ("journal.durability", "OFF", "off"),
+        ("journal.keep", "all", Keep()),
+        ("journal.keep", "30d", Keep(age_s=30 * 86400.0)),
+        ("journal.keep", "12:00:00", Keep(age_s=43200.0)),
+        ("journal.keep", "1 task", Keep(tasks=1)),
+        ("journal.keep", "1000000 tasks", Keep(tasks=1_000_000)),
+        ("journal.keep", "1000 tasks , 1h30m", Keep(age_s=5400.0, tasks=1000)),
         ("log.format", "JSON", "json"),
         ("log.level", "warning", "warning"),
         ("processing.worker_count", "4096", 4096),
@@ -115,6 +126,18 @@ def test_given_a_value_when_loaded_then_it_is_typed(folder: Path, place: str, te
         ("comm.port", "0", "'0' is not a whole number from 1 to 65535"),
         ("comm.port", "65536", "'65536' is not a whole number from 1 to 65535"),
         ("comm.poll_timeout", "0", "'0' is too short: at least 1ms"),
+        ("journal.durability", "half", "'half' is not one of full, off"),
+        (
+            "journal.keep",
+            "",
+            "'' is not what to keep: write all, 30d, 1000000 tasks, or both bounds: 30d, 1000000 tasks",
+        ),
+        ("journal.keep", "1000000", "'1000000' is not what to keep"),
+        ("journal.keep", "30d, 40d", "'30d, 40d' is not what to keep"),
+        ("journal.keep", "1 task, 2 tasks", "'1 task, 2 tasks' is not what to keep"),
+        ("journal.keep", "all, 30d", "'all' is not a duration"),
+        ("journal.keep", "0 tasks", "'0 tasks' keeps nothing: at least 1s and 1 task"),
+        ("journal.keep", "500ms", "'500ms' keeps nothing"),
         ("log.format", "xml", "'xml' is not one of text, json"),
         ("log.level", "trace", "'trace' is not one of debug, info, warning, error"),
         ("processing.worker_count", "0", "'0' is not a whole number from 1 to 4096"),
@@ -134,6 +157,49 @@ def test_given_a_bad_value_when_loaded_then_file_line_section_key_and_problem_ar
     if "\n" not in text:
         assert problem in failure(None, "controller", f"{section}.{name}={text}")
         assert failure(None, "controller", f"{section}.{name}={text}").startswith(f"--set: [{section}] {name}: ")
+
+
+@pytest.mark.parametrize("text", ["all", "30d", "1000 tasks", "1h30m, 7 tasks"])
+def test_given_what_to_keep_when_shown_then_it_reads_back(text: str) -> None:
+    assert show(KEEP.read(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"STATE_DIRECTORY": "/var/lib/a:/var/lib/b", "XDG_STATE_HOME": "/x"}, "/var/lib/a"),
+        ({"STATE_DIRECTORY": "", "XDG_STATE_HOME": "/x"}, "/x/cyclone"),
+        ({"XDG_STATE_HOME": "relative"}, "/home/u/.local/state/cyclone"),
+        ({}, "/home/u/.local/state/cyclone"),
+    ],
+)
+def test_given_an_environment_when_a_master_loads_then_its_state_lies_where_the_host_says(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str
+) -> None:
+    for name, value in {"STATE_DIRECTORY": "", "XDG_STATE_HOME": "", "HOME": "/home/u", **environment}.items():
+        monkeypatch.setenv(name, value)
+    settings = load(write(folder, GENERATOR), [], "master")
+    assert settings.control.state_dir == Path(expected)
+    assert settings.journal.path == Path(expected, "master.journal")
+    assert origin(settings, "journal", "path") == "computed"
+    moved = load(write(folder, GENERATOR), ["control.state_dir=here"], "master")
+    assert moved.journal.path == Path("here/master.journal")
+
+
+def test_given_a_host_without_a_home_when_loaded_then_only_who_has_a_journal_needs_a_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    # A user that no database knows, as in many containers.
+    monkeypatch.setattr(os, "getuid", lambda: 2_000_000_000)
+    path = write(folder, GENERATOR)
+    for role in ("master", "run"):
+        assert f"{path}: [control] state_dir: '' is no folder, and this host names none" in failure(path, role)
+        assert load(path, ["journal.durability=off"], role).control.state_dir is None
+        assert load(path, ["control.state_dir=/s"], role).control.state_dir == Path("/s")
+    assert load(path, ["journal.path=j"], "master").journal.path == Path("j")
+    assert load(path, [], "controller").control.state_dir is None
 
 
 def test_given_keys_without_a_value_when_they_are_computed_then_they_still_are(folder: Path) -> None:
@@ -234,3 +300,29 @@ def test_given_settings_when_explained_then_the_columns_are_aligned_and_secrets_
     assert "pssst" not in text
     assert "pssst" not in repr(settings)
     assert len(lines) == 1 + len(settings.rows()) + 2
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("0", "0"), ("64MiB", "64MiB"), ("100MB", "100000000"), ("1536", "1536"), ("2 T", "2TiB")]
+)
+def test_given_a_size_when_shown_then_it_is_exact_and_can_be_read_again(text: str, shown: str) -> None:
+    read = size().read
+    assert show(read(text)) == shown
+    assert read(shown) == read(text)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("task_modules=tasks, os.path:join", "'os.path:join' is not a module"),
+        ("task_modules=tasks,,acme", "'' is not a module"),
+        ("environment_keep=SLURM_*, A=b", "'A=b' is not a variable's name"),
+        ("task_memory_max=1MiB", "is too little: 0, or at least 64 MiB"),
+        ("stdout_max_bytes=much", "is not a size"),
+    ],
+)
+def test_given_what_a_controller_lets_its_workers_do_when_it_makes_no_sense_then_it_is_an_error(
+    override: str, reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(reason)):
+        load(None, [f"processing.{override}"], "controller")

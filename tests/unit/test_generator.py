@@ -119,6 +119,12 @@ def test_given_a_generator_without_on_result_then_results_add_nothing() -> None:
     assert OneTask({}).summary() == {}
 
 
+def test_given_no_cursor_then_there_is_none_and_no_way_to_go_on_from_one() -> None:
+    assert reading().cursor() is None
+    with pytest.raises(NotImplementedError, match=r"CountingGenerator does not define resume\(\)"):
+        reading().resume(1)
+
+
 def test_given_no_host_then_waiting_says_where_it_belongs() -> None:
     with pytest.raises(RuntimeError, match=r"wait\(\) is for generate\(\)"):
         reading().wait(1)

@@ -14,6 +14,7 @@ import pytest
 
 from cyclone.errors import ConfigError
 from cyclone.logs import RateLimit, configure, escape
+from cyclone.protocol.limits import LOG_LINE_CHARS_MAX
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - (\w+): (.*)")
 
@@ -210,3 +211,18 @@ def test_given_more_keys_than_fit_when_asked_then_new_ones_wait_for_old_ones_to_
     assert not limit.allow("newer", 10)
     # One for each key that expires meanwhile: those of seconds 1 and 2.
     assert sum(limit.allow(f"flood {n}", 10 + n / 1000) for n in range(10_000)) == 2
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_given_a_message_that_is_too_long_when_logged_then_its_middle_is_cut(stderr: Path, log_format: str) -> None:
+    configure("master", None, "json" if log_format == "json" else "text", "info", debug=False)
+    logging.getLogger("cyclone").info("%s", "a" * LOG_LINE_CHARS_MAX + "b" * LOG_LINE_CHARS_MAX)
+    line = stderr.read_text()
+    assert f"a... {LOG_LINE_CHARS_MAX} characters cut ...b" in line
+    assert len(line) < LOG_LINE_CHARS_MAX + 300
+
+
+def test_given_a_relay_to_the_journal_when_logged_then_the_line_has_its_priority(stderr: Path) -> None:
+    configure("worker", None, "text", "info", debug=False, relayed_to_journal=True)
+    logging.getLogger("cyclone").warning("said")
+    assert stderr.read_text().startswith("<4>")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cyclone import BaseTask
-from cyclone.errors import PluginError
-from cyclone.plugins import add_search_path, class_path, load_class, split_path
+from cyclone.errors import ClassRefused, PluginError
+from cyclone.plugins import add_search_path, class_path, load_allowed_class, load_class, split_path
 from tests.support import sample_tasks
 
 Write = Callable[[str, str], None]
@@ -140,3 +140,72 @@ def test_given_a_class_of_the_main_module_then_it_is_refused(monkeypatch: pytest
 
     with pytest.raises(PluginError, match="NothingTask is defined in __main__: put it in a module of its own"):
         class_path(sample_tasks.NothingTask)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "plug_tasks",
+        ":MyTask",
+        "plug_tasks:",
+        "plug_tasks:MyTask:Inner",
+        "plug_tasks:MyTask.__class__",
+        "plug_tasks:__builtins__",
+        "plug_tasks.__init__:MyTask",
+        "__main__:MyTask",
+        "plug_tasks:MyTask()",
+        "plug_tasks :MyTask",
+        "../plug_tasks:MyTask",
+        "\0:\n",
+    ],
+)
+def test_given_what_is_no_path_of_a_class_then_it_is_refused_whatever_is_allowed(write: Write, path: str) -> None:
+    write("plug_tasks", "raise RuntimeError('imported')\n")
+
+    with pytest.raises(ClassRefused, match="is not the path of a class"):
+        load_allowed_class(path, BaseTask, ["*", "plug_tasks"])
+
+
+@pytest.mark.parametrize(
+    ("path", "modules", "line"),
+    [
+        ("plug_tasks:MyTask", ["tasks"], "task_modules = tasks, plug_tasks"),
+        ("plug_tasks:MyTask", ["plug"], "task_modules = plug, plug_tasks"),
+        ("plug_tasks:MyTask", ["plug_tasks.inner"], "task_modules = plug_tasks.inner, plug_tasks"),
+        ("plug_package.tasks:MyTask", ["tasks"], "task_modules = tasks, plug_package"),
+        ("os.path:join", ["tasks"], "task_modules = tasks, os"),
+        ("builtins:object", ["tasks"], "task_modules = tasks, builtins"),
+        ("plug_tasks:MyTask", [], "task_modules = plug_tasks"),
+    ],
+)
+def test_given_a_module_that_is_not_allowed_then_it_is_refused_unseen_with_the_line_to_add(
+    write: Write, path: str, modules: list[str], line: str
+) -> None:
+    write("plug_tasks", "raise RuntimeError('imported')\n")
+    write("plug_package.tasks", "raise RuntimeError('imported')\n")
+
+    with pytest.raises(ClassRefused, match=rf"^{path} may not be executed here: .* \[processing\] {line}$"):
+        load_allowed_class(path, BaseTask, modules)
+
+
+@pytest.mark.parametrize("modules", [["*"], ["plug_package"], ["tasks", "plug_package.tasks"]])
+def test_given_an_allowed_module_then_its_class_is_loaded(write: Write, modules: list[str]) -> None:
+    write("plug_package.tasks", TASK)
+
+    assert load_allowed_class("plug_package.tasks:MyTask.Inner", BaseTask, modules).__name__ == "Inner"
+
+
+def test_given_a_class_that_an_allowed_module_has_from_elsewhere_then_it_is_refused(write: Write) -> None:
+    write("plug_tasks", "from tasks.command import CommandTask\n")
+
+    with pytest.raises(ClassRefused, match=r"its module tasks\.command is not one of task_modules"):
+        load_allowed_class("plug_tasks:CommandTask", BaseTask, ["plug_tasks"])
+
+
+@pytest.mark.parametrize("name", ["os.PathLike", "NoTask", "function", "instance.attribute"])
+def test_given_anything_but_a_task_class_in_an_allowed_module_then_it_is_not_loaded(write: Write, name: str) -> None:
+    text = "import os\nclass NoTask: attribute = 1\ndef function(): pass\ninstance = NoTask()\n"
+    write("plug_tasks", text)
+
+    with pytest.raises(PluginError):
+        load_allowed_class(f"plug_tasks:{name}", BaseTask, ["plug_tasks"])

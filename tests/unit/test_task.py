@@ -178,3 +178,47 @@ def test_given_a_scratch_folder_then_it_is_one_per_task_and_writable(context: Fa
     assert task.scratch_dir.stat().st_mode & 0o777 == 0o700
     assert context._scratch is not None
     context._scratch.cleanup()
+
+
+def identity(task: BaseTask) -> bytes:
+    found = TaskSerialiser(type(task)).identity
+    assert found is not None
+    return found(task)
+
+
+def test_given_a_key_then_the_same_is_the_same_task_whatever_its_other_properties() -> None:
+    name = "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
+
+    assert identity(sample_tasks.KeyTask(name, "x")) == identity(sample_tasks.KeyTask(name.encode(), "y"))
+    assert len(identity(sample_tasks.KeyTask(name))) == 16
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        sample_tasks.KeyTask("b"),
+        sample_tasks.KeyTask(""),
+        sample_tasks.KeyTask(os.fsdecode(b"a\xff")),
+        sample_tasks.OtherKeyTask("a"),
+    ],
+)
+def test_given_another_key_or_class_then_it_is_another_task(other: BaseTask) -> None:
+    assert identity(other) not in (b"", identity(sample_tasks.KeyTask("a")))
+
+
+def test_given_no_key_then_there_is_no_identity() -> None:
+    assert identity(sample_tasks.KeyTask(None)) == b""
+    assert TaskSerialiser(sample_tasks.PlainTask).identity is None
+    assert sample_tasks.PlainTask(1).key() is None
+
+
+def test_given_a_property_called_key_then_it_is_none() -> None:
+    assert TaskSerialiser(sample_tasks.KeyPropertyTask).identity is None
+    assert vars(rebuilt(sample_tasks.KeyPropertyTask("a"))) == {"key": "a"}
+
+
+def test_given_a_key_that_is_none_then_the_class_is_named() -> None:
+    with pytest.raises(PluginError, match=r"KeyTask: key\(\) returned a int; expected str, bytes or None"):
+        identity(sample_tasks.KeyTask(1))
+    with pytest.raises(PluginError, match="KeyAttributeTask: key is a str; it must be a method that returns the key"):
+        TaskSerialiser(sample_tasks.KeyAttributeTask)

@@ -1,6 +1,7 @@
 """Masters whose invariants are re-derived when a test is over."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ def new_master() -> Iterator[NewMaster]:
     """Makes masters with the options given."""
     made: list[Master] = []
 
-    def make(**options: object) -> Master:
+    def make(**options: Any) -> Master:
         made.append(Master(**options))
         return made[-1]
 

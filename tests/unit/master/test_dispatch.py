@@ -5,7 +5,7 @@ import pytest
 from cyclone.master.actions import Send
 from cyclone.master.dispatch import RECALL_AFTER_S, RECALL_RETRY_S
 from cyclone.protocol import limits
-from cyclone.protocol.messages import Job, Recall, Returned, TaskBatch, Tasks
+from cyclone.protocol.messages import Job, JobOptions, Recall, Returned, TaskBatch, Tasks
 from tests.support.masters import Master, batch, peer, sent, tasks
 from tests.unit.master.conftest import NewMaster
 
@@ -123,7 +123,7 @@ def test_given_tasks_that_wait_again_when_some_get_a_late_result_then_only_the_r
 def test_given_mixed_jobs_then_a_batch_carries_them_and_each_is_announced_once_a_session(master: Master) -> None:
     session = master.join(slots=1)
     master.scheduler.offer(
-        [("tests:A", None), ("tests:B", 5.0)], [(0, 1), (1, 2), (0, 1)], [b"a", b"b", b"c", b"d"], 0.0
+        [JobOptions("tests:A"), JobOptions("tests:B", 5.0)], [(0, 1), (1, 2), (0, 1)], [b"a", b"b", b"c", b"d"], 0.0
     )
     master.state(session, 3, slots=1)
     jobs = [Job(1, "tests:A", None), Job(2, "tests:B", 5.0)]

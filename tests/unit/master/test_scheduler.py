@@ -5,22 +5,26 @@ import pytest
 
 from cyclone.master import scheduler as module
 from cyclone.master.actions import Finish, Record, Say, Send
-from cyclone.master.events import JobAdded, TasksAdded
-from cyclone.protocol import limits, messages
+from cyclone.master.events import (
+    GeneratorAdvanced,
+    HorizonMoved,
+    JobAdded,
+    TasksAdded,
+)
+from cyclone.master.progress import GeneratorProgress
+from cyclone.protocol import limits
 from cyclone.protocol.messages import (
-    Goodbye,
+    Cancel,
     Job,
+    JobOptions,
     Pong,
     Recall,
     Recorded,
-    Refused,
     Results,
     Returned,
     State,
     Stop,
-    TaskBatch,
     TaskRange,
-    Tasks,
     Welcome,
 )
 from cyclone.protocol.states import COMPLETED
@@ -31,10 +35,8 @@ from tests.support.masters import (
     Master,
     batch,
     final_states,
-    hello,
     kinds,
     peer,
-    sent,
     tasks,
 )
 from tests.unit.master.conftest import NewMaster
@@ -61,7 +63,7 @@ def leased(master: Master) -> int:
 
 class TestOffer:
     def test_given_new_jobs_when_offered_then_jobs_and_tasks_are_recorded_in_order(self, master: Master) -> None:
-        jobs = [("tests:A", None), ("tests:B", 2.0)]
+        jobs = [JobOptions("tests:A"), JobOptions("tests:B", 2.0)]
         assert master.scheduler.offer(jobs, [(1, 1), (0, 2)], [ARGS] * 3, 0.0) == [
             Record(JobAdded(Job(1, "tests:A", None))),
             Record(JobAdded(Job(2, "tests:B", 2.0))),
@@ -70,11 +72,28 @@ class TestOffer:
 
     def test_given_a_known_job_with_other_options_then_only_the_other_options_make_a_job(self, master: Master) -> None:
         master.offer(1)
-        assert kinds(master.offer(1)) == ["Record TasksAdded"]
-        assert master.offer(1, job=("tests:Task", 1.0)) == [
+        assert kinds(master.offer(1)) == ["Record TasksAdded", "Record GeneratorAdvanced"]
+        assert master.offer(1, job=JobOptions("tests:Task", 1.0)) == [
             Record(JobAdded(Job(2, "tests:Task", 1.0))),
             Record(TasksAdded(3, [(2, 1)], [ARGS])),
+            Record(GeneratorAdvanced(GeneratorProgress(pulled=3))),
         ]
+
+    def test_given_keys_then_they_are_recorded_with_their_tasks(self, master: Master) -> None:
+        keys = [b"k" * 16, b""]
+        assert master.scheduler.offer([JOB], [(0, 2)], [ARGS] * 2, 0.0, keys)[1:] == [
+            Record(TasksAdded(1, [(1, 2)], [ARGS] * 2, keys))
+        ]
+
+    def test_given_a_generator_that_came_no_further_then_nothing_is_recorded(self, master: Master) -> None:
+        assert master.advanced(pulled=3) == [Record(GeneratorAdvanced(GeneratorProgress(pulled=3)))]
+        assert master.advanced(pulled=3) == []
+
+    def test_given_tasks_that_on_result_made_then_they_take_no_room_of_generate(self, master: Master) -> None:
+        session = master.join()
+        master.scheduler.offer([JOB], [(0, 20)], [ARGS] * 20, master.now)
+        master.lease(session, 20)
+        assert master.scheduler.pull_limit() == module.WINDOW_START_TASKS + 20
 
     def test_given_a_full_window_then_the_pull_limit_moves_only_with_leases_and_never_falls(
         self, master: Master, monkeypatch: pytest.MonkeyPatch
@@ -113,95 +132,6 @@ class TestOffer:
             master.scheduler.backlog_bytes = module.BACKLOG_BYTES_MAX + 1
             assert master.lease(session, 2) == []
         assert master.scheduler.pull_limit() == before
-
-
-class TestHello:
-    def test_given_a_first_hello_then_a_session_opens(self, master: Master) -> None:
-        assert master.handle(hello()) == [joined(), Send(peer("c1"), welcome(1))]
-
-    @pytest.mark.parametrize(
-        ("code", "protocol"),
-        [("version", 2), ("superseded", 1), ("draining", 1)],
-    )
-    def test_given_a_hello_that_is_refused_then_nothing_else_changes(
-        self, master: Master, code: str, protocol: int
-    ) -> None:
-        if code == "superseded":
-            master.join("c1", "0")
-            master.join("c1", "1")
-        if code == "draining":
-            master.scheduler.stop(master.now)
-        before = dict(master.scheduler.state.sessions.by_id)
-        incarnation = "0" if code == "superseded" else "1"
-        assert master.handle(hello("c1", incarnation, protocol=protocol), "other") == [
-            Send(peer("other"), Refused(code, incarnation * 32, messages.REFUSALS[code]))
-        ]
-        assert master.scheduler.state.sessions.by_id == before
-
-    def test_given_a_new_incarnation_then_the_old_one_is_refused_and_its_tasks_wait_in_front(
-        self, master: Master, leased: int
-    ) -> None:
-        text = "a new incarnation of c1 said hello from node, pid 11"
-        assert master.scheduler.handle(b"new", hello("c1", "2"), master.now) == [
-            Send(peer("c1"), Refused("superseded", "1" * 32, text)),
-            Say("warning", f"controller=c1 superseded: {text}"),
-            joined(),
-            Send(b"new", welcome(2, "2")),
-        ]
-        master.scheduler.handle(b"new", State(2, 1, 0, 5, 2, 0, []), master.now)
-        assert sent(master.advance()) == [
-            Tasks(2, 1, 5, [Job(1, *JOB)], [TaskBatch(1, 2, [(1, 4)], [ARGS] * 4), TaskBatch(5, 1, [(1, 1)], [ARGS])])
-        ]
-
-    def test_given_the_superseded_one_speaks_on_its_session_then_it_is_told_that_the_session_is_gone(
-        self, master: Master, leased: int
-    ) -> None:
-        master.scheduler.handle(b"new", hello("c1", "2"), master.now)
-        assert master.results(leased, batch(1, COMPLETED)) == [
-            Send(peer("c1"), Refused("no_session", "", "session 1 is not known here"))
-        ]
-
-    @pytest.mark.parametrize(
-        ("held", "adopted", "drop"),
-        [
-            pytest.param([tasks(1, 4)], 4, [], id="all that it was leased"),
-            pytest.param([], 0, [], id="nothing: all was lost"),
-            pytest.param([tasks(2, 2)], 2, [], id="a part"),
-            pytest.param([tasks(3, 4)], 2, [], id="more than it was leased"),
-            pytest.param([tasks(1, 4, attempt=2)], 0, [tasks(1, 4, attempt=2)], id="another attempt"),
-            pytest.param([tasks(1, 4, epoch=6)], 0, [tasks(1, 4, epoch=6)], id="another epoch"),
-            pytest.param([tasks(5, 2)], 0, [tasks(5, 2)], id="fresh tasks"),
-            pytest.param([tasks(90)], 0, [tasks(90)], id="tasks that do not exist"),
-        ],
-    )
-    def test_given_the_same_incarnation_again_then_what_it_still_holds_is_adopted(
-        self, master: Master, leased: int, held: list[TaskRange], adopted: int, drop: list[TaskRange]
-    ) -> None:
-        assert master.scheduler.handle(b"again", hello(held=held), master.now) == [
-            Send(b"again", welcome(2, drop=tuple(drop)))
-        ]
-        assert master.scheduler.state.sessions.by_id[2].open == adopted
-        assert len(master.scheduler.state.queue) == 6 - adopted
-        assert list(master.scheduler.state.sessions.by_id) == [2]
-
-    def test_given_a_controller_that_was_given_up_when_it_comes_back_then_tasks_not_leased_again_are_adopted(
-        self, master: Master, leased: int
-    ) -> None:
-        master.advance(15.1)
-        other = master.join("c2", "2")
-        master.lease(other, 2)
-        assert master.handle(hello(held=[tasks(1, 2), tasks(3, 2)])) == [
-            joined(held=2),
-            Send(peer("c1"), welcome(3, drop=(tasks(1, 2),))),
-        ]
-
-    def test_given_adopted_tasks_when_the_first_state_does_not_list_them_then_they_are_leased_again(
-        self, master: Master, leased: int
-    ) -> None:
-        master.handle(hello(held=[tasks(1, 4)]))
-        master.handle(State(2, 1, 0, 9, 2, 0, [tasks(1, 2)]))
-        batches = [TaskBatch(3, 2, [(1, 2)], [ARGS] * 2), TaskBatch(5, 1, [(1, 2)], [ARGS] * 2)]
-        assert sent(master.advance()) == [Tasks(2, 1, 4, [Job(1, *JOB)], batches)]
 
 
 class TestState:
@@ -256,51 +186,19 @@ class TestState:
         ]
         assert master.advance() == []
         master.state(session, 5)
-        assert kinds(master.advance()) == ["Send Tasks"]
+        assert kinds(master.advance()) == ["Record HorizonMoved", "Send Tasks"]
 
-
-class TestTheEndOfASession:
-    def test_given_a_goodbye_then_what_it_held_waits_in_front(self, master: Master, leased: int) -> None:
-        assert master.handle(Goodbye(leased, "stopped")) == [Say("info", "controller=c1 left: stopped")]
-        assert len(master.scheduler.state.queue) == 6
-        assert len(master.scheduler.state.sessions) == 0
-
-    def test_given_silence_then_all_that_it_holds_is_requeued_once_the_time_is_over(
-        self, master: Master, leased: int
-    ) -> None:
-        master.advance(15.0)
-        assert master.scheduler.leased_tasks == 4
-        assert master.advance(0.6) == [Say("warning", "controller=c1 silent for 15.6 s: 4 tasks requeued")]
-        assert master.scheduler.leased_tasks == 0
-
-    def test_given_any_message_then_it_is_a_sign_of_life(self, master: Master, leased: int) -> None:
-        master.advance(10.0)
-        master.handle(Returned(leased, 0, []))
-        assert master.advance(10.0) == []
-
-    @pytest.mark.parametrize(
-        "message",
-        [
-            State(9, 1, 0, 0, 2, 0, []),
-            Results(9, 1, 0, [batch(1, COMPLETED)]),
-            Returned(9, 0, [tasks(1)]),
-            Goodbye(9, ""),
-        ],
-        ids=lambda message: type(message).__name__,
-    )
-    def test_given_an_unknown_session_then_the_sender_is_told_to_say_hello(
-        self, master: Master, leased: int, message: State
-    ) -> None:
-        refused = Refused("no_session", "", "session 9 is not known here")
-        assert master.handle(message) == [Send(peer("c1"), refused)]
-
-    def test_given_the_session_of_another_connection_then_it_is_refused(self, master: Master, leased: int) -> None:
-        assert kinds(master.handle(Goodbye(leased, ""), "stranger")) == ["Send Refused"]
-        assert master.scheduler.leased_tasks == 4
+    def test_given_blocks_then_the_horizon_is_recorded_before_the_first_lease_of_each(self, master: Master) -> None:
+        session = master.join()
+        master.offer(2)
+        master.offer(2)
+        assert master.lease(session, 1)[0] == Record(HorizonMoved(2))
+        assert kinds(master.lease(session, 1)) == ["Send Tasks"]
+        assert master.lease(session, 1)[0] == Record(HorizonMoved(4))
 
 
 class TestTime:
-    def test_given_a_lease_beyond_the_hard_limit_then_it_is_leased_again_though_its_controller_lives(
+    def test_given_a_lease_beyond_the_hard_limit_then_it_is_asked_back_and_leased_again_when_it_is_returned(
         self, new_master: NewMaster
     ) -> None:
         master = new_master(task_resend_timeout_s=20.0, controller_timeout_s=1000.0)
@@ -308,8 +206,12 @@ class TestTime:
         master.offer(1)
         master.lease(session, 1)
         assert master.advance(20.0) == []
-        said = Say("warning", "tasks=1-1 on controller=c1 passed task_resend_timeout: leased again")
-        assert master.advance(1.1) == [said]
+        said = Say("warning", "tasks=1-1 on controller=c1 passed task_resend_timeout: asked back")
+        asked = Send(peer("c1"), Cancel(session, [tasks(1)]))
+        assert master.advance(1.1) == [said, asked]
+        assert master.advance(1.1) == [said, asked]
+        assert master.scheduler.leased_tasks == 1
+        master.handle(Returned(session, 1, [tasks(1)]))
         assert kinds(master.lease(session, 1)) == ["Send Tasks"]
 
     def test_given_no_hard_limit_then_a_lease_lasts(self, new_master: NewMaster) -> None:
@@ -349,15 +251,15 @@ class TestTheEnd:
         master.offer(2)
         master.lease(session, 2)
         master.results(session, batch(1, *[COMPLETED] * done))
-        master.scheduler.consume(consumed)
+        master.consume(consumed)
         if exhausted:
-            master.scheduler.exhaust()
+            master.exhaust()
         assert kinds(master.advance()) == expected
 
     def test_given_the_end_then_it_is_told_once(self, new_master: NewMaster) -> None:
         master = new_master(exit_when_done=True)
         session = master.join()
-        master.scheduler.exhaust()
+        master.exhaust()
         assert master.advance() == [Send(peer("c1"), Stop(session, "all work is done")), Finish()]
         assert master.advance() == []
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cyclone.master.actions import Deliver, Record, Say, Send
-from cyclone.master.events import CrashCharged, ResultsRecorded
+from cyclone.master.events import AttemptsEnded, ResultsRecorded
 from cyclone.protocol import limits
 from cyclone.protocol.messages import (
     Recorded,
@@ -13,8 +13,8 @@ from cyclone.protocol.messages import (
     TaskRange,
     Tasks,
 )
-from cyclone.protocol.states import COMPLETED, CRASHED, FAILED, QUARANTINED, TIMED_OUT
-from cyclone.results import RecordedBlock
+from cyclone.protocol.states import COMPLETED, CRASHED, FAILED, FINAL_STATES, QUARANTINED, TIMED_OUT
+from cyclone.results import RecordedBlock, row_columns
 from tests.support.masters import (
     EPOCH,
     Master,
@@ -28,6 +28,7 @@ from tests.support.masters import (
 from tests.unit.master.conftest import NewMaster
 
 ARGS = b"\x90"
+ENDED = dict.fromkeys(FINAL_STATES, 0)
 
 
 def joined(held: int = 0) -> Say:
@@ -50,7 +51,7 @@ class TestResults:
         done = batch(2, COMPLETED, COMPLETED)
         block = RecordedBlock(2, 1, [("tests:Task", 2)], [ARGS] * 2, done.statuses, None, done.body, "c1")
         assert master.results(leased, done) == [
-            Record(ResultsRecorded(done, None, "c1")),
+            Record(ResultsRecorded(1, done, None, "c1")),
             Deliver(1, block),
             Send(peer("c1"), Recorded(leased, [1])),
         ]
@@ -67,11 +68,11 @@ class TestResults:
         master.results(leased, batch(2, COMPLETED))
         done = batch(1, COMPLETED, FAILED, TIMED_OUT)
         assert master.results(leased, done) == [
-            Record(ResultsRecorded(done, b"\1\0\1", "c1")),
+            Record(ResultsRecorded(2, done, b"\1\0\1", "c1")),
             Deliver(2, RecordedBlock(1, 1, [("tests:Task", 3)], [ARGS] * 3, done.statuses, b"\1\0\1", done.body, "c1")),
             Send(peer("c1"), Recorded(leased, [2])),
         ]
-        assert master.scheduler.state.ended == {"completed": 2, "failed": 0, "timed_out": 1, "quarantined": 0}
+        assert master.scheduler.state.ended == ENDED | {"completed": 2, "timed_out": 1}
 
     @pytest.mark.parametrize(
         "result",
@@ -110,7 +111,10 @@ class TestResults:
         self, master: Master, leased: int
     ) -> None:
         crash = batch(2, CRASHED)
-        assert master.results(leased, crash) == [Record(CrashCharged(2, 1)), Send(peer("c1"), Recorded(leased, [1]))]
+        assert master.results(leased, crash) == [
+            Record(AttemptsEnded(2, 1, EPOCH, 1, CRASHED, "c1", row_columns(crash.body, 0))),
+            Send(peer("c1"), Recorded(leased, [1])),
+        ]
         assert master.results(leased, crash) == [Send(peer("c1"), Recorded(leased, [2]))]
         assert master.scheduler.state.crashes == {2: 1}
         (tasks_sent,) = sent(master.lease(leased, 1))
@@ -127,9 +131,9 @@ class TestResults:
         crash = batch(1, CRASHED, attempt=2, cause="exit code 3")
         final = ResultBatch(1, EPOCH, 2, bytes([QUARANTINED]), quarantine_body(2, "exit code 3"))
         assert master.results(session, crash) == [
-            Record(CrashCharged(1, 2)),
+            Record(AttemptsEnded(1, 1, EPOCH, 2, CRASHED, "c1", row_columns(crash.body, 0))),
             Say("warning", "task=1 quarantined: it killed 2 workers, the last on controller=c1"),
-            Record(ResultsRecorded(final, None, "c1")),
+            Record(ResultsRecorded(1, final, None, "c1")),
             Deliver(1, RecordedBlock(1, 2, [("tests:Task", 1)], [ARGS], final.statuses, None, final.body, "c1")),
             Send(peer("c1"), Recorded(session, [2])),
         ]

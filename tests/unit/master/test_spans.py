@@ -6,13 +6,15 @@ import pytest
 
 from cyclone.master.spans import Holdings, Span, SpanIndex
 from cyclone.protocol.runs import Runs, merge_runs, slice_runs
-from tests.support.masters import tasks
+from tests.support.masters import EPOCH, tasks
 
 
 def span(first: int, opened: str, attempt: int = 1) -> Span:
     """A span with a row for each character: 1 is open, 0 done. The argument of a task is its id."""
     args = [str(first + row).encode() for row in range(len(opened))]
-    return Span(first, attempt, [(1, len(opened))], args, bytearray(map(int, opened)))
+    found = Span(first, attempt, [(1, len(opened))], args, bytearray(map(int, opened)))
+    found.epoch = EPOCH
+    return found
 
 
 def shown(item: Span) -> tuple[int, str, list[bytes]]:
@@ -62,11 +64,25 @@ def test_given_a_span_when_closed_twice_then_a_task_counts_once() -> None:
 
 def test_given_a_leased_span_when_split_then_both_parts_keep_lease_and_columns() -> None:
     left = Span(10, 3, [(1, 2), (2, 2)], [b"a", b"b", b"c", b"d"], bytearray(b"\x01\x00\x01\x01"))
-    left.holder, left.seq, left.leased_at = 5, 6, 7.0
+    left.epoch, left.holder, left.seq, left.leased_at = 4, 5, 6, 7.0
     right = left.split(11)
     assert (shown(left), left.runs) == ((10, "1", [b"a"]), [(1, 1)])
     assert (shown(right), right.runs) == ((11, "011", [b"b", b"c", b"d"]), [(1, 1), (2, 2)])
-    assert (right.attempt, right.holder, right.seq, right.leased_at) == (3, 5, 6, 7.0)
+    assert (right.token, right.holder, right.seq, right.leased_at) == ((4, 3), 5, 6, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("opened", "expected"),
+    [
+        ("1111", [(10, 14)]),
+        ("0000", []),
+        ("0110", [(11, 13)]),
+        ("1011", [(10, 11), (12, 14)]),
+        ("0101", [(11, 12), (13, 14)]),
+    ],
+)
+def test_given_a_span_then_its_open_stretches_are_found(opened: str, expected: list[tuple[int, int]]) -> None:
+    assert span(10, opened).open_runs() == expected
 
 
 @pytest.mark.parametrize(
@@ -115,6 +131,7 @@ def test_given_an_indexed_span_when_carved_and_removed_then_the_index_has_the_pa
         pytest.param([tasks(11, 2)], "1111", [(10, 11), (13, 14)], id="the middle held"),
         pytest.param([tasks(13, 9), tasks(1, 10)], "1111", [(11, 13)], id="the ends held, in any order"),
         pytest.param([tasks(10, 4, attempt=2)], "1111", [(10, 14)], id="another attempt held"),
+        pytest.param([tasks(10, 4, epoch=EPOCH - 1)], "1111", [(10, 14)], id="the same attempt of another epoch held"),
         pytest.param([tasks(10, 4, attempt=2), tasks(10, 4)], "1111", [], id="two attempts held"),
         pytest.param([tasks(12, 2)], "0011", [], id="the gap is done"),
         pytest.param([tasks(12, 2)], "0111", [(10, 12)], id="the gap is done in part"),

@@ -15,12 +15,13 @@ import msgspec
 from cyclone.controller import pipe
 from cyclone.controller.actions import Execute, KillWorker, StartWorker, TakeBack
 from cyclone.errors import ProtocolError
+from cyclone.master.actions import Send
 from cyclone.protocol import wire
 from cyclone.protocol.framing import FrameReader
-from cyclone.protocol.messages import FromController, FromMaster, Tasks, Welcome
+from cyclone.protocol.messages import FromClient, FromController, FromMaster, Tasks, Welcome
 from tests.support import controllers
 from tests.support.controllers import Node
-from tests.support.golden_messages import FROM_CONTROLLER, FROM_MASTER
+from tests.support.golden_messages import FROM_CLIENT, FROM_CONTROLLER, FROM_MASTER
 from tests.support.masters import EPOCH, Master, batch, hello, tasks
 
 CASES = int(os.environ.get("CYCLONE_FUZZ_CASES", "20000"))
@@ -127,7 +128,7 @@ def test_given_odd_messages_from_controllers_then_the_master_keeps_its_invariant
             master = busy_master()
         rng = random.Random(case)
         try:
-            message = wire.decode_from_controller([wire.MAGIC, mutated(rng, FROM_CONTROLLER)])
+            message = wire.decode_for_master([wire.MAGIC, mutated(rng, FROM_CONTROLLER)])
         except ProtocolError:
             continue
         decoded += 1
@@ -143,6 +144,29 @@ def test_given_odd_messages_from_controllers_then_the_master_keeps_its_invariant
         if not master.scheduler.state.sessions.by_id:
             master.handle(hello("c1", f"{case:032x}", held=[tasks(1, 9, 1, EPOCH)]))
     assert decoded > CASES // 20, "too few messages got past the codec to say anything about the scheduler"
+
+
+def test_given_odd_requests_of_clients_then_each_is_answered_and_the_master_keeps_its_invariants() -> None:
+    answered = 0
+    for case in range(CASES // 10):
+        if case % (CASES_PER_LIFE // 10) == 0:
+            master = busy_master()
+        rng = random.Random(case)
+        try:
+            message = wire.decode_for_master([wire.MAGIC, mutated(rng, FROM_CLIENT)])
+        except ProtocolError:
+            continue
+        assert isinstance(message, FromClient)
+        actions = master.carry_out(master.scheduler.answer(b"client", message, master.now))
+        (answer,) = [one.message for one in actions if isinstance(one, Send) and one.peer == b"client"]
+        assert wire.decode_for_client(wire.encode(answer)) == answer
+        assert answer.request == message.request  # type: ignore[union-attr]
+        answered += 1
+        for action in actions + master.advance(rng.choice((0.0, 0.01, 3.0))):
+            if isinstance(action, Send) and action.peer != b"client":
+                wire.decode_from_master(wire.encode(action.message))
+        master.scheduler.check()
+    assert answered > CASES // 100, "too few requests got past the codec to say anything about the answers"
 
 
 def test_given_odd_messages_from_a_master_then_the_agent_keeps_its_invariants() -> None:
@@ -164,7 +188,7 @@ def test_given_odd_messages_from_a_master_then_the_agent_keeps_its_invariants() 
         actions = actions + node.advance(rng.choice((0.0, 0.001, 1.0)))
         for action in actions:
             if hasattr(action, "message"):
-                wire.decode_from_controller(wire.encode(action.message))
+                wire.decode_for_master(wire.encode(action.message))
         feed_workers(node, actions)
         controllers.check(node.agent, honest_master=False)
         if node.agent.exited:
@@ -190,7 +214,7 @@ def test_given_odd_reports_from_a_worker_then_the_agent_keeps_its_invariants() -
             feed_workers(node, node.agent.worker_done(rng.randrange(2), report, node.now))
         for action in node.advance(0.01):
             if hasattr(action, "message"):
-                wire.decode_from_controller(wire.encode(action.message))
+                wire.decode_for_master(wire.encode(action.message))
         controllers.check(node.agent)
 
 

@@ -11,9 +11,15 @@ import pytest
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits, wire
 from cyclone.protocol.messages import (
+    AnyFromClient,
     AnyFromController,
     AnyFromMaster,
+    AnyToClient,
+    Cancel,
+    CancelRequest,
+    Job,
     Recorded,
+    Refused,
     ResultBatch,
     Results,
     Returned,
@@ -22,41 +28,71 @@ from cyclone.protocol.messages import (
     TaskRange,
     Tasks,
 )
-from tests.support.golden_messages import FROM_CONTROLLER, FROM_MASTER
+from tests.support.golden_messages import FROM_CLIENT, FROM_CONTROLLER, FROM_MASTER, TO_CLIENT
 
 pack = msgspec.msgpack.encode
+
+AnyMessage = AnyFromController | AnyFromClient | AnyFromMaster | AnyToClient
+TO_MASTER = [*FROM_CONTROLLER, *FROM_CLIENT]
+# A client that may not ask is told so by the same message as a controller.
+FOR_CLIENT = [*TO_CLIENT, *((message, body) for message, body in FROM_MASTER if isinstance(message, Refused))]
 
 
 def frames(body: bytes) -> list[bytes]:
     return [b"CYC1", body]
 
 
-@pytest.mark.parametrize(("message", "body"), [*FROM_CONTROLLER, *FROM_MASTER], ids=lambda item: type(item).__name__)
-def test_given_a_message_when_encoded_then_its_bytes_are_the_golden_ones(
-    message: AnyFromController | AnyFromMaster, body: str
-) -> None:
+@pytest.mark.parametrize(
+    ("message", "body"), [*TO_MASTER, *FROM_MASTER, *TO_CLIENT], ids=lambda item: type(item).__name__
+)
+def test_given_a_message_when_encoded_then_its_bytes_are_the_golden_ones(message: AnyMessage, body: str) -> None:
     magic, encoded = wire.encode(message)
     assert magic == b"CYC1"
     assert encoded.hex() == body.replace(" ", "")
 
 
-@pytest.mark.parametrize(("message", "body"), FROM_CONTROLLER, ids=lambda item: type(item).__name__)
-def test_given_golden_bytes_of_a_controller_when_decoded_then_the_message_is_back(
-    message: AnyFromController, body: str
+@pytest.mark.parametrize(
+    ("decode", "message", "body"),
+    [
+        *((wire.decode_for_master, *golden) for golden in TO_MASTER),
+        *((wire.decode_from_master, *golden) for golden in FROM_MASTER),
+        *((wire.decode_for_client, *golden) for golden in FOR_CLIENT),
+    ],
+    ids=lambda item: getattr(item, "__name__", type(item).__name__),
+)
+def test_given_golden_bytes_when_decoded_by_their_receiver_then_the_message_is_back(
+    decode: Callable[[list[bytes]], AnyMessage], message: AnyMessage, body: str
 ) -> None:
-    assert wire.decode_from_controller(frames(bytes.fromhex(body))) == message
+    assert decode(frames(bytes.fromhex(body))) == message
 
 
-@pytest.mark.parametrize(("message", "body"), FROM_MASTER, ids=lambda item: type(item).__name__)
-def test_given_golden_bytes_of_a_master_when_decoded_then_the_message_is_back(
-    message: AnyFromMaster, body: str
+@pytest.mark.parametrize(
+    ("decode", "foreign"),
+    [
+        (wire.decode_for_master, [*FROM_MASTER, *TO_CLIENT]),
+        (wire.decode_from_master, [*TO_MASTER, *TO_CLIENT]),
+        (wire.decode_for_client, [*TO_MASTER, *(golden for golden in FROM_MASTER if golden not in FOR_CLIENT)]),
+    ],
+    ids=["for_master", "from_master", "for_client"],
+)
+def test_given_golden_bytes_when_decoded_by_anybody_else_then_they_are_refused(
+    decode: Callable[[list[bytes]], AnyMessage], foreign: list[tuple[AnyMessage, str]]
 ) -> None:
-    assert wire.decode_from_master(frames(bytes.fromhex(body))) == message
+    for message, body in foreign:
+        with pytest.raises(ProtocolError, match=f"Invalid value {type(message).__struct_config__.tag}"):
+            decode(frames(bytes.fromhex(body)))
 
 
 def test_given_every_kind_of_message_then_it_is_among_the_golden_ones() -> None:
-    golden = {type(message) for message, _ in [*FROM_CONTROLLER, *FROM_MASTER]}
-    assert golden == set(AnyFromController.__args__) | set(AnyFromMaster.__args__)
+    golden = {type(message) for message, _ in [*TO_MASTER, *FROM_MASTER, *TO_CLIENT]}
+    assert golden == set(AnyMessage.__args__)
+
+
+def test_given_a_job_of_an_earlier_minor_version_then_its_other_options_are_what_they_were_before() -> None:
+    earlier = pack([102, 5, 1, 1, [[1, "m:A", None]], [[1, 1, [[1, 1]], [b"\x90"]]]])
+    message = wire.decode_from_master(frames(earlier))
+    assert isinstance(message, Tasks)
+    assert message.jobs == [Job(1, "m:A", None, retries=0, retry_delay_s=1.0, retry_on=(), exclusive=False)]
 
 
 ASCENDING = [
@@ -72,10 +108,16 @@ ASCENDING = [
 def test_given_ranges_in_order_and_apart_then_they_are_taken_and_no_others(
     say: Callable[[list[TaskRange]], Any],
 ) -> None:
-    assert wire.decode_from_controller(wire.encode(say(ASCENDING))) == say(ASCENDING)
+    assert wire.decode_for_master(wire.encode(say(ASCENDING))) == say(ASCENDING)
     for held in (ASCENDING[::-1], [*ASCENDING, ASCENDING[-1]], [TaskRange(1, 4, 7, 1), TaskRange(4, 1, 7, 1)]):
         with pytest.raises(ProtocolError, match="out of order, or named twice"):
-            wire.decode_from_controller(wire.encode(say(held)))
+            wire.decode_for_master(wire.encode(say(held)))
+
+
+def test_given_tasks_to_cancel_then_they_too_must_be_in_order_and_apart() -> None:
+    assert wire.decode_from_master(wire.encode(Cancel(5, ASCENDING))) == Cancel(5, ASCENDING)
+    with pytest.raises(ProtocolError, match="out of order, or named twice"):
+        wire.decode_from_master(wire.encode(Cancel(5, ASCENDING[::-1])))
 
 
 def test_given_a_later_version_with_more_fields_then_the_known_ones_are_read() -> None:
@@ -101,6 +143,7 @@ GOOD = wire.encode(Returned(5, 0, []))[1]
         pytest.param(frames(bytes(limits.MESSAGE_BYTES_MAX + 1)), "bytes are more than", id="an oversize body"),
         pytest.param(frames(pack({"t": 4})), "Expected `array`", id="a map"),
         pytest.param(frames(pack([99, 5])), "Invalid value 99", id="an unknown tag"),
+        pytest.param(frames(pack([204, 5])), "Invalid value 204", id="an unknown tag of a client"),
         pytest.param(frames(pack([101, 5])), "Invalid value 101", id="a tag of the other direction"),
         pytest.param(frames(pack(["4", 5, 0, []])), "Expected `int`", id="a tag of another type"),
         pytest.param(frames(pack([4, 5, 0])), "at least length", id="a field too few"),
@@ -121,6 +164,18 @@ GOOD = wire.encode(Returned(5, 0, []))[1]
             wire.encode(Results(5, 1, 0, [ResultBatch(1, 7, 1, b"\0\4", b"")])), "status 4", id="no status of its own"
         ),
         pytest.param(
+            wire.encode(Results(5, 1, 0, [ResultBatch(1, 7, 1, b"\0\6", b"")])), "status 6", id="cancelled by itself"
+        ),
+        pytest.param(
+            wire.encode(Results(5, 1, 0, [ResultBatch(1, 7, 1, b"\0\7", b"")])), "status 7", id="lost by itself"
+        ),
+        pytest.param(wire.encode(CancelRequest(1, 42, 17, "", "")), "tasks from 42 to 17", id="a range turned round"),
+        pytest.param(frames(pack([202, 1, 0, 5, "", ""])), ">= 1", id="a client's task zero"),
+        pytest.param(frames(pack([202, 1, 1, 5, "x" * 4097, ""])), "length <= 4096", id="a client's class too long"),
+        pytest.param(frames(pack([203, 1, "", False])), "length >= 1", id="a controller without a name"),
+        pytest.param(frames(pack([203, 1, "c1", 1])), "Expected `bool`", id="a number for a truth value"),
+        pytest.param(frames(pack([201, -1])), ">= 0", id="a negative number of a request"),
+        pytest.param(
             wire.encode(Results(5, 1, 0, [ResultBatch(limits.ID_MAX, 7, 1, b"\0\0", b"")])), "too large", id="huge ids"
         ),
         pytest.param(
@@ -137,8 +192,24 @@ def test_given_anything_else_from_a_controller_then_it_is_refused_with_the_reaso
     refused: list[bytes], reason: str
 ) -> None:
     with pytest.raises(ProtocolError) as error:
-        wire.decode_from_controller(refused)
+        wire.decode_for_master(refused)
     assert reason.lower() in str(error.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"),
+    [
+        pytest.param([1, "m:A", None, -1], ">= 0", id="fewer than no retries"),
+        pytest.param([1, "m:A", None, 1, -1.0], ">= 0", id="a negative delay"),
+        pytest.param([1, "m:A", None, 1, float("nan")], ">= 0", id="a delay that is not a number"),
+        pytest.param([1, "m:A", None, 1, 1.0, [""]], "length >= 1", id="an exception without a name"),
+        pytest.param([1, "m:A", None, 1, 1.0, "OSError"], "Expected `array`", id="a name for a list of names"),
+        pytest.param([1, "m:A", None, 1, 1.0, [], 1], "Expected `bool`", id="a number for exclusive"),
+    ],
+)
+def test_given_a_job_with_options_that_make_no_sense_then_the_tasks_are_refused(job: list[Any], reason: str) -> None:
+    with pytest.raises(ProtocolError, match=reason):
+        wire.decode_from_master(frames(pack([102, 5, 1, 1, [job], [[1, 1, [[1, 1]], [b"\x90"]]]])))
 
 
 @pytest.mark.parametrize(
@@ -159,10 +230,15 @@ def test_given_tasks_that_do_not_fit_together_then_they_are_refused(batch: TaskB
 
 def test_given_the_conversation_in_the_protocol_page_then_it_is_what_the_codec_makes_of_it() -> None:
     page = Path(__file__).parents[3].joinpath("docs", "protocol.md").read_text(encoding="utf-8")
-    lines = re.findall(r"^    (C>M|M>C)  (\w+).*\n((?:         [0-9a-f ]+\n)+)", page, re.MULTILINE)
-    assert len(lines) == 9
+    lines = re.findall(r"^    ([CMP]>[CMP])  (\w+).*\n((?:         [0-9a-f ]+\n)+)", page, re.MULTILINE)
+    assert len(lines) == 13
+    decoders: dict[str, Callable[[list[bytes]], AnyMessage]] = {
+        "C>M": wire.decode_for_master,
+        "M>C": wire.decode_from_master,
+        "P>M": wire.decode_for_master,
+        "M>P": wire.decode_for_client,
+    }
     for way, name, body in lines:
-        decode = wire.decode_from_controller if way == "C>M" else wire.decode_from_master
-        message = decode(frames(bytes.fromhex(body)))
+        message = decoders[way](frames(bytes.fromhex(body)))
         assert type(message).__name__ == name
         assert wire.encode(message) == frames(bytes.fromhex(body))

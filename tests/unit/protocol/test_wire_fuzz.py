@@ -8,7 +8,7 @@ import pytest
 
 from cyclone.errors import ProtocolError
 from cyclone.protocol import wire
-from tests.support.fuzzing import SEED, for_a_controller, for_a_master
+from tests.support.fuzzing import SEED, for_a_client, for_a_controller, for_a_master
 from tests.support.malformed import Malformer
 
 MESSAGES = 20_000
@@ -16,8 +16,12 @@ MESSAGES = 20_000
 
 @pytest.mark.parametrize(
     ("decode", "malformer"),
-    [(wire.decode_from_controller, for_a_master()), (wire.decode_from_master, for_a_controller())],
-    ids=["master", "controller"],
+    [
+        (wire.decode_for_master, for_a_master()),
+        (wire.decode_from_master, for_a_controller()),
+        (wire.decode_for_client, for_a_client()),
+    ],
+    ids=["master", "controller", "client"],
 )
 def test_given_malformed_frames_when_decoded_then_they_are_refused_or_a_message_that_can_be_sent_again(
     decode: Callable[[Sequence[bytes]], Any], malformer: Malformer

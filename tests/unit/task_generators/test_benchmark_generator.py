@@ -6,6 +6,7 @@ from cyclone.errors import ConfigError
 from task_generators.benchmark import BenchmarkTaskGenerator
 from tasks.benchmark import BenchmarkTask
 from tests.support.drive import drive
+from tests.support.generator_lives import Book, live
 
 
 def generator(**options: str) -> BenchmarkTaskGenerator:
@@ -47,6 +48,26 @@ def test_given_a_bound_then_so_many_tasks_are_made_at_first_and_each_result_make
     benchmark = generator(num_tasks="10", in_flight=str(in_flight))
     assert [result.value for result in drive(benchmark)] == list(range(10))
     assert benchmark.summary() == {"returned": 10, "sum": 45}
+
+
+@pytest.mark.parametrize("in_flight", ["0", "1", "4", "20"])
+def test_given_a_crash_at_any_time_then_there_are_the_same_tasks_and_the_same_sum(in_flight: str) -> None:
+    for kill_after in range(20):
+        book = live(Book(kill_after), lambda: generator(num_tasks="12", in_flight=in_flight), [kill_after, kill_after])
+
+        assert sorted(book.tasks()) == list(range(12))
+        assert book.summary == {"returned": 12, "sum": 66}
+
+
+def test_given_a_cursor_then_what_follows_goes_on_there() -> None:
+    first = generator(num_tasks="5")
+    source = first.generate()
+    assert [vars(next(source)) for _ in range(2)] == [{"value": 0}, {"value": 1}]
+
+    second = generator(num_tasks="5")
+    second.resume(first.cursor())
+
+    assert [vars(task) for task in second.generate()] == [{"value": number} for number in (2, 3, 4)]
 
 
 def test_given_no_tasks_then_the_sum_is_0() -> None:

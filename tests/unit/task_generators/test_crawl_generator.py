@@ -11,6 +11,7 @@ from cyclone import TaskResult
 from cyclone.errors import ConfigError
 from task_generators.crawl import CrawlTaskGenerator, FetchPageTask, ReadHtmlTask, links_of
 from tests.support.drive import drive
+from tests.support.generator_lives import Book, live
 
 Graph = dict[str, list[str]]
 
@@ -212,6 +213,31 @@ def test_given_a_folder_of_html_files_then_its_link_graph_is_found(tmp_path: Pat
 
     assert {page: result.value for page, result in zip(pages(results), results, strict=True)} == graph
     assert crawl.summary() == {"pages": 4, "links": 5, "failed_pages": 0}
+
+
+@pytest.mark.parametrize("page_limit", [1000, 4])
+def test_given_a_crash_at_any_time_then_each_page_is_read_once_and_has_a_key_of_its_own(
+    tmp_path: Path, page_limit: int
+) -> None:
+    graph: Graph = {
+        "index.html": ["a.html", "b.html", "index.html"],
+        "a.html": ["b.html", "c.html"],
+        "b.html": ["index.html", "d.html"],
+        "c.html": [],
+        "d.html": ["a.html"],
+    }
+    for kill_after in range(20):
+        book = live(
+            Book(kill_after, value_of=lambda properties: graph[properties[0]]),
+            lambda: crawling(root=str(tmp_path), page_limit=str(page_limit)),
+            [kill_after] * 2,
+        )
+
+        pages_read = book.tasks()
+        assert len(pages_read) == len(set(pages_read)) == len(set(book.keys)) == min(page_limit, len(graph))
+        assert book.summary is not None
+        assert book.summary["pages"] == len(pages_read)
+        assert book.summary["links"] == sum(len(graph[page]) for page in pages_read)
 
 
 def test_given_a_file_that_is_missing_then_it_counts_as_a_failure_and_the_crawl_goes_on(tmp_path: Path) -> None:

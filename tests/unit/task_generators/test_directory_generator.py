@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cyclone import BaseTask
+from cyclone import BaseTask, values
 from cyclone.errors import ConfigError
 from task_generators.directory import DirectoryTaskGenerator
 from tests.support.drive import drive
+from tests.support.generator_lives import Book, live
 
 ABC = hashlib.sha256(b"abc").hexdigest()
 
@@ -54,6 +55,66 @@ def test_given_a_tree_then_the_order_is_that_of_the_names(tmp_path: Path) -> Non
         write(tmp_path / name)
 
     assert paths(generator(tmp_path)) == [str(tmp_path / name) for name in ("B", "c", "a/3", "a/x/0", "b/1", "b/2")]
+
+
+TREE = ("B", "c", "a/3", "a/x/0", "a/x/y/1", "a/z/1", "aa/1", "b/1", "b/2")
+
+
+def after(tree: Path, count: int) -> DirectoryTaskGenerator:
+    """A generator that goes on from the cursor of one that has yielded so many."""
+    first = generator(tree)
+    assert len(list(itertools.islice(first.generate(), count))) == count
+    second = generator(tree)
+    second.resume(values.decode(values.encode(first.cursor())))
+    return second
+
+
+def test_given_a_cursor_then_what_follows_goes_on_behind_that_file(tmp_path: Path) -> None:
+    for name in (*TREE, os.fsdecode(b"a/x/caf\xe9")):
+        write(tmp_path / name)
+    whole = paths(generator(tmp_path))
+
+    for count in range(len(whole) + 1):
+        assert paths(after(tmp_path, count)) == whole[count:]
+
+
+def test_given_files_and_folders_that_come_and_go_after_the_cursor_then_the_others_are_found_once(
+    tmp_path: Path,
+) -> None:
+    for name in TREE:
+        write(tmp_path / name)
+    generator_after = after(tmp_path, 4)
+    (tmp_path / "a/x/0").unlink()
+    write(tmp_path / "A")
+    write(tmp_path / "a/x/00")
+    (tmp_path / "aa/1").unlink()
+    (tmp_path / "aa").rmdir()
+
+    expected = ("a/x/00", "a/x/y/1", "a/z/1", "b/1", "b/2")
+    assert paths(generator_after) == [str(tmp_path / name) for name in expected]
+
+
+def test_given_a_crash_at_any_time_then_each_file_is_summed_once_and_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in TREE:
+        write(tmp_path / name)
+    (tmp_path / "zz").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: str) -> object:
+        if path.endswith("/zz"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for kill_after in range(16):
+        book = live(
+            Book(kill_after, value_of=lambda _: {"bytes": 3}), lambda: generator(tmp_path), [kill_after, kill_after]
+        )
+
+        assert book.tasks() == [str(tmp_path / name) for name in TREE]
+        assert book.summary == {"files": 9, "bytes": 27, "unreadable_folders": 1}
 
 
 def test_given_what_is_no_regular_file_then_it_is_skipped(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from cyclone.errors import ConfigError
 from task_generators.lines import LinesTaskGenerator
 from tests.support.drive import drive
+from tests.support.generator_lives import Book, live
 
 ECHO = "tests.support.sample_tasks:PlainTask"
 
@@ -87,6 +88,61 @@ def test_given_neither_command_nor_task_then_each_line_is_a_command(tmp_path: Pa
     assert second.error is not None and "exit code 3" in second.error.message
 
 
+def resumed(content: bytes | None, folder: Path, count: int, **options: str) -> LinesTaskGenerator:
+    """A generator that goes on from the cursor of one that has yielded so many."""
+    first = generator(content, folder, task=ECHO, **options)
+    source = first.generate()
+    assert len(list(itertools.islice(source, count))) == count
+    second = generator(None, folder, task=ECHO, **options)
+    second.resume(first.cursor())
+    return second
+
+
+@pytest.mark.parametrize("content", [b"a\nbb\n\n\nccc\n", b"a\nbb\n\nccc", b"\n\na\nbb\nccc\n\n"])
+def test_given_a_cursor_then_what_follows_goes_on_behind_that_line(tmp_path: Path, content: bytes) -> None:
+    for count in range(4):
+        assert lines(resumed(content, tmp_path, count)) == ["a", "bb", "ccc"][count:]
+
+
+def test_given_a_file_that_was_read_to_its_end_then_it_is_not_needed_any_more(tmp_path: Path) -> None:
+    first = generator(b"a\n", tmp_path, task=ECHO)
+    assert lines(first) == ["a"]
+    second = generator(None, tmp_path, task=ECHO)
+    second.resume(first.cursor())
+    (tmp_path / "lines").unlink()
+
+    assert lines(second) == []
+
+
+def test_given_lines_that_were_appended_after_the_cursor_then_they_are_read_too(tmp_path: Path) -> None:
+    second = resumed(b"a\nb\n", tmp_path, 2)
+    (tmp_path / "lines").write_bytes(b"a\nb\nc\n")
+
+    assert lines(second) == ["c"]
+
+
+@pytest.mark.parametrize(("content", "now"), [(b"a\nb\n", b"a\nb"), (b"a\nb\n", b""), (b"a\nb", b"a\nbc\n")])
+def test_given_a_file_that_has_changed_before_the_cursor_then_the_error_says_where(
+    tmp_path: Path, content: bytes, now: bytes
+) -> None:
+    second = resumed(content, tmp_path, 2)
+    (tmp_path / "lines").write_bytes(now)
+
+    with pytest.raises(
+        ConfigError, match=r"^\[lines\] file = lines: has changed since the run began: its line 2 ended at"
+    ):
+        lines(second)
+
+
+def test_given_a_crash_at_any_time_then_each_line_is_there_once(tmp_path: Path) -> None:
+    names = [f"line {number}" for number in range(12)]
+    content = "\n\n".join(names).encode()
+    for kill_after in range(20):
+        book = live(Book(kill_after), lambda: generator(content, tmp_path, task=ECHO), [kill_after, kill_after])
+
+        assert book.tasks() == names
+
+
 @pytest.fixture
 def standard_input() -> Iterator[int]:
     """The writing end of a pipe that is this process's standard input for the time of a test."""
@@ -112,6 +168,31 @@ def test_given_standard_input_then_a_line_is_a_task_before_the_next_one_is_there
 
     assert [vars(task)["first"] for task in source] == ["three"]
     assert os.fstat(0), "standard input must stay open: it is not the generator's to close"
+
+
+def test_given_standard_input_that_is_a_pipe_then_it_cannot_go_on_and_says_so(
+    tmp_path: Path, standard_input: int
+) -> None:
+    os.write(standard_input, b"one\ntwo\n")
+    second = resumed(None, tmp_path, 1, file="-")
+    os.close(standard_input)
+
+    with pytest.raises(ConfigError, match=r"\[lines\] file = -: is a pipe, of which 1 lines had been read"):
+        lines(second)
+
+
+def test_given_standard_input_that_is_a_file_then_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    (tmp_path / "input").write_bytes(b"title\na\nb\nc\n")
+    saved = os.dup(0)
+    with open(tmp_path / "input", "rb") as file:
+        os.dup2(file.fileno(), 0)
+    try:
+        # Somebody has read the title before us.
+        os.lseek(0, len(b"title\n"), os.SEEK_SET)
+        assert lines(resumed(None, tmp_path, 2, file="-")) == ["c"]
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from cyclone.errors import ConfigError
 from task_generators.sum import SumTask, SumTaskGenerator
 from tests.support.drive import drive
+from tests.support.generator_lives import Book, live
 
 
 def generator(n: int, numbers_per_task: int) -> SumTaskGenerator:
@@ -24,6 +25,18 @@ def test_given_numbers_then_their_sum_is_found(n: int, numbers_per_task: int, ba
     assert tree.summary() == {"sum": n * (n + 1) // 2}
     assert all(len(result.args[0]) <= numbers_per_task for result in results)
     assert not results or results[-1].value == n * (n + 1) // 2
+
+
+@pytest.mark.parametrize("n", [0, 1, 10, 31])
+def test_given_a_crash_at_any_time_then_there_are_as_many_tasks_and_the_same_sum(n: int) -> None:
+    tasks = len(drive(generator(n, 3)))
+    for kill_after in range(20):
+        book = live(
+            Book(kill_after, value_of=lambda numbers: sum(numbers[0])), lambda: generator(n, 3), [kill_after] * 2
+        )
+
+        assert len(book.tasks()) == tasks
+        assert book.summary == {"sum": n * (n + 1) // 2}
 
 
 def test_given_fewer_numbers_than_a_task_takes_then_there_is_one_task() -> None:

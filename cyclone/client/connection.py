@@ -1,0 +1,142 @@
+"""A client's conversation with a master: one request, one answer.
+
+Owns where the master is found and how long it may take. Knows nothing of what the answers mean. A request that was not
+answered may have been carried out: asking again is harmless, because each says what is to be, and not what to change.
+"""
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from cyclone.errors import ConfigError, CycloneError, ProtocolError, Unreachable
+from cyclone.protocol import wire
+from cyclone.protocol.messages import AnyFromClient, AnyToClient, Refused
+from cyclone.protocol.sockets import POLLIN, ClientKeys, controller_socket, handshake_fault
+
+ENVIRONMENT = "CYCLONE_SERVER"
+DEFAULT_PORT = 5678
+_RESEND_S = 1.0
+_NOT_THERE = "is it running, and is this its address? Give --connect tcp://HOST:PORT or -f its file"
+# ZeroMQ does not always see what was wrong.
+_BROKEN_OFF = "the connection ends in the handshake: what listens there wants a key, is overloaded, or is no master"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a master listens, and what to prove ourselves with."""
+
+    target: str
+    port: int
+    keys: ClientKeys | None = None
+
+    def __str__(self) -> str:
+        host = f"[{self.target}]" if ":" in self.target else self.target
+        return f"tcp://{host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """``tcp://HOST[:PORT]``. Raises ConfigError."""
+    expected = f"{text!r}: expected tcp://HOST or tcp://HOST:PORT"
+    try:
+        parts = urlsplit(text if "://" in text else f"tcp://{text}")
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{expected} ({error})") from None
+    more = parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None
+    if parts.scheme != "tcp" or not parts.hostname or port == 0 or more:
+        raise ConfigError(expected)
+    return Address(parts.hostname, port or DEFAULT_PORT)
+
+
+def find_address(connect: str | None, config_file: Path | None, key_file: Path | None, insecure: bool) -> Address:
+    """The master that is meant: ``connect``, else that of a configuration file, else ``$CYCLONE_SERVER``, else here.
+
+    Raises ConfigError, also where a question would go over the network for everybody to read, unless ``insecure``.
+    """
+    from cyclone.security.policy import client_keys, is_loopback
+
+    text = connect or (None if config_file else os.environ.get(ENVIRONMENT))
+    address = parse_address(text) if text else _address_in(config_file)
+    if key_file:
+        return replace(address, keys=client_keys(key_file, "client", "monitor"))
+    if not insecure and not is_loopback(address.target):
+        raise ConfigError(
+            f"{address} is not this host, and there is no key: on the master's host 'cyclone keys add NAME --role "
+            "client' makes one for --key-file; or say --insecure where everybody on the network is trusted"
+        )
+    return address
+
+
+def _address_in(config_file: Path | None) -> Address:
+    if config_file is None:
+        return Address("127.0.0.1", DEFAULT_PORT)
+    from cyclone.config import load
+
+    comm = load(config_file, (), "master").comm
+    # What a master binds to be heard everywhere is no address to call.
+    return Address("127.0.0.1" if comm.target in ("*", "0.0.0.0", "::") else comm.target, comm.port)
+
+
+class Connection:
+    """Open as a context. ``timeout_s`` bounds each question."""
+
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket, self._monitor = controller_socket(self._context, address.target, address.port, address.keys)
+        # What is not answered is asked again, and not by ZeroMQ.
+        self._socket.setsockopt(zmq.LINGER, 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.disable_monitor()
+        self._context.destroy(linger=0)
+
+    def ask(self, request: AnyFromClient) -> AnyToClient:
+        """The answer. Raises Unreachable, and CycloneError where the master refuses to answer."""
+        poller = zmq.Poller()
+        poller.register(self._socket, POLLIN)
+        poller.register(self._monitor, POLLIN)
+        now = time.monotonic()
+        give_up_at, send_at, fault = now + self._timeout_s, now, ""
+        while (now := time.monotonic()) < give_up_at:
+            if now >= send_at:
+                send_at = now + (_RESEND_S if self._send(request) else 0.05)
+            ready = dict(poller.poll(int((min(send_at, give_up_at) - now) * 1000) + 1))
+            if self._monitor in ready:
+                event = recv_monitor_message(self._monitor)["event"]
+                vague = _BROKEN_OFF if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL else ""
+                fault = handshake_fault(event, self._address.keys is not None) or fault or vague
+            if self._socket in ready:
+                answer = self._receive()
+                if answer.request == request.request:
+                    return answer
+        reason = fault or _NOT_THERE
+        if fault and not self._address.keys:
+            reason += "; --key-file FILE gives it ours"
+        raise Unreachable(f"no answer from a master at {self._address} within {self._timeout_s:g} s: {reason}")
+
+    def _receive(self) -> AnyToClient:
+        try:
+            answer = wire.decode_for_client(self._socket.recv_multipart())
+        except ProtocolError as error:
+            raise CycloneError(f"what answers at {self._address} is no master of this version: {error}") from error
+        if isinstance(answer, Refused):
+            raise CycloneError(f"the master at {self._address} refuses: {answer.text}")
+        return answer
+
+    def _send(self, request: AnyFromClient) -> bool:
+        try:
+            self._socket.send_multipart(wire.encode(request), zmq.DONTWAIT)
+        except zmq.Again:
+            return False
+        return True

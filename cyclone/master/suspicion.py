@@ -1,0 +1,59 @@
+"""Controllers whose tasks fail far more often than those of all others: a broken node must not eat the work. PURE.
+
+Owns the rate by controller. A suspected controller gets a task at a time until most succeed there again; where the
+options say so it is drained.
+"""
+
+from cyclone.master.events import ControllerMarked
+from cyclone.master.sessions import Session
+from cyclone.master.turn import Turn
+
+# So many results of a controller before its rate means anything, and so much of the past counts.
+RESULTS_MIN = 20
+MEMORY = 200
+# It fails this often, and the others that much more seldom.
+FAILING = 0.5
+TIMES_OTHERS = 5.0
+
+
+class Suspicion:
+    """See the module. ``drain`` says that whoever is suspected gets nothing at all until somebody looks."""
+
+    def __init__(self, turn: Turn, drain: bool) -> None:
+        self._turn = turn
+        self._drain = drain
+
+    def learn(self, session: Session, ended: int, failed: int) -> None:
+        """So many attempts ended on this controller, so many of them badly."""
+        session.ended += ended
+        session.failed += failed
+        if session.ended > MEMORY:
+            session.failed = session.failed * MEMORY // session.ended
+            session.ended = MEMORY
+        if not failed and not session.suspected:
+            return
+        suspected = self._is_worse(session)
+        if suspected == session.suspected:
+            return
+        session.suspected = suspected
+        self._turn.state.sessions.rank(session)
+        if not suspected:
+            self._turn.say("info", f"controller={session.name} is not suspected any more")
+            return
+        self._turn.say(
+            "warning",
+            f"controller={session.name} host={session.host} suspected: {session.failed} of its last {session.ended} "
+            "attempts failed, far more than elsewhere; it gets one task at a time",
+        )
+        if self._drain and not session.drained:
+            self._turn.emit(ControllerMarked(session.name, True))
+            self._turn.say("warning", f"controller={session.name} is drained until `cyclone drain --undo`")
+
+    def _is_worse(self, session: Session) -> bool:
+        if session.ended < RESULTS_MIN or session.failed < FAILING * session.ended:
+            return False
+        others = [other for other in self._turn.state.sessions.by_id.values() if other is not session]
+        ended = sum(other.ended for other in others)
+        failed = sum(other.failed for other in others)
+        # Alone, or where it is no better anywhere else, the tasks are to blame and not the node.
+        return ended >= RESULTS_MIN and failed / ended * TIMES_OTHERS < session.failed / session.ended

@@ -1,0 +1,59 @@
+"""One turn of the master's brain: the state, the moment, and the actions that gather. PURE.
+
+The parts of the scheduler share it. Owns the rule that an event is applied in the moment in which it is put down to be
+recorded, so that nobody decides on a state that the journal does not have.
+"""
+
+from cyclone.master.actions import Action, Record, Say, Send
+from cyclone.master.events import Recorded, TasksDelayed, TasksReturned, Volatile
+from cyclone.master.spans import Span
+from cyclone.master.state import State
+from cyclone.protocol.messages import AnyFromMaster, AnyToClient
+
+
+class Turn:
+    """See the module. ``now`` is monotonic, in seconds.
+
+    ``exclusive_wait_s`` after its last word, a controller has certainly ended what must not run without a lease.
+    """
+
+    def __init__(self, state: State, exclusive_wait_s: float) -> None:
+        self.state = state
+        self.exclusive_wait_s = exclusive_wait_s
+        self.now = 0.0
+        self.out: list[Action] = []
+
+    def begin(self, now: float) -> None:
+        """Whoever began before has taken ``out``."""
+        self.now = now
+        self.out = []
+
+    def emit(self, event: Recorded) -> None:
+        """Let this happen, and have it recorded."""
+        self.out.append(Record(event))
+        self.state.apply(event)
+
+    def let(self, event: Volatile) -> None:
+        """Let this happen; the next epoch will not know of it."""
+        self.state.apply(event)
+
+    def give_back(self, span: Span, heard_at: float | None = None, delay_s: float = 0.0) -> None:
+        """Let the tasks of a leased span wait again, for ``delay_s`` at least.
+
+        ``heard_at`` is given where they may still run: what is exclusive waits until its lease is over there too.
+        """
+        if heard_at is None and span.epoch < self.state.epoch:
+            # A lease of an earlier epoch is over, but a later one of that epoch may not have been told of yet.
+            heard_at = self.now
+        until = self.now + delay_s
+        if heard_at is not None and self.state.is_exclusive(span):
+            until = max(until, heard_at + self.exclusive_wait_s)
+        self.let(TasksDelayed(span, until) if until > self.now else TasksReturned(span))
+
+    def send(self, peer: bytes, message: AnyFromMaster | AnyToClient) -> None:
+        """Tell a controller, or a client."""
+        self.out.append(Send(peer, message))
+
+    def say(self, level: str, text: str) -> None:
+        """Tell the log."""
+        self.out.append(Say(level, text))

@@ -1,0 +1,166 @@
+"""Where a master is looked for, and what becomes of answers that are none."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import zmq
+
+from cyclone.client import connection
+from cyclone.client.connection import ENVIRONMENT, Address, Connection, find_address, parse_address
+from cyclone.errors import ConfigError, CycloneError, Unreachable
+from cyclone.protocol import wire
+from cyclone.protocol.messages import Answer, DrainRequest, Refused
+from cyclone.protocol.sockets import POLLIN
+
+QUESTION = DrainRequest(2, "c1", undo=False)
+GRANTED = Answer(2, True, 1, "done")
+Frames = list[bytes]
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "port"),
+    [
+        ("tcp://node:5777", "node", 5777),
+        ("tcp://node", "node", 5678),
+        ("node:5777", "node", 5777),
+        ("node", "node", 5678),
+        ("tcp://127.0.0.1:1/", "127.0.0.1", 1),
+        ("tcp://[::1]:1", "::1", 1),
+    ],
+)
+def test_given_an_address_then_it_is_read(text: str, target: str, port: int) -> None:
+    assert parse_address(text) == Address(target, port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "tcp://",
+            "tcp://:5678",
+            "http://node",
+            "tcp://node:x",
+            "tcp://node:65536",
+            "tcp://node:0",
+            "tcp://node:-1",
+        ),
+        *("tcp://node:1/path", "tcp://node:1?query", "tcp://node:1#part", "tcp://somebody@node:1", "::1"),
+    ],
+)
+def test_given_anything_else_then_it_is_refused_with_what_was_expected(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected tcp://HOST or tcp://HOST:PORT"):
+        parse_address(text)
+
+
+def test_given_an_address_of_ipv6_then_it_is_shown_as_it_is_written() -> None:
+    assert str(parse_address("tcp://[::1]:1")) == "tcp://[::1]:1"
+
+
+@pytest.mark.parametrize(
+    ("connect", "with_file", "environment", "expected"),
+    [
+        pytest.param("127.0.0.1:1", True, "localhost:3", "tcp://127.0.0.1:1", id="what is said counts first"),
+        pytest.param(None, True, "localhost:3", "tcp://127.0.0.1:2", id="then the file"),
+        pytest.param(None, False, "localhost:3", "tcp://localhost:3", id="then the environment"),
+        pytest.param(None, False, None, "tcp://127.0.0.1:5678", id="then here"),
+    ],
+)
+def test_given_several_ways_to_say_it_then_their_order_is_fixed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    connect: str | None,
+    with_file: bool,
+    environment: str | None,
+    expected: str,
+) -> None:
+    file = tmp_path / "master.conf"
+    file.write_text("[comm]\ntarget = *\nport = 2\n[task_generator]\nclass = a:B\n")
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    if environment:
+        monkeypatch.setenv(ENVIRONMENT, environment)
+    assert str(find_address(connect, file if with_file else None, None, insecure=False)) == expected
+
+
+def test_given_another_host_and_no_key_then_nothing_goes_over_the_network_unless_it_is_wished() -> None:
+    with pytest.raises(ConfigError, match="tcp://192.0.2.1:5678 is not this host, and there is no key"):
+        find_address("192.0.2.1", None, None, insecure=False)
+    assert find_address("192.0.2.1", None, None, insecure=True).target == "192.0.2.1"
+
+
+@contextmanager
+def answering(answer: Callable[[int, Frames], list[Frames]]) -> Iterator[Address]:
+    """A port where each question, counted from 0, is answered with these messages."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket, over = context.socket(zmq.ROUTER), threading.Event()
+    port = socket.bind_to_random_port("tcp://127.0.0.1")
+
+    def serve() -> None:
+        asked = 0
+        while not over.is_set():
+            if socket.poll(20, POLLIN):
+                peer, *frames = socket.recv_multipart()
+                for said in answer(asked, frames):
+                    socket.send_multipart([peer, *said])
+                asked += 1
+        socket.close(linger=0)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield Address("127.0.0.1", port)
+    finally:
+        over.set()
+        thread.join()
+        context.term()
+
+
+def ask(address: Address, timeout_s: float = 10.0) -> object:
+    with Connection(address, timeout_s) as opened:
+        return opened.ask(QUESTION)
+
+
+def test_given_a_question_then_its_answer_comes_back() -> None:
+    questions = []
+
+    def answer(_: int, frames: Frames) -> list[Frames]:
+        questions.append(wire.decode_for_master(frames))
+        return [wire.encode(GRANTED)]
+
+    with answering(answer) as address:
+        assert ask(address) == GRANTED
+    assert questions == [QUESTION]
+
+
+def test_given_an_answer_to_another_question_then_ours_is_waited_for() -> None:
+    with answering(lambda *_: [wire.encode(Answer(1, False, 0, "old")), wire.encode(GRANTED)]) as address:
+        assert ask(address) == GRANTED
+
+
+def test_given_a_question_that_got_lost_then_it_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_RESEND_S", 0.02)
+    with answering(lambda asked, _: [wire.encode(GRANTED)] if asked else []) as address:
+        assert ask(address) == GRANTED
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        pytest.param([b"HTTP/1.1 400"], "is no master of this version: 1 frames where 2 belong", id="a stranger"),
+        pytest.param([b"CYC2", b"\x90"], "is no master of this version: magic", id="another major version"),
+        pytest.param(wire.encode(Refused("forbidden", "", "not you")), "refuses: not you", id="a master that refuses"),
+    ],
+)
+def test_given_something_else_for_an_answer_then_it_says_what_and_whose(said: Frames, reason: str) -> None:
+    with answering(lambda *_: [said]) as address, pytest.raises(CycloneError, match=reason) as error:
+        ask(address)
+    assert str(address) in str(error.value)
+    assert not isinstance(error.value, Unreachable)
+
+
+def test_given_no_answer_then_it_is_unreachable_and_says_where_it_looked() -> None:
+    with answering(lambda *_: []) as address, pytest.raises(Unreachable, match=f"at {address} within 0.1 s"):
+        ask(address, 0.1)

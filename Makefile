@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 SEEDS ?= 1000
+MINUTES ?= 1
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -13,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest --quiet
 PARALLEL := --numprocesses 2
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check sim bench format clean dist format-check lint types fast-tests simulation-sample
+.PHONY: help run test check sim chaos bench faults format clean dist format-check lint types fast-tests simulation-sample
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -34,8 +35,20 @@ check: format-check lint types fast-tests simulation-sample ## before each commi
 sim: $(VENV)/.installed-dev ## the simulation: SEEDS=1000 of them, or one again: SEED=n
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
+chaos: $(VENV)/.installed-dev ## real processes under faults, judged by a separate checker: MINUTES=1, the same again: SEED=n
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(CHAOS)
+
 bench: $(VENV)/.installed ## the benchmark table
 	$(BIN)/python benchmarks/bench.py
+
+faults: $(VENV)/.installed-dev ## figures about kills, restarts, slow links and floods; the quick form, a few minutes
+	$(BIN)/python benchmarks/redispatch.py --kills 20
+	$(BIN)/python -m benchmarks.faults redispatch-controller --kills 5
+	$(BIN)/python -m benchmarks.faults restarts --times 10
+	$(BIN)/python benchmarks/restart.py
+	$(BIN)/python -m benchmarks.faults slow-link --link stopped
+	$(BIN)/python -m benchmarks.faults generator-flood
+	$(BIN)/python -m benchmarks.faults generator-flood --durability off
 
 format: $(VENV)/.installed-dev ## format the code, and mend what lint can mend by itself
 	$(BIN)/ruff check --quiet --fix-only .
@@ -58,7 +71,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 fast-tests: $(VENV)/.installed-dev
-	$(PYTEST) $(PARALLEL) -m 'not slow' tests/unit tests/test_*.py
+	$(PYTEST) $(PARALLEL) -m 'not slow' tests/unit tests/chaos tests/test_*.py
 
 simulation-sample: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulation --seeds 20

@@ -30,6 +30,7 @@ def test_given_a_quick_bench_then_it_prints_the_machine_and_a_line_for_each_targ
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert [measure.split(",")[0].split(" in ")[0] for measure, *_ in cells] == [
         "no-op tasks/s",
+        "durable no-op tasks/s",
         "round trip of one task",
         "200 busy tasks of 1 ms",
         "master's RSS",
@@ -48,6 +49,8 @@ def test_given_a_quick_bench_then_it_prints_the_machine_and_a_line_for_each_targ
     assert {name: len(reports) for name, reports in runs.items()} == {
         "throughput": 1,
         "throughput of the limit": 1,
+        "durable": 1,
+        "in memory": 1,
         "latency": 1,
         "latency of the limit": 1,
         "busy": 1,

@@ -102,12 +102,12 @@ def test_given_controllers_that_start_first_when_the_master_comes_then_they_find
 
 def test_given_a_master_that_was_away_when_another_comes_then_the_controller_drops_the_old_work(lab: Lab) -> None:
     config = lab.script({"what": "gate", "value": "never"}, {"what": "quick"})
-    first = lab.master(config)
+    first = lab.master(config, "journal.durability=off")
     controller = lab.controller(config, "one", ONE_WORKER)
     (old,) = lab.noted("start", what="gate")
     first.signal(signal.SIGKILL)
     first.exits()
-    second = lab.master(lab.script({"what": "quick", "value": "new", "times": 5}))
+    second = lab.master(lab.script({"what": "quick", "value": "new", "times": 5}), "journal.durability=off")
     lab.noted("result", 5, value="new")
     assert "the master has another journal" in controller.stderr()
     assert procfs.state(old["pid"]) == "", "the worker that ran the old task was ended"

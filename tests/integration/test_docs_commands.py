@@ -7,7 +7,8 @@ A page is one session in a private copy of this folder, read from top to bottom:
   out, in whatever order, since standard output and standard error are two streams; ``...`` stands for anything, and
   figures behind ``time`` and ``rate`` may differ;
 - a command exits with 0, unless the next one is ``echo $?``;
-- a daemon keeps running beside what follows, and must end by itself with 0 when the page is over;
+- a daemon keeps running beside what follows, and must end by itself with 0 when the page is over, having printed what
+  is shown behind it; other commands find its port in ``$CYCLONE_SERVER``, as another master may run on this machine;
 - of ``make`` only the target is looked up: these tests are one of them.
 """
 
@@ -26,7 +27,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "docs/tutorial.md"]
+PAGES = ["README.md", "docs/tutorial.md", "docs/security.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# ([\w./-]+\.\w+)\n")
 DAEMONS = ("cyclone-master ", "cyclone-controller ")
@@ -40,6 +41,7 @@ class Session:
     def __init__(self, folder: Path, installs: bool) -> None:
         self.folder = folder
         self._started: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}
+        self._shown: dict[str, list[str]] = {}
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         programs = Path(sys.executable).parent
@@ -47,27 +49,32 @@ class Session:
             venv.create(folder.parent / "environment", with_pip=True)
             programs = folder.parent / "environment" / "bin"
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-        self._environment = {**os.environ, "PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        # Another master may run on this machine.
+        own = {"PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "XDG_STATE_HOME": str(folder.parent / "state")}
+        self._environment = {**os.environ, **own, "CYCLONE_SERVER": f"tcp://127.0.0.1:{port}"}
         self._sets = f" --set comm.port={port}"
 
-    def execute(self, command: str, expected_code: int) -> list[str]:
-        """The lines that a command prints."""
+    def execute(self, command: str, expected_code: int, shown: list[str]) -> None:
+        """Run a command, which prints what is shown; of a daemon that is known at the end."""
         if command.startswith(DAEMONS) and "--check-config" not in command:
             self._start(command + self._sets, f"daemon-{len(self._started)}")
-            return []
-        process, output = self._start(command, "output")
-        code = process.wait(COMMAND_S)
-        printed = output.read_text(encoding="utf-8")
-        assert code == expected_code, f"{command}: exit code {code}\n{printed}"
+            self._shown[command + self._sets] = shown
+            return
+        self._start(command, "output")
+        self._compare(command, expected_code, shown)
         del self._started[command]
-        return printed.splitlines()
 
     def end(self) -> None:
         """Every daemon ends by itself."""
-        for command, (process, output) in self._started.items():
-            code = process.wait(COMMAND_S)
-            assert code == 0, f"{command}: exit code {code}\n{output.read_text(encoding='utf-8')}"
+        for command, shown in self._shown.items():
+            self._compare(command, 0, shown)
+
+    def _compare(self, command: str, expected_code: int, shown: list[str]) -> None:
+        process, output = self._started[command]
+        code = process.wait(COMMAND_S)
+        text = output.read_text(encoding="utf-8")
+        assert code == expected_code, f"{command}: exit code {code}\n{text}"
+        missing = [line for line in shown if not any(looks_like(line, other) for other in text.splitlines())]
+        assert missing == [], f"{command} printed\n{text}"
 
     def close(self) -> None:
         """Nothing goes on after a failure: not what a shell has started either."""
@@ -130,9 +137,7 @@ def run_console(session: Session, block: str) -> None:
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"no target: {command}"
             continue
         following = steps[place + 1] if place + 1 < len(steps) else ("", [])
-        printed = session.execute(command, int(following[1][0]) if following[0] == "echo $?" else 0)
-        missing = [line for line in shown if not any(looks_like(line, other) for other in printed)]
-        assert missing == [], f"{command} printed\n" + "\n".join(printed)
+        session.execute(command, int(following[1][0]) if following[0] == "echo $?" else 0, shown)
 
 
 @pytest.mark.timeout(180)

@@ -13,7 +13,10 @@ import zmq
 
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits, messages, wire
+from cyclone.protocol.sockets import ClientKeys
+from cyclone.security.policy import client_keys
 from tests.support.fuzzing import GENERATOR, MESSAGES, SEED, for_a_master, old_peer, raw_openings
+from tests.support.keys import Keys
 from tests.support.lab import Lab, Started
 from tests.support.malformed import Frames
 from tests.support.procfs import wait_until
@@ -23,23 +26,27 @@ _PEERS = 4
 _ENDLESS_FRAMES = 100_000
 _GROWTH_BYTES_MAX = 64 << 20
 _HANDSHAKE_S = 5.0
-_BAD = re.compile(r"dropped a bad message of peer ([0-9a-f]+) \((\d+) in all\)")
+_BAD = re.compile(r"dropped a bad message of (?:peer|controller) (\w+) \((\d+) in all\)")
 
 
 class Stranger:
-    """A peer that is in no session."""
+    """A peer that is in no session, with a key or without."""
 
     _questions = itertools.count(1_000_000)
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", port: int) -> None:
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", port: int, keys: ClientKeys | None = None) -> None:
         self._socket = context.socket(zmq.DEALER)
+        if keys:
+            self._socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server)
+            self._socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
+            self._socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDTIMEO, 20_000)
         self._socket.setsockopt(zmq.RCVTIMEO, 20_000)
         self._socket.connect(f"tcp://127.0.0.1:{port}")
 
-    def send(self, frames: Frames) -> None:
-        self._socket.send_multipart(frames)
+    def send(self, frames: Frames, flags: int = 0) -> None:
+        self._socket.send_multipart(frames, flags)
 
     def await_answer(self) -> None:
         """Ask something harmless. The answer shows that all that was sent before has been looked at."""
@@ -52,6 +59,10 @@ class Stranger:
             if message.text == text:
                 return
 
+    def hears(self, wait_ms: int) -> bool:
+        """Whether anything comes within this time."""
+        return bool(self._socket.poll(wait_ms))
+
     def close(self) -> None:
         self._socket.close()
 
@@ -62,20 +73,24 @@ def question(session: int) -> Frames:
 
 
 def is_bad(frames: Frames) -> bool | None:
-    """Whether a master refuses the frames; None for a greeting, which would open a session as it should."""
+    """Whether a master refuses the frames; None for a greeting or a client's request: what these ask for, it does."""
     try:
-        return None if isinstance(wire.decode_from_controller(frames), messages.Hello) else False
+        return None if isinstance(wire.decode_for_master(frames), messages.Hello | messages.FromClient) else False
     except ProtocolError:
         return True
 
 
 @contextmanager
-def at_work(lab: Lab) -> Iterator[tuple[Started, Started]]:
-    """A master and a controller in the midst of tasks; at the end all of them must have run once, undisturbed."""
+def at_work(lab: Lab, keys: Keys | None = None, strike_limit: int = 0) -> Iterator[tuple[Started, Started]]:
+    """A master and a controller in the midst of tasks; at the end all of them must have run once, undisturbed.
+
+    Without a limit of strikes the master goes on listening to whoever is wrong, so that all of it is read.
+    """
     control = {"exit_when_done": "yes", "controller_timeout": "20s"}
-    config = lab.config({"control": control, "task_generator": {"class": GENERATOR}})
+    comm = {"strike_limit": str(strike_limit)} | ({"keys": str(keys.folder)} if keys else {})
+    config = lab.config({"control": control, "comm": comm, "task_generator": {"class": GENERATOR}})
     master = lab.master(config)
-    controller = lab.controller(config, "steady")
+    controller = lab.controller(config, "steady", *([f"comm.key_file={keys.add('steady')}"] if keys else []))
     lab.noted("square", 50)
     yield master, controller
     before = len(lab.notes("square"))
@@ -112,10 +127,12 @@ def is_closed_by_peer(connection: socket.socket) -> bool:
     return True
 
 
-def bad_in_all(master: Started, context: "zmq.Context[zmq.Socket[bytes]]", port: int) -> int:
+def bad_in_all(
+    master: Started, context: "zmq.Context[zmq.Socket[bytes]]", port: int, keys: ClientKeys | None = None
+) -> int:
     """How many bad messages the master has counted: it tells in the line about a peer that was never bad before."""
     lines = len(_BAD.findall(master.stderr()))
-    stranger = Stranger(context, port)
+    stranger = Stranger(context, port, keys)
     stranger.send([b"bad"])
     stranger.await_answer()
     stranger.close()
@@ -124,11 +141,15 @@ def bad_in_all(master: Started, context: "zmq.Context[zmq.Socket[bytes]]", port:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("authenticated", [False, True])
 def test_given_malformed_messages_at_a_working_master_then_they_are_counted_and_nothing_else_changes(
-    lab: Lab, tmp_path: Path
+    lab: Lab, tmp_path: Path, authenticated: bool
 ) -> None:
-    with at_work(lab) as (master, _), zmq.Context() as context:
-        strangers = [Stranger(context, lab.port) for _ in range(_PEERS)]
+    keys = Keys(lab) if authenticated else None
+    # One key for each, so that each has its line in the log.
+    held = [client_keys(keys.add(f"stranger{n}")) if keys else None for n in range(_PEERS + 1)]
+    with at_work(lab, keys) as (master, _), zmq.Context() as context:
+        strangers = [Stranger(context, lab.port, one) for one in held[1:]]
         process = psutil.Process(master.pid)
         sent, bad = 0, 0
         rss = [process.memory_info().rss]
@@ -155,7 +176,7 @@ def test_given_malformed_messages_at_a_working_master_then_they_are_counted_and_
             bad += verdicts.count(True)
             rss.append(process.memory_info().rss)
         assert bad > MESSAGES // 2
-        assert bad_in_all(master, context, lab.port) == bad
+        assert bad_in_all(master, context, lab.port, held[0]) == bad
         said = _BAD.findall(master.stderr())
         assert len({peer for peer, _ in said}) == len(said) == _PEERS + 1
         assert len(master.stderr().splitlines()) < 20
@@ -163,6 +184,43 @@ def test_given_malformed_messages_at_a_working_master_then_they_are_counted_and_
         assert max(rss) - rss[0] < _GROWTH_BYTES_MAX
         for stranger in strangers:
             stranger.close()
+
+
+def test_given_peers_without_a_key_at_a_working_master_then_nothing_that_they_send_is_even_looked_at(
+    lab: Lab,
+) -> None:
+    keys = Keys(lab)
+    unknown = client_keys(Keys(lab, "other").add("steady"))
+    known = client_keys(keys.add("known"))
+    forged = ClientKeys("steady", known.server, unknown.public, unknown.secret)
+    with at_work(lab, keys) as (master, _), zmq.Context() as context:
+        strangers = [Stranger(context, lab.port, one) for one in (None, unknown, forged)]
+        for frames in itertools.islice(for_a_master(), 100):
+            for stranger in strangers:
+                with suppress(zmq.Again):
+                    stranger.send(frames, zmq.DONTWAIT)
+        for connection in [raw(lab.port, opening) for opening in raw_openings()]:
+            connection.close()
+        assert not any(stranger.hears(500) for stranger in strangers)
+        assert bad_in_all(master, context, lab.port, known) == 0
+        assert master.stderr().count("refused a connection from 127.0.0.1") == 1
+        for stranger in strangers:
+            stranger.close()
+
+
+def test_given_a_peer_that_keeps_sending_rubbish_then_it_is_ignored_and_the_others_are_not(lab: Lab) -> None:
+    with at_work(lab, strike_limit=5) as (master, _), zmq.Context() as context:
+        bad, good = Stranger(context, lab.port), Stranger(context, lab.port)
+        bad.await_answer()
+        for frames in itertools.islice((one for one in for_a_master() if is_bad(one)), 1000):
+            bad.send(frames)
+        bad.send(question(5))
+        assert not bad.hears(500)
+        good.await_answer()
+        assert bad_in_all(master, context, lab.port) == 5
+        assert master.stderr().count("is ignored for 60 s") == 1
+        bad.close()
+        good.close()
 
 
 def test_given_too_many_or_too_large_frames_at_a_working_master_then_it_goes_on(lab: Lab) -> None:

@@ -14,6 +14,7 @@ from tests.support.lab import Lab
 from tests.support.procfs import wait_until
 
 ONE_WORKER = "processing.worker_count=1"
+NO_JOURNAL = "journal.durability=off"
 GARBAGE: list[list[bytes]] = [
     [b"rubbish"],
     [b"", b""],
@@ -44,12 +45,12 @@ def test_given_a_busy_master_when_terminated_then_it_waits_for_what_runs_and_exi
 
 def test_given_a_master_that_stopped_when_another_starts_then_its_controller_is_still_there(lab: Lab) -> None:
     config = lab.script({"what": "quick"})
-    first = lab.master(config)
+    first = lab.master(config, NO_JOURNAL)
     controller = lab.controller(config, "one", ONE_WORKER)
     lab.noted("result")
     first.signal(signal.SIGTERM)
     assert first.exits() == 0
-    lab.master(config)
+    lab.master(config, NO_JOURNAL)
     lab.noted("result", 2)
     assert controller.alive
 
@@ -98,7 +99,7 @@ def test_given_a_master_without_exit_when_done_when_all_is_done_then_it_stays(la
 def test_given_a_master_when_a_second_takes_its_port_then_that_is_refused_and_the_holder_named(lab: Lab) -> None:
     config = lab.script({"what": "quick"})
     first = lab.master(config)
-    second = lab.start("cyclone-master", "-f", config)
+    second = lab.start("cyclone-master", "-f", config, "--set", NO_JOURNAL)
     assert second.exits() == 1
     assert f"port {lab.port} on 127.0.0.1 is taken by pid {first.pid} (" in second.stderr()
     assert "cyclone-master" in second.stderr()
@@ -145,7 +146,8 @@ def test_given_a_pid_file_when_its_daemon_is_killed_then_no_worker_or_generator_
 
 def test_given_strangers_when_they_talk_to_a_master_then_it_works_on_and_its_controller_too(lab: Lab) -> None:
     config = lab.script({"what": "gate", "value": "gate"}, {"what": "quick", "times": 20})
-    master = lab.master(config)
+    # Without the limit, which would have the master listen to the first five only.
+    master = lab.master(config, "comm.strike_limit=0")
     controller = lab.controller(config, "one", ONE_WORKER)
     lab.noted("start", what="gate")
     sessions = controller.stderr().count("welcomed by the master")
@@ -178,7 +180,7 @@ def test_given_a_false_master_when_it_talks_rubbish_then_the_controller_waits_fo
         controller = lab.controller(config, "one", ONE_WORKER, welcomed=False)
         assert false_master.poll(10_000)
         peer, *hello = false_master.recv_multipart()
-        assert wire.decode_from_controller(hello).name == "one"  # type: ignore[union-attr]
+        assert wire.decode_for_master(hello).name == "one"  # type: ignore[union-attr]
         for frames in GARBAGE[:8]:
             false_master.send_multipart([peer, *frames])
         # It greets again, and so has gone through all of that.

@@ -8,19 +8,24 @@ from typing import Any
 
 import pytest
 
+from cyclone.protocol.messages import Job, State
+from tests.support import procfs
+from tests.support.fake_master import FakeMaster, packed
 from tests.support.lab import Lab, new_lab
+from tests.support.procfs import wait_until
 
 SIBLINGS = 60
 CRASH_LIMIT = 2
 # How each kills its worker, and how the quarantine tells it.
+SIGKILLED = "killed by SIGKILL (out of memory?)"
 KILLERS: list[tuple[dict[str, Any], str]] = [
     ({"what": "segfault"}, "signal 11 (SIGSEGV)"),
-    ({"what": "kill"}, "signal 9 (SIGKILL)"),
+    ({"what": "kill"}, SIGKILLED),
     ({"what": "abort"}, "signal 6 (SIGABRT)"),
     ({"what": "os_exit", "value": 7}, "exit code 7"),
     ({"what": "os_exit", "value": 0}, "exit code 0"),
-    ({"what": "scratch", "value": "kill"}, "signal 9 (SIGKILL)"),
-    ({"what": "leave_child_and_die"}, "signal 9 (SIGKILL)"),
+    ({"what": "scratch", "value": "kill"}, SIGKILLED),
+    ({"what": "leave_child_and_die"}, SIGKILLED),
 ]
 
 
@@ -104,6 +109,59 @@ def test_given_a_task_that_leaves_a_child_when_the_run_ends_then_the_child_ends_
     lab.open("gate")
     assert run.exits() == 0
     lab.all_gone()
+
+
+@pytest.mark.parametrize(
+    ("task", "crash_limit", "attempts"),
+    [
+        pytest.param({"what": "quick", "class": "DeadlyConstructor"}, 2, [1, 2], id="after the start"),
+        pytest.param({"what": "kill_once"}, 2, [1, 2], id="in the middle"),
+        # With this limit a charge would be the end of it.
+        pytest.param({"what": "die_before_report"}, 1, [1, 2], id="before the result is written"),
+        pytest.param({"what": "die_after_report"}, 1, [1], id="after the result is written"),
+    ],
+)
+def test_given_a_sigkill_at_a_moment_then_the_task_completes_and_only_one_that_was_running_is_charged(
+    lab: Lab, task: dict[str, Any], crash_limit: int, attempts: list[int]
+) -> None:
+    # The first task of a job is a batch of its own; what follows is there to be run twice by mistake.
+    mates = {"what": "quick", "value": "mate", "times": 20}
+    config = lab.script(task, mates, control={"crash_limit": str(crash_limit)}, processing={"worker_count": "1"})
+    records = lab.records(config, exit_code=0)
+    assert [record["state"] for record in records] == ["completed"] * 21
+    starts = lab.notes("start", task=1)
+    assert [note["attempt"] for note in starts] == attempts
+    assert starts[0]["pid"] not in {record["worker_pid"] for record in records[1:]}, "it was not killed"
+    assert Counter(note["task"] for note in lab.notes("start", value="mate")) == dict.fromkeys(range(2, 22), 1)
+    assert Counter(note["task"] for note in lab.notes("result")) == dict.fromkeys(range(1, 22), 1)
+
+
+def test_given_a_sigkill_while_a_worker_exits_then_it_is_replaced_and_nothing_runs_again(lab: Lab) -> None:
+    config = lab.script({"what": "die_at_exit"}, {"what": "quick"}, processing={"worker_max_tasks": "1"})
+    run = lab.run(config, "--workers", "1", "--set", "log.level=info")
+    assert run.exits() == 0
+    assert f"ended: {SIGKILLED}" in run.stderr()
+    assert [(note["task"], note["attempt"]) for note in lab.notes("start")] == [(1, 1), (2, 1)]
+    assert [note["state"] for note in lab.notes("result")] == ["completed"] * 2
+
+
+def test_given_a_sigkill_before_a_worker_has_read_its_task_then_another_gets_it_in_the_same_attempt(lab: Lab) -> None:
+    with FakeMaster(lab.port) as master:
+        lab.controller(
+            lab.config(), "target", "processing.worker_count=1", "processing.spare_workers=0", welcomed=False
+        )
+        master.welcome(session=5)
+        master.await_message(State, lambda state: state.slots == 1)
+        worker = lab.process("cyclone.controller.worker")
+        os.kill(worker, signal.SIGSTOP)
+        wait_until(lambda: procfs.state(worker) == "T", "the worker is stopped")
+        master.add(Job(1, "tests.support.workload:Act"), 1, [packed("quick", "value")])
+        master.await_message(State, lambda state: state.busy == 1)
+        os.kill(worker, signal.SIGKILL)
+        (result,) = master.await_results([1])
+    assert (result.state, result.value, result.attempt) == ("completed", "value", 1)
+    assert [note["pid"] for note in lab.notes("start")] == [result.worker_pid]
+    assert result.worker_pid != worker
 
 
 def test_given_a_sigkill_from_outside_when_a_task_runs_then_it_is_tried_again_and_completes(lab: Lab) -> None:

@@ -69,7 +69,7 @@ class Bench:
 
     def rows(self) -> list[Row]:
         """Everything, one after the other."""
-        return [self._throughput(), self._latency(), self._busy(), self._memory()]
+        return [self._throughput(), self._durable(), self._latency(), self._busy(), self._memory()]
 
     def _throughput(self) -> Row:
         tasks = str(self._sizes.throughput)
@@ -84,6 +84,22 @@ class Bench:
             ratio,
             ">= 0.25 of the limit",
             ratio >= 0.25,
+        )
+
+    def _durable(self) -> Row:
+        arguments = ["--tasks", str(self._sizes.throughput), "--workers", "2", "--durability"]
+        durable, in_memory = [], []
+        for _ in range(self._sizes.pairs):
+            durable.append(self._cyclone("durable", [*arguments, "full"]))
+            in_memory.append(self._cyclone("in memory", [*arguments, "off"]))
+        ratio = _median_ratio(durable, in_memory, "tasks_per_s")
+        return Row(
+            f"durable no-op tasks/s, {self._sizes.throughput:,} tasks, 2 workers",
+            f"{_median(durable, 'tasks_per_s'):,.0f}",
+            f"{_median(in_memory, 'tasks_per_s'):,.0f} (off)",
+            ratio,
+            ">= 0.6 of durability off",
+            ratio >= 0.6,
         )
 
     def _latency(self) -> Row:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from cyclone.master.service import Listener, MasterService, Outcome
     from cyclone.protocol.messages import AnyFromMaster, AnyToClient, ErrorRecord
     from cyclone.results import RecordedBlock
-    from cyclone.results_file import ResultsFile
     from cyclone.settings import Settings
 
 
@@ -36,33 +35,58 @@ _REFILL_BLOCKS = 256
 
 
 class _Recorder:
-    """A listener of the master that fills a results file; flushed once per turn that brought results."""
+    """A listener of the master that fills a results file; flushed once per turn that brought results.
 
-    def __init__(self, file: "ResultsFile") -> None:
-        self._file = file
+    CycloneError where the disk does not take it: the run ends, and is resumed when there is room.
+    """
+
+    def __init__(self, path: Path, anew: bool) -> None:
+        from cyclone.results_file import open_results_file
+
+        self._path = path
         self._fresh = False
+        with self._naming_the_file():
+            self._file = open_results_file(path, anew)
 
     def refill(self, journal: "Journal") -> None:
         """Write what was recorded before."""
-        for count, (_, block) in enumerate(journal.results_after(0), 1):
-            self._file.write(_without_dropped(block))
-            if count % _REFILL_BLOCKS == 0:
-                self._file.flush()
-        self._file.flush()
+        with self._naming_the_file():
+            for count, (_, block) in enumerate(journal.results_after(0), 1):
+                self._file.write(_without_dropped(block))
+                if count % _REFILL_BLOCKS == 0:
+                    self._file.flush()
+            self._file.flush()
 
     def sent(self, message: "AnyFromMaster | AnyToClient") -> None:
         """Not our concern."""
 
     def recorded(self, block: "RecordedBlock") -> None:
         """Write the block."""
-        self._file.write(block)
+        with self._naming_the_file():
+            self._file.write(block)
         self._fresh = True
 
     def turn(self, service: "MasterService") -> None:
         """What is recorded can be read from now on."""
         if self._fresh:
-            self._file.flush()
+            with self._naming_the_file():
+                self._file.flush()
             self._fresh = False
+
+    def close(self) -> None:
+        """The file is complete."""
+        with self._naming_the_file():
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        import sqlite3
+
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            raise CycloneError(f"results file {self._path}: {reason}") from error
 
 
 def _without_dropped(block: "RecordedBlock") -> "RecordedBlock":
@@ -150,10 +174,7 @@ def _open_books(settings: "Settings", request: Request, resumed: RunFolder | Non
 
             if resumed:
                 raise ConfigError(f"{resumed.path}: durability = off: a run is resumed with its journal, or not at all")
-            file = _open_results(request, anew=False)
-            if file:
-                stack.enter_context(contextlib.closing(file))
-            yield _Books(NoJournal(), None, _Recorder(file) if file else None)
+            yield _Books(NoJournal(), None, _recorder(stack, request, anew=False))
             return
         assert settings.control.state_dir
         folder = resumed or RunFolder.make(settings.control.state_dir)
@@ -161,8 +182,7 @@ def _open_books(settings: "Settings", request: Request, resumed: RunFolder | Non
             journal = common.open_journal(settings, folder.journal)
             # Only the file of the run itself is replaced, and not where it may have more than the journal.
             own = resumed is not None and folder.read().results == request.results
-            file = _open_results(request, anew=own and settings.journal.keep == Keep())
-            recorder = _Recorder(stack.enter_context(contextlib.closing(file))) if file else None
+            recorder = _recorder(stack, request, anew=own and settings.journal.keep == Keep())
             folder.write(request)
         except CycloneError:
             if not resumed:
@@ -171,10 +191,10 @@ def _open_books(settings: "Settings", request: Request, resumed: RunFolder | Non
         yield _Books(journal, folder, recorder, refill=resumed is not None)
 
 
-def _open_results(request: Request, anew: bool) -> "ResultsFile | None":
-    from cyclone.results_file import open_results_file
-
-    return open_results_file(Path(request.results), anew) if request.results else None
+def _recorder(stack: contextlib.ExitStack, request: Request, anew: bool) -> _Recorder | None:
+    if not request.results:
+        return None
+    return stack.enter_context(contextlib.closing(_Recorder(Path(request.results), anew)))
 
 
 def _run(

@@ -283,6 +283,9 @@ class Agent:
     def _try_to_leave(self) -> None:
         if self._stop_at is not None and self._stop_at <= self._now:
             running = sum(slot.unreported for slot in self.crew.slots)
+            # Before the word that nothing runs here any more.
+            self.crew.kill_busy()
+            self._collect()
             self._goodbye(f"stop_timeout passed with {running} tasks unfinished")
         elif not self.crew.busy and not self.outbox:
             self._goodbye(self._stop_reason)

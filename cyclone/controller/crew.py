@@ -231,6 +231,10 @@ class Crew:
         pieces = [*self.queue, *(batch.piece for slot in self.slots for batch in slot.batches if batch.unreported)]
         return [(piece.range(0, len(piece)), piece.runs) for piece in pieces if len(piece)]
 
+    def kill_busy(self) -> None:
+        """End what runs, at once."""
+        self.wanted += [KillWorker(slot.worker) for slot in self.slots if slot.batches]
+
     def forget_everything(self, now: float) -> None:
         """What is held is for another master's journal: end what runs, drop the rest."""
         self.queue.clear()

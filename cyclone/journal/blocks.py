@@ -106,6 +106,8 @@ _decode_job = msgspec.msgpack.Decoder(Job).decode
 TASKS = "first, count, crc, body"
 RESULTS = "number, first, count, epoch, attempt, statuses, accepted, controller, crc, body"
 ATTEMPTS = "first, count, epoch, attempt, status, controller, crc, body"
+# With the body, where that is not larger than the parameter.
+RESULTS_UP_TO = RESULTS.replace(" body", " CASE WHEN length(body) <= ? THEN body END")
 DONE = "first, count, last_number, finished, ended, crc, body"
 JOBS = "job_id, crc, body"
 PROGRESS = "id, crc, body"
@@ -186,7 +188,16 @@ def columns_in(done: Done) -> Columns:
 def part_of(row: Row) -> Part:
     """Of a row of ``results``."""
     check("results", row)
-    number, first, _, epoch, attempt, statuses, accepted, controller, _, body = row
+    return _part(row, row[-1])
+
+
+def part_without_body(row: Row) -> Part:
+    """The same of a row whose body was not read, so that nothing could be checked."""
+    return _part(row, b"")
+
+
+def _part(row: Row, body: bytes) -> Part:
+    number, first, _, epoch, attempt, statuses, accepted, controller, _, _ = row
     return Part(number, first, epoch, attempt, statuses, accepted, controller, body)
 
 

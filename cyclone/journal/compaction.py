@@ -37,12 +37,14 @@ def close_block(db: apsw.Connection, block: OpenBlock, progress: Progress, finis
     ended: dict[str, int] = {}
     room = BODIES_BYTES_MAX
     for number in block.numbers:
-        found: Row | None = db.execute(f"SELECT {blocks.RESULTS} FROM results WHERE number = ?", (number,)).get
+        query = f"SELECT {blocks.RESULTS_UP_TO} FROM results WHERE number = ?"
+        found: Row | None = db.execute(query, (room, number)).get
         if found is None:
             raise JournalBroken(f"the results {number} have gone from the table results")
-        part = blocks.part_of(found)
+        is_large = found[-1] is None
+        part = blocks.part_without_body(found) if is_large else blocks.part_of(found)
         ended = blocks.add_counts(ended, part.counts(block.first, block.end))
-        if len(part.body) <= room and part.is_within(block.first, block.end):
+        if not is_large and part.is_within(block.first, block.end):
             done.parts.append(part)
             room -= len(part.body)
         else:

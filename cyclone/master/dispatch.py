@@ -6,7 +6,7 @@ scheduler turns the plan into events and messages.
 
 from collections.abc import Iterator
 
-from cyclone.master.queue import TaskQueue
+from cyclone.master.queue import TaskQueue, fitting
 from cyclone.master.sessions import Session, Sessions
 from cyclone.master.spans import Span, SpanIndex
 from cyclone.protocol import limits
@@ -75,13 +75,7 @@ class Dispatcher:
             return fresh
         start = waiting.open.index(1)
         hole = waiting.open.find(0, start)
-        stop = min(waiting.count if hole < 0 else hole, start + count)
-        size = 0
-        for row in range(start, stop):
-            size += len(waiting.args[row])
-            if size > bytes_max and row > start:
-                stop = row
-                break
+        stop = fitting(waiting.args, start, min(waiting.count if hole < 0 else hole, start + count), bytes_max)
         first = waiting.first
         taken = waiting
         if stop < waiting.count:

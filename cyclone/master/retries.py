@@ -53,7 +53,8 @@ class Retries:
         while state.delays and state.delays[0][0] <= self._turn.now:
             _, first, end = heapq.heappop(state.delays)
             for span, start, stop in state.index.overlapping(first, end):
-                if span.holder == state.sessions.delayed.session_id:
+                # A part of those that were delayed together may have got a later time of its own.
+                if span.holder == state.sessions.delayed.session_id and span.until <= self._turn.now:
                     self._turn.let(TasksReturned(state.carve(span, start, stop)))
 
 

@@ -119,6 +119,7 @@ class Scheduler:
         self._next_sweep = 0.0
         self._next_resend_sweep = 0.0
         self._pull_granted = 0
+        self._nothing_was_left = False
 
     # What the service may ask.
 
@@ -178,6 +179,7 @@ class Scheduler:
             self.state.apply(event)
         self.state.apply(EpochBegun(now))
         self.consumed = min(self.state.progress.consumed, self.state.number)
+        self._nothing_was_left = self.all_done
 
     def handle(self, peer: bytes, message: AnyFromController, now: float) -> list[Action]:
         """A message from the controller behind a routing id."""
@@ -283,7 +285,8 @@ class Scheduler:
             self._next_resend_sweep = now + min(60.0, self.options.task_resend_timeout_s / 20)
         if not self._rests:
             self._dispatch()
-        if self.all_done and not self.stopping:
+        # Who is about to come back from before a restart would not hear that all is done, and wait for ever.
+        if self.all_done and not self.stopping and (self._nothing_was_left or not self.state.awaited):
             self._finish()
         return turn.out
 

@@ -108,6 +108,7 @@ class MasterService:
         self._status_at = 0.0
         self._full_log = RateLimit()
         self._more_to_tend = False
+        self._has_loaded = False
 
     @property
     def guard(self) -> Guard:
@@ -156,7 +157,9 @@ class MasterService:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        wait_s = 0.0 if self._more_to_tend else min(max(0.0, self.scheduler.deadline - now), self._wait_max_s)
+        at_once = self._more_to_tend or self._has_loaded
+        wait_s = 0.0 if at_once else min(max(0.0, self.scheduler.deadline - now), self._wait_max_s)
+        self._has_loaded = False
         ready = dict(self._poller.poll(int(wait_s * 1000 + 0.999)))
         now = time.monotonic()
         if self._wakeup.fileno() in ready:
@@ -231,8 +234,9 @@ class MasterService:
                 case actions.Say(level, text):
                     log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
                 case actions.Load(firsts):
-                    # Not carried out before the next turn dispatches them.
                     self._out += self.scheduler.loaded(map(self._journal.load, firsts), now)
+                    # The next turn hands them out, and there may be nothing else that it could wait for.
+                    self._has_loaded = True
                 case actions.Finish():
                     self._end_at = time.monotonic() + _GOODBYE_S
                     if self.source:
@@ -303,6 +307,9 @@ class MasterService:
             feed = self.source.feed if self.source else None
             summary_here = not feed or feed.summary is not None or feed.failure is not None
             self._done = self._done or (summary_here and not self.scheduler.state.sessions)
+            # What the generator makes of its last results may take its time, until somebody stops us.
+            if not summary_here and not self.scheduler.stopping:
+                return
         else:
             self._done = self._done or not self.scheduler.leased_tasks
         self._done = self._done or now >= self._end_at

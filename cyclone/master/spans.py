@@ -17,11 +17,23 @@ class Span:
     """Tasks ``first .. first+count-1``, all in the same attempt with the same holder.
 
     ``holder`` is the session that the span is leased to, None while it waits to be leased again. ``seq`` is the number
-    of the message that leased it, ``leased_at`` the moment. ``epoch`` is that of the lease; 0 where an earlier epoch
-    may have leased it and nobody has said so yet.
+    of the message that leased it, ``leased_at`` the moment; while it is delayed, ``until`` is when that ends. ``epoch``
+    is that of the lease; 0 where an earlier epoch may have leased it and nobody has said so yet.
     """
 
-    __slots__ = ("args", "attempt", "epoch", "first", "holder", "leased_at", "open", "open_count", "runs", "seq")
+    __slots__ = (
+        "args",
+        "attempt",
+        "epoch",
+        "first",
+        "holder",
+        "leased_at",
+        "open",
+        "open_count",
+        "runs",
+        "seq",
+        "until",
+    )
 
     def __init__(
         self, first: int, attempt: int, runs: Runs, args: list[bytes], opened: bytearray | None = None
@@ -35,7 +47,7 @@ class Span:
         self.open_count = sum(self.open) if opened is not None else len(args)
         self.holder: int | None = None
         self.seq = 0
-        self.leased_at = 0.0
+        self.leased_at = self.until = 0.0
 
     @property
     def token(self) -> tuple[int, int]:
@@ -65,7 +77,7 @@ class Span:
         row = at - self.first
         right = Span(at, self.attempt, slice_runs(self.runs, row, len(self.args)), self.args[row:], self.open[row:])
         right.epoch = self.epoch
-        right.holder, right.seq, right.leased_at = self.holder, self.seq, self.leased_at
+        right.holder, right.seq, right.leased_at, right.until = self.holder, self.seq, self.leased_at, self.until
         self.runs = slice_runs(self.runs, 0, row)
         del self.args[row:]
         del self.open[row:]
@@ -120,14 +132,6 @@ class SpanIndex:
         right = span.split(at)
         self.add(right)
         return right
-
-    def carve(self, span: Span, start: int, stop: int) -> Span:
-        """The span that covers exactly the ids from start up to stop, cut out of a larger one."""
-        if span.first < start:
-            span = self.split(span, start)
-        if span.end > stop:
-            self.split(span, stop)
-        return span
 
     def overlapping(self, start: int, stop: int) -> list[tuple[Span, int, int]]:
         """The spans with ids from start up to stop, each with the part it shares, in id order."""

@@ -99,6 +99,7 @@ class State:
                 self.release(span)
                 if span.open_count:
                     self.hold(self.sessions.delayed, span)
+                    span.until = until
                     heapq.heappush(self.delays, (until, span.first, span.end))
                 else:
                     self.index.remove(span)

@@ -168,7 +168,7 @@ def test_given_keys_then_a_monitor_may_look_and_a_client_may_change(lab: Lab) ->
     client, monitor = (keys.add(role, role) for role in ("client", "monitor"))
     for key in (client, monitor):
         assert "3 queued" in asked(lab, "status", *here, "--key-file", key).stdout()
-    assert "1 tasks are cancelled" in asked(lab, "cancel", "1", *here, "--key-file", client).stdout()
+    assert "1 task is cancelled" in asked(lab, "cancel", "1", *here, "--key-file", client).stdout()
     refused = asked(lab, "cancel", "2", *here, "--key-file", monitor, exit_code=1)
     assert "the key of monitor has the role monitor, which may not send CancelRequest" in refused.stderr()
     assert "--key-file" in asked(lab, "status", *here[:2], "--timeout", "0.5", exit_code=69).stderr()
@@ -188,7 +188,7 @@ def test_given_a_running_task_that_defies_sigterm_when_cancelled_then_all_of_it_
     lab.noted("start", what="gate")
     family = [defiant["pid"], *defiant["children"]]
     assert all(map(procfs.state, family))
-    assert "1 tasks are cancelled" in asked(lab, "cancel", "1", "-f", config).stdout()
+    assert "1 task is cancelled" in asked(lab, "cancel", "1", "-f", config).stdout()
     wait_until(lambda: not any(map(procfs.state, family)), "the task and its children are gone")
     assert delivered(lab, 1)["state"] == "cancelled"
     assert "SIGTERM" in controller.stderr()
@@ -215,7 +215,7 @@ def test_given_tasks_when_cancelled_then_these_end_so_and_the_others_complete(
     lab: Lab, config: Path, master: Started, arguments: tuple[str, ...], count: int, ended: set[int]
 ) -> None:
     said = asked(lab, "cancel", *arguments, "-f", config).stdout()
-    assert said == f"{count} tasks are cancelled; what runs is being stopped\n"
+    assert said == f"{count} task{' is' if count == 1 else 's are'} cancelled; what runs is being stopped\n"
     for task in ended:
         lab.noted("result", task=task)
     lab.open("gate")
@@ -232,7 +232,7 @@ def test_given_a_wish_to_cancel_when_the_master_is_killed_then_the_next_one_fulf
     # The one who would have to confirm cannot hear it before the master is gone.
     controller = lab.process("cyclone-controller")
     os.kill(controller, signal.SIGSTOP)
-    assert asked(lab, "cancel", "1", "-f", config).stdout().startswith("1 tasks are cancelled")
+    assert asked(lab, "cancel", "1", "-f", config).stdout().startswith("1 task is cancelled")
     master.signal(signal.SIGKILL)
     master.exits()
     # What was on its way is lost with the connection.

@@ -152,3 +152,9 @@ def test_given_mixed_classes_when_one_worker_runs_them_then_first_come_is_first_
     records = lab.records(lab.script(*mixed), "--workers", "1", exit_code=0)
     assert [note["task"] for note in lab.notes("start")] == list(range(1, 181))
     assert [record["value"] for record in records] == ["Act", "OtherAct", "LimitedAct"] * 60
+
+
+def test_given_a_summary_that_takes_its_time_then_the_run_ends_with_it(lab: Lab) -> None:
+    run = lab.run(lab.config({"task_generator": {"class": f"{ODD}:Ponderer"}}))
+    assert run.exits() == 0
+    assert "pondered  well" in run.stdout()

@@ -237,3 +237,13 @@ def test_given_a_run_when_stopped_by_sigterm_while_starting_then_it_exits_143_an
     # Before its own handler stands, the signal ends it as it would any program.
     assert run.exits() in (143, -signal.SIGTERM)
     lab.all_gone()
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_given_no_room_for_the_results_when_run_then_it_ends_with_1_and_names_the_file(lab: Lab, ending: str) -> None:
+    results = lab.folder / f"results.{ending}"
+    results.symlink_to("/dev/full")
+    run = lab.run(lab.script({"what": "quick"}), "--results", results)
+    assert run.exits() == 1
+    assert f"results file {results}: No space left on device" in run.stderr()
+    assert "Traceback" not in run.stderr()

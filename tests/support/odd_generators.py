@@ -196,3 +196,14 @@ class Breeder(BaseTaskGenerator):
         self.made += 2
         children = [Act("quick", 2 * result.value), Act("quick", 2 * result.value + 1)]
         return children if result.value % 2 else iter(children)
+
+
+class Ponderer(Noting):
+    """Makes its summary in more time than controllers get for their goodbye."""
+
+    def generate(self) -> Iterator[BaseTask]:
+        yield Act("quick")
+
+    def summary(self) -> dict[str, Any]:
+        threading.Event().wait(2.5)
+        return {"pondered": "well"}

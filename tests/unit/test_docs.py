@@ -20,6 +20,7 @@ MUST_EXIST = [
     "docs/architecture.md",
     "docs/configuration.md",
     "docs/dependencies.md",
+    "docs/guarantees.md",
     "docs/journal.md",
     "docs/operating.md",
     "docs/protocol.md",

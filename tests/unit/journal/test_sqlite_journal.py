@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import apsw
 import msgspec
 import pytest
 
 from cyclone.errors import AlreadyRunning, ConfigError
-from cyclone.journal import Origin, SqliteJournal, compaction, open_journal, schema
+from cyclone.journal import Origin, SqliteJournal, blocks, compaction, open_journal, schema
 from cyclone.journal.verify import verify
 from cyclone.master.events import (
     AttemptsEnded,
@@ -169,7 +170,10 @@ def test_given_results_too_large_for_one_row_then_their_block_is_closed_all_the_
     large = [completed(number, number, 1) for number in range(1, 11)]
     for event in large:
         journal.append([replace(event, batch=msgspec.structs.replace(event.batch, body=bytes(100_000)))])
+    read = Mock(wraps=blocks.part_of)
+    monkeypatch.setattr(blocks, "part_of", read)
     finish(journal)
+    assert read.call_count == 2, "what stays where it is was read all the same"
     assert [event for event in journal.recover() if isinstance(event, TasksAdded)] == []
     assert [(number, block.first) for number, block in journal.results_after(0)] == [(n, n) for n in range(1, 11)]
     assert list(verify(path)) == []

@@ -12,6 +12,7 @@ from cyclone.protocol.messages import (
     Goodbye,
     Job,
     JobOptions,
+    Stop,
     Tasks,
 )
 from cyclone.protocol.states import COMPLETED, CRASHED, FAILED, REFUSED, TIMED_OUT
@@ -310,3 +311,22 @@ class TestTheEnd:
         assert master.advance() == []
         master.scheduler.catching_up = False
         assert master.advance() == [Finish()]
+
+
+def test_given_all_done_while_a_controller_is_awaited_then_the_end_waits_for_it_to_hear_of_it(
+    new_master: NewMaster,
+) -> None:
+    master = new_master(exit_when_done=True)
+    one, _ = master.join("c1", "1"), master.join("c2", "2")
+    master.offer(1)
+    master.lease(one, 1)
+    master.exhaust()
+    master.restart()
+    one = master.join("c1", "1", held=[tasks(1)])
+    master.results(one, batch(1, COMPLETED))
+    master.consume(1)
+    assert not any(isinstance(action, Finish) for action in master.advance())
+    two = master.join("c2", "2")
+    actions = master.advance()
+    assert any(isinstance(action, Finish) for action in actions)
+    assert Stop(two, "all work is done") in sent(actions)

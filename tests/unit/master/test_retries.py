@@ -153,6 +153,20 @@ class TestExclusive:
         master.lease(again, 1)
         assert master.scheduler.leased_tasks == 0
 
+    def test_given_a_failure_while_it_waits_with_others_then_it_goes_on_waiting_for_its_own_time(
+        self, master: Master
+    ) -> None:
+        session = master.join()
+        master.offer(2, job=JobOptions("tests:Task", exclusive=True, retries=1, retry_delay_s=3600.0))
+        master.lease(session, 2)
+        master.advance(by_s=16.0)
+        again = master.join()
+        assert final_states(master.results(again, failure(1))) == {}
+        master.state(again, 9)
+        master.advance(by_s=6.0)
+        assert holders(master)[2] == ("c1", (EPOCH, 2))
+        assert holders(master)[1] != ("c1", (EPOCH, 2))
+
     @pytest.mark.parametrize("proof", ["goodbye", "returned"])
     def test_given_proof_that_it_does_not_run_then_it_is_leased_again_at_once(
         self, master: Master, session: int, proof: str

@@ -107,11 +107,12 @@ def test_given_spans_when_asked_for_a_range_then_exactly_those_that_touch_it_are
     assert [(item.first, low, high) for item, low, high in index.overlapping(start, stop)] == expected
 
 
-def test_given_an_indexed_span_when_carved_and_removed_then_the_index_has_the_parts() -> None:
+def test_given_an_indexed_span_when_split_and_removed_then_the_index_has_the_parts() -> None:
     index = SpanIndex()
     index.add(span(10, "11111"))
     (found, _, _), *_ = index.overlapping(12, 13)
-    middle = index.carve(found, 12, 13)
+    middle = index.split(found, 12)
+    index.split(middle, 13)
     assert [shown(item)[:2] for item in sorted(index, key=lambda item: item.first)] == [
         (10, "11"),
         (12, "1"),

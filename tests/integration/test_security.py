@@ -176,7 +176,7 @@ def test_given_a_key_when_used_for_another_name_then_the_controller_is_refused_a
     assert " joined " not in master.stderr()
 
 
-@pytest.mark.parametrize(("role", "code"), [("client", 0), ("monitor", 0), ("controller", 78), (None, 69)])
+@pytest.mark.parametrize(("role", "code"), [("client", 0), ("monitor", 0), ("controller", 78), (None, 78)])
 def test_given_a_role_when_the_status_is_asked_for_then_a_controllers_key_or_none_is_not_enough(
     lab: Lab, keys: Keys, role: str | None, code: int
 ) -> None:
@@ -186,6 +186,16 @@ def test_given_a_role_when_the_status_is_asked_for_then_a_controllers_key_or_non
     asked = lab.start("cyclone", "status", "--connect", server, "--timeout", "3", *key)
     assert asked.exits() == code, asked.stderr()
     assert ("generator" in asked.stdout()) == (code == 0)
+
+
+def test_given_no_key_where_one_is_wanted_then_a_question_is_not_answered_however_insecurely_it_is_asked(
+    lab: Lab, keys: Keys
+) -> None:
+    lab.master(keys.config(QUICK))
+    server = f"tcp://{own_address()}:{lab.port}"
+    asked = lab.start("cyclone", "status", "--connect", server, "--timeout", "3", "--insecure")
+    assert asked.exits() == 69, asked.stderr()
+    assert "generator" not in asked.stdout()
 
 
 def test_given_the_key_of_a_monitor_when_it_cancels_then_it_is_refused_and_nothing_is_cancelled(

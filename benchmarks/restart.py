@@ -75,8 +75,7 @@ def _restart(folder: Path, journal: Path, port: int, tasks: int) -> tuple[float,
         try:
             return _first_lease(context, port, started)
         finally:
-            master.terminate()
-            master.terminate()
+            master.kill()
             context.destroy(linger=0)
 
 

@@ -31,6 +31,8 @@ PREFETCH_MAX = 8192
 LONG_TASK_S = 1.0
 START_WAIT_S = 0.1
 START_WAIT_MAX_S = 5.0
+# When all workers are there for the first time, the processors have better things to do than to start a spare one.
+SPARE_AFTER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Crew:
         self.given_up: list[TaskRange] = []
         self._options = options
         self._outbox = outbox
+        self._spare_from: float | None = None
 
     @property
     def busy(self) -> int:
@@ -92,8 +95,8 @@ class Crew:
         """When something here is due."""
         times = [self.watch.at, self.stops.at]
         for slot in self.slots:
-            if slot.phase is Phase.DEAD and not draining and self._is_wanted():
-                times.append(slot.start_at)
+            if slot.phase is Phase.DEAD and not draining:
+                times.append(self._start_at(slot))
             elif slot.phase is Phase.ENDING:
                 times.append(slot.kill_at)
         return times
@@ -177,18 +180,25 @@ class Crew:
 
     def keep_up(self, now: float, draining: bool) -> None:
         """Start what is missing, and kill what will not end by itself."""
+        if self._spare_from is None and self.live == self._options.worker_count:
+            self._spare_from = now + SPARE_AFTER_S
         for slot in self.slots:
-            if slot.phase is Phase.DEAD and slot.start_at <= now and not draining and self._is_wanted():
+            due = None if draining or slot.phase is not Phase.DEAD else self._start_at(slot)
+            if due is not None and due <= now:
                 slot.restart()
                 self.wanted.append(StartWorker(slot.worker))
             elif slot.phase is Phase.ENDING and (slot.kill_at <= now or (slot.ending_seq and not slot.batches)):
                 slot.kill_at = now + 1.0
                 self.wanted.append(KillWorker(slot.worker))
 
-    def _is_wanted(self) -> bool:
-        """Whether another worker is to be started: a spare one only once the others are there."""
-        started = [slot.phase for slot in self.slots if slot.phase is not Phase.DEAD]
-        return len(started) < self._options.worker_count or Phase.STARTING not in started
+    def _start_at(self, slot: Slot) -> float | None:
+        """When a worker is to be started here; None for a spare one while the others are not there yet."""
+        started = [other.phase for other in self.slots if other.phase is not Phase.DEAD]
+        if len(started) < self._options.worker_count:
+            return slot.start_at
+        if Phase.STARTING in started or self._spare_from is None:
+            return None
+        return max(slot.start_at, self._spare_from)
 
     def feed(self, now: float, progress: Published, draining: bool) -> None:
         """Hand out queued rows, and look after those that run."""

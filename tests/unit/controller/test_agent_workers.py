@@ -12,7 +12,7 @@ from cyclone.controller.actions import (
     StartWorker,
     TakeBack,
 )
-from cyclone.controller.crew import BATCH_S, START_WAIT_MAX_S
+from cyclone.controller.crew import BATCH_S, SPARE_AFTER_S, START_WAIT_MAX_S
 from cyclone.controller.outbox import GATHER_S, RESEND_S
 from cyclone.controller.slots import Phase
 from cyclone.protocol.messages import (
@@ -243,6 +243,7 @@ class TestSpareWorkers:
         node = new_node(spare_workers=1)
         node.open()
         node.advance()
+        node.advance(by_s=SPARE_AFTER_S)
         return node
 
     def test_given_a_start_then_the_spare_worker_is_started_behind_the_others(self, new_node: NewNode) -> None:
@@ -251,7 +252,9 @@ class TestSpareWorkers:
         assert node.agent.deadline > node.now
         node.agent.worker_ready(0, node.now)
         node.agent.worker_ready(1, node.now)
-        assert [a.worker for a in node.advance() if isinstance(a, StartWorker)] == [2]
+        assert not any(isinstance(action, StartWorker) for action in node.advance())
+        assert node.now < node.agent.deadline <= node.now + SPARE_AFTER_S
+        assert [a.worker for a in node.advance(by_s=SPARE_AFTER_S) if isinstance(a, StartWorker)] == [2]
 
     def test_given_more_work_than_workers_then_the_spare_one_gets_none(self, spared: Node) -> None:
         spared.agent.worker_ready(2, spared.now)

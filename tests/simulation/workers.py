@@ -112,7 +112,7 @@ class VirtualWorker:
             return False
         self._limit = seq + 1
         fate = self._world.rng.random()
-        if fate < 0.2:
+        if fate < 0.2 and self._behaviour() != KILLS:
             self._row_end = self._world.now + 0.001
         elif fate < 0.7:
             self._world.after(0.002, self.die, "SIGTERM")
@@ -168,6 +168,12 @@ class VirtualWorker:
                 continue
             self._start_row(out, at)
 
+    def _behaviour(self) -> int:
+        """Of the row that it executes."""
+        out = self._outs[0]
+        behaviour: int = out.plans[self.seq - out.base][1]
+        return behaviour
+
     def _start_row(self, out: _Out, at: float) -> None:
         micros, behaviour = out.plans[out.next][:2]
         self.seq = out.base + out.next
@@ -209,7 +215,7 @@ class VirtualWorker:
         out = self._outs[0] if self._outs else None
         if out is None:
             return
-        if self.executing and out.plans[self.seq - out.base][1] == KILLS:
+        if self.executing and self._behaviour() == KILLS:
             self._world.after(0.001, self._die_of_task, self._plan_number)
             return
         if at == float("inf"):

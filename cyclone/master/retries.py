@@ -42,9 +42,6 @@ class Retries:
         self._turn.emit(AttemptsEnded(task_id, 1, batch.epoch, batch.attempt, batch.statuses[row], session.name, body))
         delay_s = retry_delay_s(self._state.jobs[job_id], task_id, self._state.failures[task_id])
         for span, start, stop in self._state.index.overlapping(task_id, task_id + 1):
-            if span.holder is None:
-                # It was handed back before, and waits already.
-                continue
             self._turn.give_back(self._state.carve(span, start, stop), delay_s=delay_s)
 
     def due(self) -> None:

@@ -96,7 +96,10 @@ class State:
                 else:
                     self.index.remove(span)
             case TasksDelayed(span, until):
-                self.release(span)
+                if span.holder is None:
+                    self.queue.returned_count -= span.open_count
+                else:
+                    self.release(span)
                 if span.open_count:
                     self.hold(self.sessions.delayed, span)
                     span.until = until

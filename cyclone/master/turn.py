@@ -38,7 +38,7 @@ class Turn:
         self.state.apply(event)
 
     def give_back(self, span: Span, heard_at: float | None = None, delay_s: float = 0.0) -> None:
-        """Let the tasks of a leased span wait again, for ``delay_s`` at least.
+        """Let the tasks of a span wait again, for ``delay_s`` at least; one that was handed back before waits already.
 
         ``heard_at`` is given where they may still run: what is exclusive waits until its lease is over there too.
         """
@@ -48,7 +48,10 @@ class Turn:
         until = self.now + delay_s
         if heard_at is not None and self.state.is_exclusive(span):
             until = max(until, heard_at + self.exclusive_wait_s)
-        self.let(TasksDelayed(span, until) if until > self.now else TasksReturned(span))
+        if until > self.now:
+            self.let(TasksDelayed(span, until))
+        elif span.holder is not None:
+            self.let(TasksReturned(span))
 
     def send(self, peer: bytes, message: AnyFromMaster | AnyToClient) -> None:
         """Tell a controller, or a client."""

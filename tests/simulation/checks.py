@@ -7,6 +7,7 @@ result passes here. The books go on over all epochs; ``recovery.py`` judges the 
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from cyclone.controller.outbox import RESEND_S
 from cyclone.controller.work import Piece
 from cyclone.master.events import AttemptsEnded, CancelWanted, Recorded, ResultsRecorded, TasksAdded
 from cyclone.master.scheduler import Scheduler
@@ -282,17 +283,18 @@ class Ledger:
         assert rests or not (state.queue and state.sessions.hungry), f"{len(state.queue)} tasks wait, and are wanted"
 
     def end_of_turn(
-        self, scheduler: Scheduler, said: list[AnyFromMaster], results: list[tuple[bytes, Results]]
+        self, scheduler: Scheduler, said: list[tuple[bytes, AnyFromMaster]], results: list[tuple[bytes, Results]]
     ) -> None:
         """The master has recorded what this turn brought, and is about to say this."""
-        batches = [batch for message in said if isinstance(message, Tasks) for batch in message.batches]
+        batches = [batch for _, message in said if isinstance(message, Tasks) for batch in message.batches]
         fresh = max((batch.first for batch in batches if batch.attempt == 1), default=0)
         if fresh and scheduler.state.queue.returned_count:
             waits = min(span.first for span in scheduler.state.index if span.holder is None)
             assert fresh < waits, f"task {fresh} leaves for the first time while {waits} waits again"
-        told = {(m.session, number) for m in said if isinstance(m, messages.Recorded) for number in m.numbers}
-        for _, message in results:
-            if (message.session, message.number) in told:
+        # By connection too: the next epoch's sessions are numbered like those of this one.
+        told = {(peer, number) for peer, m in said if isinstance(m, messages.Recorded) for number in m.numbers}
+        for peer, message in results:
+            if (peer, message.number) in told:
                 self._check_acknowledged(message)
 
     def _check_acknowledged(self, message: Results) -> None:
@@ -360,7 +362,8 @@ class Ledger:
             assert session is not None and session.incarnation == controller.incarnation, (
                 f"{controller.name} is unknown"
             )
-            assert not agent.outbox, f"{controller.name} repeats results for ever: {agent.outbox.held()}"
+            at_work = self._world.now - self._world.progressed_at < RESEND_S
+            assert at_work or not agent.outbox, f"{controller.name} repeats results for ever: {agent.outbox.held()}"
             busy = session.open
             assert session.credit or busy, f"{controller.name} gets no work: reachable={session.reachable}"
             whole = self._world.settings.worker_max_tasks or session.slots == len(agent.crew.slots)

@@ -220,6 +220,6 @@ class VirtualController(Body):
         self.world.living -= 1
         for worker in self.workers.values():
             worker.sync()
-            if worker.executing:
+            if worker.alive and worker.executing:
                 self.world.ledger.ran(worker.current(), worker.started_s, self.world.now)
             worker.alive = False

@@ -140,7 +140,11 @@ class VirtualMaster(Body):
         if events := [action.event for action in wanted if isinstance(action, actions.Record)]:
             world.journal.append(events)
         said = [action.message for action in wanted if isinstance(action, actions.Send)]
-        sends = [message for message in said if not isinstance(message, ToClient)]
+        sends = [
+            (action.peer, action.message)
+            for action in wanted
+            if isinstance(action, actions.Send) and not isinstance(action.message, ToClient)
+        ]
         ledger.end_of_turn(self.scheduler, sends, self._acked)
         left = len(said) if self.dies_sending is None else int(len(said) * self.dies_sending)
         for action in wanted:

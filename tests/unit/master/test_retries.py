@@ -178,12 +178,15 @@ class TestExclusive:
         assert master.scheduler.leased_tasks == 1
 
 
-def test_given_a_failure_of_a_lease_that_was_handed_back_then_the_task_waits_where_it_is(
+def test_given_a_failure_of_a_lease_that_was_handed_back_then_the_task_waits_for_its_time_too(
     master: Master, leased: int
 ) -> None:
     master.handle(Returned(leased, 0, [tasks(1)]))
     assert final_states(master.results(leased, failure(1))) == {}
     assert master.scheduler.state.failures == {1: 1}
+    master.lease(leased, 1)
+    assert master.scheduler.leased_tasks == 0
+    master.now += 11.0
     master.lease(leased, 1)
     assert master.scheduler.leased_tasks == 1
 

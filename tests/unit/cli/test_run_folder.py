@@ -8,7 +8,7 @@ import pytest
 from cyclone.cli.run_folder import Request, RunFolder
 from cyclone.errors import ConfigError
 
-REQUEST = Request("/work", "/etc/a.conf", ["db.password=pssst", "control.crash_limit=5"], "/work/results.csv")
+REQUEST = Request("/srv/jobs", "/etc/a.conf", ["db.password=pssst", "control.crash_limit=5"], "/srv/jobs/results.csv")
 
 
 def test_given_runs_that_start_in_the_same_second_with_the_same_pid_then_each_has_a_folder(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ class Key:
         return self.name.removesuffix(suffix) + suffix
 
 
+# Of the original Cyclone's master.
+DEFAULT_PORT = 5678
 _COUNT_MAX = 1_000_000_000
 _LOOP_S_MIN = 0.001
 # A worker needs nearly half of it for itself.
@@ -164,7 +166,7 @@ KEYS: tuple[Key, ...] = (
         _DAEMONS,
         "Master: the address to bind, * for every interface. Controller: the master's host.",
     ),
-    Key("comm", "port", kinds.integer(1, 65535), "5678", _DAEMONS, "The master's TCP port."),
+    Key("comm", "port", kinds.integer(1, 65535), str(DEFAULT_PORT), _DAEMONS, "The master's TCP port."),
     Key("comm", "poll_timeout", kinds.duration(_LOOP_S_MIN), "1s", _DAEMONS, "The longest that a main loop sleeps."),
     Key(
         "comm",

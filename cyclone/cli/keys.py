@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 
 from cyclone.cli.common import EXIT_OK
+from cyclone.config_keys import DEFAULT_PORT
 from cyclone.errors import ConfigError
 from cyclone.security.registry import Registry
-
-_PORT = 5678
 
 
 def keys(args: argparse.Namespace) -> int:
@@ -85,7 +84,7 @@ def _endpoint(address: str) -> str:
     """``tcp://host:port`` from a host with or without a port; an IPv6 address with a port stands in brackets."""
     host, separator, port = address.removeprefix("tcp://").rpartition(":")
     if not separator or ":" in host.strip("[]") and not host.endswith("]"):
-        host, port = address.removeprefix("tcp://"), str(_PORT)
+        host, port = address.removeprefix("tcp://"), str(DEFAULT_PORT)
     host = host.strip("[]")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536 or any(c.isspace() or c in "/*" for c in host):
         raise ConfigError(f"--address {address!r} is not a host, or host:port, by which the nodes find the master")

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from cyclone.config_keys import DEFAULT_PORT
 from cyclone.errors import ConfigError, CycloneError, ProtocolError, Unreachable
 from cyclone.protocol import wire
 from cyclone.protocol.messages import AnyFromClient, AnyToClient, Refused
 from cyclone.protocol.sockets import POLLIN, ClientKeys, controller_socket, handshake_fault
 
 ENVIRONMENT = "CYCLONE_SERVER"
-DEFAULT_PORT = 5678
 _RESEND_S = 1.0
 _NOT_THERE = "is it running, and is this its address? Give --connect tcp://HOST:PORT or -f its file"
 # ZeroMQ does not always see what was wrong.

@@ -177,9 +177,13 @@ class Scheduler:
         """What the journal has kept, through the same ``apply`` as in live operation."""
         for event in events:
             self.state.apply(event)
-        self.state.apply(EpochBegun(now))
+        self.begin(now)
         self.consumed = min(self.state.progress.consumed, self.state.number)
-        self._nothing_was_left = self.all_done
+        self._nothing_was_left = self.state.progress.exhausted and not self.state.open_tasks
+
+    def begin(self, now: float) -> None:
+        """The wait for controllers of before begins; owed again where they can reach us only from this moment on."""
+        self.state.apply(EpochBegun(now))
 
     def handle(self, peer: bytes, message: AnyFromController, now: float) -> list[Action]:
         """A message from the controller behind a routing id."""
@@ -239,6 +243,7 @@ class Scheduler:
         numbers = [self._job_id(JobOptions(*job)) for job in jobs]
         block = [(numbers[job], count) for job, count in runs]
         self._turn.emit(TasksAdded(self.state.last_id + 1, block, args, keys))
+        self._nothing_was_left = False
         return self._turn.out
 
     def generator_advanced(self, progress: GeneratorProgress, now: float) -> list[Action]:

@@ -134,7 +134,7 @@ class MasterService:
                 self.start_generator()
             spare_the_collector()
             # Those of before can reach us only from now on: what was replayed may have taken its time.
-            self.scheduler.recover((), time.monotonic())
+            self.scheduler.begin(time.monotonic())
             while not self._done:
                 self._turn()
             self._notifier.stopping("done")

@@ -79,7 +79,7 @@ def cursor_in_its_own_transaction(module: Any) -> None:
             advanced = [event for event in events if isinstance(event, GeneratorAdvanced)]
             if advanced:
                 append(self, advanced)
-                time.sleep(LATER_S / 5)
+                time.sleep(LATER_S)
             append(self, [event for event in events if not isinstance(event, GeneratorAdvanced)])
 
         return split

@@ -330,3 +330,19 @@ def test_given_all_done_while_a_controller_is_awaited_then_the_end_waits_for_it_
     actions = master.advance()
     assert any(isinstance(action, Finish) for action in actions)
     assert Stop(two, "all work is done") in sent(actions)
+
+
+def test_given_nothing_left_but_results_to_be_read_again_then_the_end_waits_for_no_controller(
+    new_master: NewMaster,
+) -> None:
+    master = new_master(exit_when_done=True)
+    session = master.join()
+    master.offer(1)
+    master.lease(session, 1)
+    master.exhaust()
+    master.results(session, batch(1, COMPLETED))
+    master.restart()
+    assert master.scheduler.state.awaited == {"c1"}
+    assert not any(isinstance(action, Finish) for action in master.advance())
+    master.consume(1)
+    assert any(isinstance(action, Finish) for action in master.advance())

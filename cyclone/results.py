@@ -1,7 +1,7 @@
 """TaskResult, and the blocks in which results travel from the master to a generator or a results file.
 
-A block keeps its columns; a ``TaskResult`` is a view of one row that makes what it is asked for. That is what makes a
-million results a second affordable for a generator that only looks at ``value``.
+A block keeps its columns; a ``TaskResult`` is a row that has its value and makes everything else that it is asked for.
+That is what makes a million results a second affordable for a generator that only looks at ``value``.
 """
 
 import array
@@ -9,7 +9,7 @@ import contextlib
 import functools
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -36,7 +36,7 @@ class RecordedBlock(msgspec.Struct, array_like=True, gc=False):
     first: int
     attempt: int
     runs: list[tuple[str, int]]
-    args: list[bytes]
+    args: Sequence[bytes]
     statuses: bytes
     accepted: bytes | None
     body: bytes
@@ -57,23 +57,25 @@ class RecordedBlock(msgspec.Struct, array_like=True, gc=False):
         )
 
 
-class TaskResult:
-    """The one result of a task: a row of a block. All attributes are read-only."""
+class TaskResult(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """The one result of a task: a row of a block. All attributes are read-only.
 
-    __slots__ = ("_block", "_row", "_task_class")
+    ``value`` is what ``execute`` returned, None where it did not complete; ``task_id`` counts from 1; ``task_class`` is
+    ``module:Class``.
+    """
 
-    def __init__(self, block: "OpenBlock", row: int, task_class: str) -> None:
-        self._block = block
-        self._row = row
-        self._task_class = task_class
+    # Made in C, a column at a time: 40 ns instead of 100, and what most generators look at is there without a call.
+    value: Any
+    task_id: int
+    task_class: str
+    _block: "OpenBlock"
 
     def __repr__(self) -> str:
-        return f"<TaskResult {self.task_id} {self.state} of {self._task_class}>"
+        return f"<TaskResult {self.task_id} {self.state} of {self.task_class}>"
 
     @property
-    def task_id(self) -> int:
-        """The task's id, from 1."""
-        return self._block.recorded.first + self._row
+    def _row(self) -> int:
+        return self.task_id - self._block.recorded.first
 
     @property
     def state(self) -> str:
@@ -86,22 +88,10 @@ class TaskResult:
         return self._block.statuses[self._row] == _COMPLETED
 
     @property
-    def task_class(self) -> str:
-        """``module:Class``."""
-        return self._task_class
-
-    @property
     def args(self) -> list[Any]:
         """The task's constructor properties in order."""
         properties: list[Any] = _decode(self._block.recorded.args[self._row])
         return properties
-
-    @property
-    def value(self) -> Any:
-        """What ``execute`` returned; None where it did not complete."""
-        block = self._block
-        row = self._row
-        return block.outcomes[row] if block.statuses[row] == _COMPLETED else None
 
     @property
     def error(self) -> ErrorRecord | None:
@@ -171,6 +161,7 @@ class OpenBlock:
             lengths.append(len(recorded.accepted))
         if lengths.count(rows) != len(lengths):
             raise ValueError(f"recorded columns of {lengths} rows beside {rows} statuses")
+        self.outcomes: list[Any]
         try:
             self.columns, self.seconds = _read_columns(recorded.body, rows)
         except _UNREADABLE as error:
@@ -200,13 +191,13 @@ class OpenBlock:
         return outcomes
 
     def __iter__(self) -> Iterator[TaskResult]:
-        accepted = self.recorded.accepted
-        first = 0
-        for task_class, count in self.recorded.runs:
-            for row in range(first, first + count):
-                if accepted is None or accepted[row]:
-                    yield TaskResult(self, row, task_class)
-            first += count
+        recorded, values = self.recorded, self.outcomes
+        if self.statuses.count(_COMPLETED) < len(values):
+            pairs = zip(self.statuses, values, strict=True)
+            values = [outcome if status == _COMPLETED else None for status, outcome in pairs]
+        classes = itertools.chain.from_iterable(itertools.starmap(itertools.repeat, recorded.runs))
+        results = map(TaskResult, values, itertools.count(recorded.first), classes, itertools.repeat(self))
+        return results if recorded.accepted is None else itertools.compress(results, recorded.accepted)
 
     def started(self, row: int) -> float:
         """Unix time at which the attempt of a row started."""

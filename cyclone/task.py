@@ -7,7 +7,8 @@ and put together in a worker; it knows no socket and no process.
 import logging
 import operator
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sized
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -173,6 +174,50 @@ class TaskSerialiser:
             return encode_properties(self.names, properties)
         except NotSerialisable as error:
             raise NotSerialisable(f"{self.path}: {error}") from None
+
+    def take_alike(
+        self,
+        first: BaseTask,
+        tasks: Iterator[Any],
+        column: list[bytes],
+        count: int,
+        bytes_max: int,
+        asked: Sized,
+    ) -> tuple[list[Any], int]:
+        """Append the arguments of the next tasks to a column while they are like the first: of this very class, with
+        the same time limit. Ends after so many, before so many bytes, and behind a task when ``asked`` is not empty.
+
+        Each is taken apart before the next is asked for: what yields them may go on to change them. What was taken and
+        not appended, one task at most, and the size of what was. Raises what ``tasks`` raises, and as ``arguments``.
+        """
+        # A million tasks a second come this way: no call of our own, no attribute of ours; 190 ns with one property.
+        task_class, limit_s, get, single, scalars = type(first), first.time_limit_s, self._get, self._single, SCALARS
+        append, pack_plain, arguments = column.append, pack, self.arguments
+        size = 0
+        for task in islice(tasks, count):
+            if type(task) is not task_class or task.time_limit_s is not limit_s:
+                return [task], size
+            try:
+                if single:
+                    value = get(task)
+                    packed = pack_plain((value,)) if type(value) in scalars else arguments(task)
+                else:
+                    properties = get(task)
+                    for value in properties:
+                        if type(value) not in scalars:
+                            packed = arguments(task)
+                            break
+                    else:
+                        packed = pack_plain(properties)
+            except (AttributeError, OverflowError, ValueError):
+                packed = arguments(task)
+            size += len(packed)
+            if size > bytes_max:
+                return [task], size - len(packed)
+            append(packed)
+            if asked:
+                break
+        return [], size
 
 
 def _identity(task_class: type[BaseTask], path: str) -> Callable[[BaseTask], bytes] | None:

@@ -38,6 +38,9 @@ def _unpack_ext(code: int, data: memoryview) -> Any:
 
 decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(ext_hook=_unpack_ext).decode
 
+decode_properties: Callable[[bytes], tuple[Any, ...]] = msgspec.msgpack.Decoder(tuple, ext_hook=_unpack_ext).decode
+"""A task's constructor properties: an array, as the tuple that a call of its class makes anyway (25 ns of 400)."""
+
 
 def encode(value: Any) -> bytes:
     """The msgpack form of a value. Raises NotSerialisable, whose message fits after 'the value of x'."""

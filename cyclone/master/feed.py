@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ import msgspec
 from cyclone import values
 from cyclone.errors import CycloneError, ProtocolError
 from cyclone.master import feed_pipe
+from cyclone.master.deliveries import Deliveries
 from cyclone.master.progress import GeneratorProgress
 from cyclone.processes import Guard, end_text, python_command
-from cyclone.protocol import limits
-from cyclone.protocol.framing import Channel
+from cyclone.protocol.framing import Channel, socket_pair
 from cyclone.protocol.messages import ErrorRecord
 from cyclone.results import RecordedBlock
 
@@ -47,7 +46,7 @@ class Feed:
 
     def __init__(self, guard: Guard, options: FeedOptions, progress: GeneratorProgress) -> None:
         self._guard = guard
-        our_end, channel = socket.socketpair()
+        our_end, channel = socket_pair()
         self.channel = Channel(our_end)
         arguments = {**options.arguments, "parent_pid": os.getpid(), "channel_fd": channel.fileno()}
         self._process = subprocess.Popen(
@@ -67,9 +66,7 @@ class Feed:
         self.died = False
         self.summary: dict[str, Any] | None = None
         self._granted = progress.pulled
-        self._number = progress.cursor_consumed
-        self._blocks: list[RecordedBlock] = []
-        self._blocks_bytes = 0
+        self._deliveries = Deliveries(progress.cursor_consumed)
         self._send(feed_pipe.Resume(progress))
 
     def grant(self, limit: int) -> None:
@@ -83,18 +80,13 @@ class Feed:
 
         ``flush`` is owed at the end of the turn.
         """
-        assert number == self._number + 1, f"results {number} delivered after {self._number}"
-        self._number = number
-        self._blocks.append(block)
-        self._blocks_bytes += len(block.body) + sum(map(len, block.args))
-        if self._blocks_bytes > limits.BATCH_BYTES_TARGET:
-            self.flush()
+        if full := self._deliveries.add(number, block):
+            self.channel.send(*full)
 
     def flush(self) -> None:
-        """Pass on what is gathered."""
-        if self._blocks:
-            self._send(feed_pipe.Deliver(self._number, self._blocks))
-            self._blocks, self._blocks_bytes = [], 0
+        """Pass on what is due."""
+        if pieces := self._deliveries.due():
+            self.channel.send(*pieces)
 
     def finish(self) -> None:
         """Ask for the summary; the process ends then."""
@@ -132,6 +124,8 @@ class Feed:
         match message:
             case feed_pipe.Started(wants_results):
                 self.started, self.wants_results = True, wants_results
+            case feed_pipe.Block(progress=progress) | feed_pipe.Advanced(progress):
+                self._deliveries.consumed(progress.consumed)
             case feed_pipe.Failed(error):
                 self.failure = error
             case feed_pipe.Summary(packed):

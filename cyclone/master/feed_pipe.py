@@ -4,12 +4,16 @@ Both ends are of one installation and start together. The generator runs user co
 like a stranger's. Must not import zmq: the generator process imports this module.
 """
 
+import functools
+from collections.abc import Sequence
+from typing import overload
+
 import msgspec
 
 from cyclone.errors import ProtocolError
 from cyclone.master.progress import GeneratorProgress
 from cyclone.protocol import limits
-from cyclone.protocol.framing import frame
+from cyclone.protocol.framing import framed, framed_pieces
 from cyclone.protocol.messages import ErrorRecord, JobOptions
 from cyclone.results import RecordedBlock
 
@@ -50,7 +54,8 @@ class Block(msgspec.Struct, array_like=True, tag=12, gc=False):
     """Generator to master: tasks, and how far it has come with them.
 
     ``jobs`` are this block's; ``runs`` count in them, from 0. ``keys`` has an identity of
-    16 bytes for each task, empty for one without, or is None where none has one.
+    16 bytes for each task, empty for one without, or is None where none has one. ``size_bytes`` is not told but found:
+    how long the message was, which is about how large ``args`` are.
     """
 
     jobs: list[JobOptions]
@@ -58,10 +63,14 @@ class Block(msgspec.Struct, array_like=True, tag=12, gc=False):
     args: list[bytes]
     progress: GeneratorProgress
     keys: list[bytes] | None = None
+    size_bytes: int = 0
 
 
 class Advanced(msgspec.Struct, array_like=True, tag=13):
-    """Generator to master: it has come further without a task: results are consumed, or ``generate()`` has returned."""
+    """Generator to master: it has come further without a task: results are consumed, or ``generate()`` has returned.
+
+    Owed after each ``Deliver``: the master sends them at the pace at which they are consumed.
+    """
 
     progress: GeneratorProgress
 
@@ -81,9 +90,72 @@ class Summary(msgspec.Struct, array_like=True, tag=16):
 FromMaster = Pull | Deliver | Finish | Resume
 FromGenerator = Started | Block | Advanced | Failed | Summary
 
+
+class _DeliveredBlock(msgspec.Struct, array_like=True, gc=False):
+    """A ``RecordedBlock`` as it arrives: the arguments stay as they are until somebody asks for them."""
+
+    first: int
+    attempt: int
+    runs: list[tuple[str, int]]
+    args: msgspec.Raw
+    statuses: bytes
+    accepted: bytes | None
+    body: bytes
+    controller: str
+
+
+class _Delivered(msgspec.Struct, array_like=True, tag=2):
+    """``Deliver`` as it arrives."""
+
+    number: int
+    blocks: list[_DeliveredBlock]
+
+
+class _Delivery(msgspec.Struct, array_like=True, tag=2):
+    """``Deliver`` as it leaves."""
+
+    number: int
+    blocks: list[None]
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _from_generator = msgspec.msgpack.Decoder(FromGenerator)
-decode_from_master = msgspec.msgpack.Decoder(FromMaster).decode
+_from_master = msgspec.msgpack.Decoder(Pull | _Delivered | Finish | Resume).decode
+_decode_column = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+class _EncodedColumn(Sequence[bytes]):
+    """Decoded when somebody looks into it: few do, and 35 ns a task is what it would cost all others."""
+
+    def __init__(self, packed: msgspec.Raw, rows: int) -> None:
+        self._packed = packed
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        return self._column[at]
+
+    @functools.cached_property
+    def _column(self) -> list[bytes]:
+        return _decode_column(self._packed)
+
+
+def decode_from_master(body: bytes) -> FromMaster:
+    """What the master says."""
+    message = _from_master(body)
+    return Deliver(message.number, list(map(_opened, message.blocks))) if type(message) is _Delivered else message
+
+
+def _opened(block: _DeliveredBlock) -> RecordedBlock:
+    args = _EncodedColumn(block.args, len(block.statuses))
+    columns = (block.statuses, block.accepted, block.body, block.controller)
+    return RecordedBlock(block.first, block.attempt, block.runs, args, *columns)
 
 
 def decode_from_generator(body: bytes) -> FromGenerator:
@@ -94,6 +166,7 @@ def decode_from_generator(body: bytes) -> FromGenerator:
         raise ProtocolError(str(error)) from error
     if type(message) is Block:
         _check(message)
+        message.size_bytes = len(body)
     return message
 
 
@@ -108,6 +181,18 @@ def _check(block: Block) -> None:
         raise ProtocolError("a block whose columns differ in length")
 
 
-def pack(message: FromMaster | FromGenerator) -> bytes:
+def seal(block: RecordedBlock) -> bytes:
+    """A block as it will stand in a ``Deliver``."""
+    return _encode(block)
+
+
+def pack_sealed(number: int, sealed: Sequence[bytes]) -> list[bytes]:
+    """The frame of a ``Deliver`` of sealed blocks, in pieces: results of 100 KB each need not be copied once more."""
+    # The blocks are the end of the message, so that its head is what comes before as many blocks of a byte.
+    head = _encode(_Delivery(number, [None] * len(sealed)))[: -len(sealed)]
+    return framed_pieces(head, *sealed)
+
+
+def pack(message: FromMaster | FromGenerator) -> bytearray:
     """A message as the frame that goes over the socket."""
-    return frame(_encode(message))
+    return framed(message)

@@ -1,9 +1,10 @@
 """The generator process: runs the user's generator, and keeps it from ever holding up the master.
 
-Owns the other end of the feed's pipe. Two threads: the main one runs user code only, ``generate()`` and ``on_result``
-in turn, never both at once; the other one reads the pipe, and sends tasks that the main one has yielded but cannot send
-by itself while it is inside ``generate()``. After a crash it goes on where ``GeneratorProgress`` says, and passes over
-the tasks that the master has already. Must not import zmq. Dies with the master.
+Owns the other end of the feed's pipe. The main thread does it all: it runs ``generate()`` and ``on_result`` in turn,
+never both at once, and reads the pipe in between, without waiting while there are tasks to be had. A second one
+(``watcher.py``) only helps out where the main one is inside of slow user code. What nobody has read yet waits in the
+pipe and with the master. After a crash it goes on where ``GeneratorProgress`` says, and passes over the tasks that the
+master has already. Must not import zmq. Dies with the master.
 """
 
 import contextlib
@@ -13,10 +14,10 @@ import os
 import select
 import socket
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator
+from itertools import chain, repeat
 from pathlib import Path
 
 from cyclone import values
@@ -24,23 +25,18 @@ from cyclone.errors import NotSerialisable, PluginError
 from cyclone.failure import error_record
 from cyclone.generator import BaseTaskGenerator, Config
 from cyclone.master import feed_pipe
-from cyclone.master.outgoing import Outgoing, Place
+from cyclone.master.outgoing import END, Outgoing, Place
 from cyclone.master.progress import GeneratorProgress
 from cyclone.master.task_options import TaskDefaults
+from cyclone.master.watcher import Watcher
 from cyclone.plugins import add_search_path, load_class
 from cyclone.processes import die_with_parent, spare_the_collector
-from cyclone.protocol.framing import RECEIVE_BYTES, FrameReader
+from cyclone.protocol.framing import FrameReader
 from cyclone.results import OpenBlock, RecordedBlock
 from cyclone.task import BaseTask
 
-# Tasks never wait longer than this for company.
-GATHER_S = 0.005
-# How long the thread that sees to this looks on after the last task that it had to send.
-AWAKE_S = 0.1
 # How long wait() takes while generate() yields again what was recorded before a crash.
 PASSED_S = 0.001
-# Results that wait for on_result in this process; more wait with the master, which rests when they are many.
-INBOX_BYTES_MAX = 32 * 1024 * 1024
 
 
 class Host:
@@ -50,25 +46,27 @@ class Host:
         self._channel = channel
         self._generator = generator
         self._outgoing = outgoing
+        self._watcher = Watcher(channel, outgoing)
         self._has_cursor = _has_cursor(type(generator))
-        self._news = threading.Condition()
+        self._reader = FrameReader()
+        self._poller = select.poll()
+        self._poller.register(channel, select.POLLIN)
+        self._inbox: deque[feed_pipe.FromMaster] = deque()
         self._recorded: GeneratorProgress | None = None
-        self._inbox: deque[tuple[int, feed_pipe.Deliver]] = deque()
-        self._inbox_bytes = 0
-        self._granted = 0.0
+        self._granted = 0
         self._finish = False
         # How far this process has come, which after a crash is not yet as far as what was recorded.
-        self._pulled = self._consumed = 0
+        self._passed = self._consumed = 0
         self._pulled_before = 0.0
         self._place_before: Place = (0, 0, 0)
         self._reacting = False
         generator._wait = self._wait
 
     def run(self) -> None:
-        """Until the master says that all is done: both threads."""
+        """Until the master says that all is done."""
         wants_results = type(self._generator).on_result is not BaseTaskGenerator.on_result
         self._outgoing.send(feed_pipe.Started(wants_results))
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._watcher.start()
         spare_the_collector()
         self.work()
 
@@ -82,19 +80,24 @@ class Host:
         self._outgoing.exhaust()
         self._outgoing.report()
         while not self._finish:
-            self._serve(lambda: self._finish)
-        # What came together with the last word.
-        self._take_in()
+            self._serve()
         self._outgoing.send(feed_pipe.Summary(values.encode(dict(self._generator.summary()))))
 
+    @property
+    def _pulled(self) -> int:
+        """How many tasks ``generate()`` has yielded, in this life or before the cursor from which it goes on."""
+        return self._passed if self._passed < self._pulled_before else self._outgoing.pulled
+
     def _begin(self) -> None:
-        """Take up what the master has recorded."""
-        with self._news:
-            self._news.wait_for(lambda: self._recorded is not None)
-        progress = self._recorded
-        assert progress is not None
+        """Take up what the master has recorded. Results that come with it wait for the first yield."""
+        while not self._inbox:
+            self._poller.poll()
+            self._read()
+        resume = self._inbox.popleft()
+        assert isinstance(resume, feed_pipe.Resume)
+        self._recorded = progress = resume.progress
         self._outgoing.resume(progress)
-        self._pulled, self._consumed = progress.cursor_pulled, progress.cursor_consumed
+        self._passed, self._consumed = progress.cursor_pulled, progress.cursor_consumed
         self._pulled_before = math.inf if progress.exhausted else progress.pulled
         self._place_before = (progress.consumed, progress.consumed_rows, progress.made)
         if progress.cursor:
@@ -105,34 +108,47 @@ class Host:
             self._outgoing.report()
 
     def _generate(self) -> None:
-        add, inbox, before = self._outgoing.add, self._inbox, self._pulled_before
+        asked, outgoing = self._watcher.asked, self._outgoing
+        self._watcher.arm()
         self._await_room()
-        for pulled, task in enumerate(self._generator.generate(), start=self._pulled + 1):
-            self._pulled = pulled
-            if pulled > before and add(task):
-                self._mark()
-                self._outgoing.flush_full()
-            if inbox:
-                self._take_in()
-            if pulled >= self._granted:
-                self._await_room()
+        tasks = chain(self._generator.generate(), repeat(END))
+        if not self._pass_over(tasks):
+            return
+        self._await_room()
+        while outgoing.pull(tasks, self._granted, asked):
+            self._watcher.arm()
+            self._mark()
+            outgoing.flush_full()
+            self._receive()
+            self._await_room()
 
-    def _compare(self) -> None:
-        """Say it where ``generate()`` did not do again what it had done before a crash."""
-        before = self._recorded
-        if before and (self._pulled < before.pulled or (before.exhausted and self._pulled > before.pulled)):
-            BaseTaskGenerator.log.warning(
-                "generate() has yielded %d tasks, and %d before it was started again: its input or its order has "
-                "changed, so that tasks may be missing, or there twice",
-                self._pulled,
-                before.pulled,
-            )
-            self._pulled = before.pulled
+    def _pass_over(self, tasks: Iterator[object]) -> bool:
+        """Let ``generate()`` yield again what was recorded before a crash; whether there may be more."""
+        while self._passed < self._pulled_before:
+            if next(tasks) is END:
+                return False
+            self._passed += 1
+            if self._watcher.asked:
+                self._watcher.arm()
+                self._receive()
+        return True
 
     def _await_room(self) -> None:
         # What was recorded needs no room again.
         while self._pulled >= max(self._granted, self._pulled_before):
-            self._serve(lambda: self._pulled < self._granted)
+            self._serve()
+
+    def _compare(self) -> None:
+        """Say it where ``generate()`` did not do again what it had done before a crash."""
+        before, pulled = self._recorded, self._pulled
+        if before and (pulled < before.pulled or (before.exhausted and pulled > before.pulled)):
+            BaseTaskGenerator.log.warning(
+                "generate() has yielded %d tasks, and %d before it was started again: its input or its order has "
+                "changed, so that tasks may be missing, or there twice",
+                pulled,
+                before.pulled,
+            )
+            self._passed = before.pulled
 
     def _wait(self, seconds: float) -> None:
         if self._reacting:
@@ -142,17 +158,16 @@ class Host:
             seconds = min(seconds, PASSED_S)
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0:
-            self._serve(lambda: False, left_s)
+            self._serve(left_s)
+        self._outgoing.reopen()
 
-    def _serve(self, enough: Callable[[], bool], wait_s: float | None = None) -> None:
-        """Send what is pending, and wait until there are results, which are taken in, or it is enough, or that long."""
+    def _serve(self, wait_s: float | None = None) -> None:
+        """Send what is pending, and take in what the master says next, or nothing if it is silent for that long."""
         if self._outgoing.waiting:
             self._mark()
             self._outgoing.flush()
-        with self._news:
-            # Under the lock of who brings the news: what came a moment before the wait must not be waited for.
-            self._news.wait_for(lambda: bool(self._inbox) or enough(), wait_s)
-        self._take_in()
+        if self._inbox or self._poller.poll(None if wait_s is None else wait_s * 1000):
+            self._receive()
 
     def _mark(self) -> None:
         """Where user code is between two steps: a cursor of this moment."""
@@ -165,90 +180,61 @@ class Host:
                 raise NotSerialisable(f"{type(self._generator).__qualname__}: what cursor() returned {error}") from None
         self._outgoing.mark(packed, self._pulled, self._consumed)
 
-    def _take_in(self) -> None:
-        while self._inbox:
-            delivery = self._next_delivery()
-            self._reacting = True
-            for number, block in enumerate(delivery.blocks, delivery.number - len(delivery.blocks) + 1):
-                self._react(number, block)
-            self._reacting = False
-            self._consumed = delivery.number
-            self._mark()
-            self._outgoing.report()
+    def _receive(self) -> None:
+        """Take in what the master has said up to now."""
+        more = True
+        while more:
+            more = self._read()
+            while self._inbox:
+                self._take(self._inbox.popleft())
 
-    def _next_delivery(self) -> feed_pipe.Deliver:
-        with self._news:
-            size, delivery = self._inbox.popleft()
-            was_full = self._inbox_bytes > INBOX_BYTES_MAX
-            self._inbox_bytes -= size
-            if was_full and self._inbox_bytes <= INBOX_BYTES_MAX:
-                os.eventfd_write(self._outgoing.wake, 1)
-        return delivery
+    def _read(self) -> bool:
+        """Read what is there, without waiting; whether there may be more."""
+        room = self._reader.room()
+        try:
+            count = self._channel.recv_into(room, 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            count = 0
+        if not count:
+            # Without a master there is nothing left to do.
+            os._exit(1)
+        self._inbox.extend(map(feed_pipe.decode_from_master, self._reader.received(count)))
+        return count == len(room)
+
+    def _take(self, message: feed_pipe.FromMaster) -> None:
+        match message:
+            case feed_pipe.Deliver(number, blocks):
+                self._deliver(number, blocks)
+            case feed_pipe.Pull(granted):
+                self._granted = granted
+            case feed_pipe.Finish():
+                self._finish = True
+
+    def _deliver(self, last: int, blocks: list[RecordedBlock]) -> None:
+        self._reacting = True
+        for number, block in enumerate(blocks, last - len(blocks) + 1):
+            self._react(number, block)
+        self._reacting = False
+        self._consumed = last
+        self._mark()
+        self._outgoing.report()
 
     def _react(self, number: int, block: RecordedBlock) -> None:
-        add, before = self._outgoing.add, self._place_before
+        outgoing, watcher, before = self._outgoing, self._watcher, self._place_before
+        on_result = self._generator.on_result
         for row, result in enumerate(OpenBlock(block)):
-            made = self._generator.on_result(result)
-            if made is not None:
-                for ordinal, task in enumerate((made,) if isinstance(made, BaseTask) else made, start=1):
-                    place = (number - 1, row, ordinal)
-                    if place > before and add(task, place):
-                        self._outgoing.flush_full()
-
-    def _listen(self) -> None:
-        """The other thread: takes messages in, and sends tasks that are stuck behind a slow ``generate()``."""
-        reader, outgoing = FrameReader(), self._outgoing
-        poller = select.poll()
-        poller.register(self._channel, select.POLLIN)
-        poller.register(outgoing.wake, select.POLLIN)
-        look_at = sleep_at = 0.0
-        while True:
-            with self._news:
-                # What a slow on_result leaves unread is back-pressure for the master.
-                full = self._inbox_bytes > INBOX_BYTES_MAX
-            poller.modify(self._channel, 0 if full else select.POLLIN)
-            wait_ms = max(0.0, look_at - time.monotonic()) * 1000 if outgoing.watched else None
-            ready = dict(poller.poll(wait_ms))
-            now = time.monotonic()
-            if outgoing.wake in ready:
-                os.eventfd_read(outgoing.wake)
-                look_at, sleep_at = now + GATHER_S, now + AWAKE_S
-            elif outgoing.watched and now >= look_at:
-                look_at = now + GATHER_S
-                if outgoing.flush():
-                    sleep_at = now + AWAKE_S
-                elif now >= sleep_at:
-                    # In this order: what is added in between is flushed here, or wakes us.
-                    outgoing.watched = False
-                    outgoing.flush()
-            if self._channel.fileno() in ready:
-                for body in reader.feed(_received(self._channel)):
-                    self.take(feed_pipe.decode_from_master(body), len(body))
-
-    def take(self, message: feed_pipe.FromMaster, size: int) -> None:
-        """A message from the master, of so many bytes; in the other thread."""
-        with self._news:
-            match message:
-                case feed_pipe.Resume(progress):
-                    self._recorded = progress
-                case feed_pipe.Pull(granted):
-                    self._granted = granted
-                case feed_pipe.Deliver():
-                    self._inbox.append((size, message))
-                    self._inbox_bytes += size
-                case feed_pipe.Finish():
-                    self._finish = True
-            self._news.notify()
-
-
-def _received(channel: socket.socket) -> bytes:
-    """What is there to be read; without a master there is nothing left to do."""
-    data = b""
-    with contextlib.suppress(ConnectionError):
-        data = channel.recv(RECEIVE_BYTES)
-    if not data:
-        os._exit(1)
-    return data
+            made = on_result(result)
+            if made is None:
+                continue
+            for ordinal, task in enumerate((made,) if isinstance(made, BaseTask) else made, start=1):
+                place = (number - 1, row, ordinal)
+                if place > before:
+                    if outgoing.add(task, place):
+                        outgoing.flush_full()
+                    if not watcher.awake:
+                        watcher.rouse()
 
 
 def _has_cursor(generator_class: type[BaseTaskGenerator]) -> bool:

@@ -157,13 +157,13 @@ class Source:
         return []
 
     def _offer(self, block: feed_pipe.Block, now: float) -> list[Action]:
-        runs, args, keys = block.runs, block.args, block.keys
+        runs, args, keys, size_bytes = block.runs, block.args, block.keys, block.size_bytes or None
         if keys is not None:
             new = self._journal.claim(keys)
             if not all(new):
                 runs = _kept_runs(runs, new)
-                args, keys = list(compress(args, new)), list(compress(keys, new))
-        return self._scheduler.offer(block.jobs, runs, args, now, keys) if args else []
+                args, keys, size_bytes = list(compress(args, new)), list(compress(keys, new)), None
+        return self._scheduler.offer(block.jobs, runs, args, now, keys, size_bytes) if args else []
 
     def _catch_up(self) -> None:
         """Deliver what was recorded before this process could take it in."""

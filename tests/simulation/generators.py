@@ -28,6 +28,11 @@ decode_args = msgspec.msgpack.Decoder(list[int]).decode
 _decode_cursor = msgspec.msgpack.Decoder(tuple[int, int, int, int]).decode
 
 
+def pack_plan(seconds: float, behaviour: int, origin: int, ordinal: int) -> bytes:
+    """The arguments of a task."""
+    return _pack([int(seconds * 1e6), behaviour, origin, ordinal])
+
+
 class Row(NamedTuple):
     """A task: the options of its job, its arguments, its key (empty for none)."""
 
@@ -105,7 +110,7 @@ class Script:
             key = rng.randrange(work.keys).to_bytes(16, "big")
         return Row(
             JobOptions(name, limit_s, work.retries, RETRY_DELAY_S, (), name == ALONE),
-            _pack([int(seconds * 1e6), behaviour, origin, ordinal]),
+            pack_plan(seconds, behaviour, origin, ordinal),
             key,
         )
 

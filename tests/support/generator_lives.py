@@ -2,16 +2,17 @@
 
 The master is a plain book: what it was told is recorded, what it was not told is lost. All happens in one thread and on
 a clock of its own, so that a seed is a run: where the host would wait, the master acts; where the other thread could
-send what is pending, a die is cast.
+look around, a die is cast.
 """
 
+import math
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
-from cyclone import BaseTaskGenerator, values
+from cyclone import BaseTask, BaseTaskGenerator, values
 from cyclone.master import feed_pipe, generator_process
 from cyclone.master.generator_process import Host
 from cyclone.master.outgoing import Outgoing
@@ -102,37 +103,72 @@ class Book:
 
 
 class Life:
-    """One process. ``kill_after`` messages it is gone; what it says then nobody hears."""
+    """One process, and its end of the pipe. ``kill_after`` messages it is gone; what it says then nobody hears."""
 
     def __init__(self, book: Book, generator: BaseTaskGenerator, kill_after: int | None = None) -> None:
         self.book = book
         self._left = kill_after
         self._reader = FrameReader()
+        self._unread = bytearray()
         self.outgoing = Outgoing(self)  # type: ignore[arg-type]
         self.host = Host(self, self.outgoing, generator)  # type: ignore[arg-type]
-        self.host._news = News(self)  # type: ignore[assignment]
+        self.host._poller = self  # type: ignore[assignment]
+        self._watcher = self.host._watcher
         self._delivered = book.progress.cursor_consumed
         self._granted = book.progress.pulled
         self._finished = False
         self.clock = Clock()
         self.outgoing._pending = Rows(self)
+        generator.generate = self._overseen(generator.generate)  # type: ignore[method-assign]
         for name in ("add", "mark", "exhaust"):
             setattr(self.outgoing, name, self._interrupted(getattr(self.outgoing, name)))
 
     def run(self) -> bool:
         """Until the kill, or the end: whether it came to that."""
-        self.host.take(feed_pipe.Resume(self.book.progress), 0)
+        self.send(feed_pipe.Resume(self.book.progress))
+        if self._granted > self.book.progress.pulled:
+            self.send(feed_pipe.Pull(self._granted))
+        while self.book.rng.random() < 0.5 and self._delivered < len(self.book.blocks):
+            self._deliver()
         try:
             with patch.object(generator_process, "time", self.clock):
                 self.host.work()
         except Killed:
             return False
         finally:
-            os.close(self.outgoing.wake)
+            os.close(self._watcher._wake)
         return True
 
+    def send(self, message: feed_pipe.FromMaster) -> None:
+        """The master says something."""
+        self._unread += feed_pipe.pack(message)
+
+    def fileno(self) -> int:
+        """Of the pipe: nobody polls it."""
+        return 0
+
+    def poll(self, wait_ms: float | None = None) -> bool:
+        """Where the host waits, the others act."""
+        while not self._unread:
+            if wait_ms is None:
+                if not self.act():
+                    self.finish()
+            elif self.book.rng.random() < 0.3 or not self.act():
+                self.clock.now_s += wait_ms / 1000
+                break
+        return bool(self._unread)
+
+    def recv_into(self, room: memoryview, _size: int, _flags: int) -> int:
+        """The host reads."""
+        if not self._unread:
+            raise BlockingIOError
+        count = min(len(room), len(self._unread))
+        room[:count] = self._unread[:count]
+        del self._unread[:count]
+        return count
+
     def sendall(self, data: bytes) -> None:
-        """The host's end of the pipe."""
+        """The host writes."""
         for body in self._reader.feed(data):
             if self._left == 0:
                 raise Killed
@@ -160,17 +196,27 @@ class Life:
             raise Killed
         assert self.book.done and not self._finished, "the host waits for what will never come"
         self._finished = True
-        self.host.take(feed_pipe.Finish(), 0)
+        self.send(feed_pipe.Finish())
 
     def _grant(self) -> None:
         self._granted = self.book.progress.pulled + self.book.rng.randint(1, 3)
-        self.host.take(feed_pipe.Pull(self._granted), 0)
+        self.send(feed_pipe.Pull(self._granted))
 
     def _deliver(self) -> None:
         count = self.book.rng.randint(1, 3)
         blocks = self.book.blocks[self._delivered : self._delivered + count]
         self._delivered += len(blocks)
-        self.host.take(feed_pipe.Deliver(self._delivered, blocks), 0)
+        self.send(feed_pipe.Deliver(self._delivered, blocks))
+
+    def _overseen(self, generate: Callable[[], Iterator[BaseTask]]) -> Callable[[], Iterator[BaseTask]]:
+        """``generate()``, which may take all the time in the world for its next task."""
+
+        def overseen() -> Iterator[BaseTask]:
+            for task in generate():
+                yield task
+                assert self._watcher.awake or not self.outgoing.waiting, "nobody will send what was yielded"
+
+        return overseen
 
     def _interrupted(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """A step of the main thread, with the other thread's at either side of it."""
@@ -187,7 +233,7 @@ class Life:
         """What it may do between any two steps of the main one."""
         rng = self.book.rng
         if rng.random() < 0.1:
-            self.outgoing.flush()
+            self._watcher.look(math.inf)
         if rng.random() < 0.1 and self._delivered < len(self.book.blocks):
             self._deliver()
 
@@ -205,30 +251,21 @@ class Rows(list[Any]):
             self._life.other_thread()
 
 
-class News:
-    """The host's condition, where the one who waits makes the others act."""
+class Pipe:
+    """What is sent into it is read as messages at once."""
 
-    def __init__(self, life: Life) -> None:
-        self._life = life
+    def __init__(self, read: Callable[[feed_pipe.FromGenerator], None]) -> None:
+        self._read = read
+        self._reader = FrameReader()
 
-    def __enter__(self) -> None:
-        pass
+    def sendall(self, data: bytes) -> None:
+        """From the host."""
+        for body in self._reader.feed(data):
+            self._read(feed_pipe.decode_from_generator(body))
 
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def notify(self) -> None:
-        """Who waits looks by himself."""
-
-    def wait_for(self, enough: Callable[[], bool], wait_s: float | None = None) -> bool:
-        while not enough():
-            if wait_s is None:
-                if not self._life.act():
-                    self._life.finish()
-            elif self._life.book.rng.random() < 0.3 or not self._life.act():
-                self._life.clock.now_s += wait_s
-                break
-        return enough()
+    def fileno(self) -> int:
+        """Nobody polls it."""
+        return 0
 
 
 class Clock:

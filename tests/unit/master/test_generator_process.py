@@ -329,6 +329,17 @@ def test_given_a_wait_in_on_result_then_it_is_refused() -> None:
         Life(Book(seed=1), Waits()).run()
 
 
+def test_given_an_on_result_that_lets_a_stop_iteration_out_then_that_is_an_error_and_not_the_end_of_the_results() -> (
+    None
+):
+    class Careless(Tree):
+        def on_result(self, result: TaskResult) -> Any:
+            return next(iter(()))
+
+    with pytest.raises(StopIteration):
+        Life(Book(seed=1), Careless()).run()
+
+
 def test_given_keys_then_they_travel_beside_their_tasks_and_only_where_there_are_any() -> None:
     class Keyed(BaseTaskGenerator):
         def generate(self) -> Iterator[BaseTask]:
@@ -343,7 +354,6 @@ def test_given_keys_then_they_travel_beside_their_tasks_and_only_where_there_are
     life = Life(book, Keyed({}))
     life.book.rng.random = lambda: 1.0  # type: ignore[method-assign]
     life._granted = 10
-    life.host.take(feed_pipe.Pull(10), 0)
     life.run()
 
     blocks = [message for message in book.messages if isinstance(message, feed_pipe.Block)]

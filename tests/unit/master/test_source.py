@@ -182,6 +182,16 @@ class TestTasks:
         assert added == [TasksAdded(2, kept_runs, args, kept_keys)]
         assert body.master.scheduler.state.progress.pulled == 4
 
+    def test_given_a_block_of_a_known_size_then_nobody_counts_its_arguments_again(self, body: Body) -> None:
+        whole = block(2, GeneratorProgress(pulled=2))
+        whole.size_bytes = 1000
+        body.turn(whole)
+        assert body.master.scheduler.state.queue.fresh_bytes == 1000
+        part = block(2, GeneratorProgress(pulled=4), [b"x", b"x"])
+        part.size_bytes = 1000
+        body.turn(part)
+        assert body.master.scheduler.state.queue.fresh_bytes == 1001
+
     def test_given_only_known_keys_then_nothing_is_added_but_the_progress(self, body: Body) -> None:
         body.turn(block(1, GeneratorProgress(pulled=1), [b"x"]))
         assert kinds(body.turn(block(2, GeneratorProgress(pulled=3), [b"x", b"x"]))) == ["Record GeneratorAdvanced"]

@@ -13,13 +13,13 @@ from msgspec import Meta
 
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits, states
-from cyclone.protocol.framing import frame
+from cyclone.protocol.framing import framed
 from cyclone.protocol.messages import Count, Seconds
 
-# Shared words, 64 bits each, written by one side only.
+# Shared words, 64 bits each, written by one side only: whole numbers, and seconds in ``seconds_view``.
 EXECUTING_SEQ = 0  # worker: number of the row that it executes or executed last; 0 before the first
 LIMIT_SEQ = 1  # controller: the first row that must not start
-STARTED_NS = 2  # worker: CLOCK_MONOTONIC at which that row started
+STARTED_S = 2  # worker: CLOCK_MONOTONIC at which that row started, a float64
 EXECUTING = 3  # worker: 1 while inside the task's code
 WORDS = 4
 NO_LIMIT = (1 << 64) - 1
@@ -61,14 +61,22 @@ class Done(msgspec.Struct, array_like=True, tag=12, gc=False):
     ended: bool
 
 
-_encode = msgspec.msgpack.Encoder().encode
+def seconds_view(words: memoryview) -> "memoryview[float]":
+    """The same words as float64.
+
+    What the clock gives and what is compared with it goes in and out as it is. With nanoseconds, of which each row
+    makes several whole numbers beyond 30 bits and a division, a worker took 0.08 us longer for a row.
+    """
+    return words.cast("B").cast("d")
+
+
 _from_worker = msgspec.msgpack.Decoder(Ready | Done)
 decode_from_controller = msgspec.msgpack.Decoder(Execute).decode
 
 
-def pack(message: Execute | Ready | Done) -> bytes:
+def pack(message: Execute | Ready | Done) -> bytearray:
     """A message as the frame that goes over the socket."""
-    return frame(_encode(message))
+    return framed(message)
 
 
 def decode_from_worker(body: bytes) -> Ready | Done:

@@ -27,11 +27,14 @@ from cyclone.controller.watch import Progress
 from cyclone.controller.work import Piece
 from cyclone.logs import stderr_is_journal
 from cyclone.processes import Guard, end_text, python_command
-from cyclone.protocol.framing import Channel
+from cyclone.protocol.framing import Channel, socket_pair
 from cyclone.protocol.messages import Job
 
 # A stop takes about 0.1 ms; a process in an uninterruptible system call may take for ever.
 _STOP_WAIT_S = 0.01
+# Between two looks whether it has: it may need the very processor that we are on to get there, and would get it only
+# after 3 ms, at the end of our slice.
+_STOP_LOOK_S = 0.00002
 # Of the kernel's flags of a task (include/linux/sched.h): it is in exit(2), or has been killed.
 _PF_EXITING = 4
 # How much of one worker's reports is taken in before the others get their turn.
@@ -53,13 +56,14 @@ class WorkerProcess:
     def __init__(self, worker: int, guard: Guard, options: WorkerOptions) -> None:
         self.worker = worker
         self._guard = guard
-        our_end, channel = socket.socketpair()
+        our_end, channel = socket_pair()
         self.channel = Channel(our_end)
         self._nudges, nudges = socket.socketpair()
         self._nudges.setblocking(False)
         words = os.memfd_create("cyclone-worker", os.MFD_CLOEXEC)
         os.ftruncate(words, pipe.WORDS * 8)
         self.words = memoryview(mmap.mmap(words, pipe.WORDS * 8)).cast("Q")
+        self._times = pipe.seconds_view(self.words)
         self.words[pipe.LIMIT_SEQ] = pipe.NO_LIMIT
         descriptors = {"channel_fd": channel.fileno(), "nudges_fd": nudges.fileno(), "words_fd": words}
         scratch = guard.folder / f"worker-{worker}-{time.monotonic_ns()}"
@@ -93,7 +97,7 @@ class WorkerProcess:
     def progress(self) -> Progress:
         """What the worker publishes."""
         words = self.words
-        return Progress(words[pipe.EXECUTING_SEQ], words[pipe.STARTED_NS] / 1e9, bool(words[pipe.EXECUTING]))
+        return Progress(words[pipe.EXECUTING_SEQ], self._times[pipe.STARTED_S], bool(words[pipe.EXECUTING]))
 
     def execute(self, base: int, piece: Piece, jobs: list[Job]) -> None:
         """Give it a batch. Whatever limit an earlier take-back had set is off again."""
@@ -178,6 +182,7 @@ class WorkerProcess:
             if state in b"ZX" or time.monotonic() > deadline:
                 self._signal(signal.SIGCONT)
                 return False
+            time.sleep(_STOP_LOOK_S)
 
     def _is_ending(self) -> bool:
         """Whether something else has ended it already: its sockets close before it is a zombie."""

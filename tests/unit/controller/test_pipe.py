@@ -7,7 +7,7 @@ from cyclone.controller import pipe
 from cyclone.controller.pipe import Done, Execute, Ready
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits
-from cyclone.protocol.framing import FrameReader, frame
+from cyclone.protocol.framing import FrameReader
 
 pack = msgspec.msgpack.encode
 
@@ -62,7 +62,7 @@ def test_given_anything_else_from_a_worker_then_it_is_refused(body: bytes, reaso
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_given_a_stream_in_pieces_then_the_frames_come_out_whole_and_in_order(size: int) -> None:
     bodies = [b"", b"a", b"bc" * 40, b"d"]
-    stream = b"".join(map(frame, bodies))
+    stream = b"".join(len(body).to_bytes(4, "little") + body for body in bodies)
     reader = FrameReader()
     pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
     assert [body for piece in pieces for body in reader.feed(piece)] == bodies

@@ -1,112 +1,216 @@
 """``cyclone bench``: measure this installation by the very path that real tasks take.
 
-It is ``cyclone run`` of the benchmark generator with a stop-watch as listener: real processes, TCP loopback, the
-ordinary scheduler and the ordinary ``EmptyTask``. Time runs from the first dispatch to the last recorded result; the
-number and the sum of the results are checked; a latency is from the dispatch of a task to its recorded result, in the
-master, one task at a time.
+It is ``cyclone run`` of the benchmark generator with a stop-watch as listener: real processes, TCP, the ordinary
+scheduler and the ordinary ``EmptyTask``. Time runs from the first dispatch to the last recorded result; the number and
+the sum of the results are checked; a latency is from the dispatch of a task to its recorded result, in the master, one
+task at a time. Owns the order of the runs, and what they run on; ``cyclone.bench`` has what is made of them.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
+from cyclone.bench import report as reports
+from cyclone.bench.history import History
+from cyclone.bench.plan import MIXED_WORKERS, TASKS, Plan
+from cyclone.bench.report import Report
+from cyclone.bench.stopwatch import Measured, Stopwatch
+from cyclone.bench.table import lines
 from cyclone.cli import common
-from cyclone.cli.progress import Progress
-from cyclone.errors import CycloneError
-from cyclone.protocol.messages import AnyFromMaster, AnyToClient, Tasks
-from cyclone.results import RecordedBlock
+from cyclone.errors import ConfigError, CycloneError
+from cyclone.protocol import limits
 
 if TYPE_CHECKING:
     from cyclone.master.journal import Journal
-    from cyclone.master.service import MasterService, Outcome
+    from cyclone.master.service import MasterOptions, Outcome
     from cyclone.settings import Settings
 
-_TASKS = {"throughput": 1_000_000, "latency": 1_000, "busy": 2_000}
-# A worker that does not start by then will not; the run goes on without it and says so by its result.
-_WORKERS_WAIT_S = 10.0
+_REPEAT = 3
+# What surrounds the bytes in the column of arguments is far less than the difference.
+_PAYLOAD_BYTES_MAX = limits.VALUE_BYTES_MAX - 1024
 
 
-class _Stopwatch(Progress):
-    """Counts like a progress bar, starts the generator when every worker is there, and notes round trips."""
+class _Setting(NamedTuple):
+    """What is the same for each run of this command. ``folder`` is where journals stand, ``far`` are the settings of
+    the socket for other nodes.
+    """
 
-    def __init__(self, workers: int, trips: bool) -> None:
-        super().__init__(quiet=True)
-        self.trips_us: list[float] = []
-        self._workers = workers
-        self._note_trips = trips
-        self._sent_at = 0.0
-        self._give_up_at = time.monotonic() + _WORKERS_WAIT_S
-
-    def sent(self, message: AnyFromMaster | AnyToClient) -> None:
-        if type(message) is Tasks:
-            super().sent(message)
-            self._sent_at = time.perf_counter()
-
-    def recorded(self, block: RecordedBlock) -> None:
-        super().recorded(block)
-        if self._note_trips:
-            self.trips_us.append((time.perf_counter() - self._sent_at) * 1e6)
-
-    def turn(self, service: "MasterService") -> None:
-        if service.source is None:
-            slots = sum(session.slots for session in service.scheduler.state.sessions.by_id.values())
-            if slots >= self._workers or time.monotonic() > self._give_up_at:
-                service.start_generator()
+    folder: Path | None
+    debug: bool
+    far: list[str]
 
 
 def bench(args: argparse.Namespace) -> int:
-    """The verb; returns the exit code."""
-    tasks = args.tasks or _TASKS[args.mode]
-    workers = args.workers or len(os.sched_getaffinity(0))
-    outcome, watch = _measure(args, tasks, workers)
-    report = _report(args, tasks, workers, outcome, watch)
+    """The verb; returns the exit code. Raises ConfigError, CycloneError."""
+    if args.connect and args.listen:
+        raise ConfigError("--connect watches a master that is running, --listen is one: either, not both")
+    from cyclone import logs
+    from cyclone.config import load
+
+    if args.connect:
+        from cyclone.cli.bench_watch import watch
+
+        return watch(args)
+    plan = _plan(args)
+    shared = [*plan.generator_options(), f"journal.durability={plan.durability}", *plan.overrides]
+    state_dir = load(None, shared, "run").control.state_dir
+    logs.configure("bench", None, "text", _log_level(args.debug), args.debug)
+    setting = _Setting(args.journal_dir or state_dir, args.debug, _far(args))
+    if setting.far:
+        _say_how_to_come(args, *setting.far[:2])
+    report = _measure(plan, setting, args)
+    # Where nothing says where state belongs there is nothing to compare with.
+    history = History(state_dir / "bench") if state_dir else None
+    last = history.last(plan.name()) if history else None
+    report["last"] = {"when": last.when, **last.figures} if last else None
+    report["change"] = reports.change(report, last.figures) if last else {}
     if args.json:
         print(json.dumps(report))
     else:
-        width = max(map(len, report))
-        for name, value in report.items():
-            print(f"{name:<{width}}  {value:,}" if isinstance(value, int | float) else f"{name:<{width}}  {value}")
+        print(*lines(report), sep="\n")
+    try:
+        if history:
+            history.keep(plan.name(), reports.figures(report), report)
+    except CycloneError as error:
+        print(f"cyclone: warning: {error}", file=sys.stderr)
     return common.EXIT_OK
 
 
-def _measure(args: argparse.Namespace, tasks: int, workers: int) -> tuple["Outcome", _Stopwatch]:
-    from cyclone import logs
+def _plan(args: argparse.Namespace) -> Plan:
+    if args.limit and args.mode in ("busy", "mixed"):
+        raise ConfigError(f"--limit: --mode {args.mode} is measured against the ideal, not against the bare pipeline")
+    if args.listen and (args.curve or args.limit):
+        raise ConfigError(
+            "--listen measures across nodes; --curve (there it is --keys) and --limit are about this host"
+        )
+    if args.listen and args.mode == "mixed":
+        raise ConfigError(
+            "--listen: --mode mixed compares times of all workers, which are of one clock on one host alone"
+        )
+    if args.payload_bytes > _PAYLOAD_BYTES_MAX:
+        raise ConfigError(f"--payload-bytes {args.payload_bytes}: a value has at most {_PAYLOAD_BYTES_MAX}")
+    if not args.listen and (args.keys or args.key_file or args.insecure):
+        raise ConfigError(
+            "--keys belongs to --listen, --key-file to --connect, --insecure to either; --curve makes keys of its own"
+        )
+    return Plan(
+        mode=args.mode,
+        tasks=args.tasks or TASKS[args.mode],
+        workers=args.workers or (MIXED_WORKERS if args.mode == "mixed" else len(os.sched_getaffinity(0))),
+        controllers=args.controllers,
+        durability=args.durability,
+        curve=args.curve or bool(args.keys),
+        task_ms=args.task_ms,
+        payload_bytes=args.payload_bytes,
+        listen=args.listen or "",
+        durations="mixed" if args.mode == "mixed" else "equal",
+        overrides=tuple(args.overrides),
+    )
+
+
+def _far(args: argparse.Namespace) -> list[str]:
+    """Where other nodes find us, as ``--set`` takes it; nothing where they do not."""
+    if not args.listen:
+        return []
+    from cyclone.client.connection import parse_address
+
+    address = parse_address(args.listen)
+    keys = [f"comm.keys={args.keys}"] if args.keys else []
+    insecure = ["comm.insecure=yes"] if args.insecure else []
+    return [f"comm.target={address.target}", f"comm.port={address.port}", *keys, *insecure]
+
+
+def _say_how_to_come(args: argparse.Namespace, target: str, port: str) -> None:
+    """For whoever starts the controllers."""
+    words = [
+        "cyclone-controller -f ITS.conf",
+        f"--set {'comm.target=THIS_HOST' if target.endswith(('=*', '=0.0.0.0', '=::')) else target} --set {port}",
+        "--set comm.key_file=ITS.key" if args.keys else "--set comm.insecure=yes" if args.insecure else "",
+        "--set processing.task_modules=tasks",
+    ]
+    print(f"waiting for controllers, {args.controllers} in all: {' '.join(filter(None, words))}", file=sys.stderr)
+
+
+def _measure(plan: Plan, setting: _Setting, args: argparse.Namespace) -> Report:
+    """All runs; what stands beside each is measured right after it."""
+    runs, limits, plain = [], [], []
+    for _ in range(args.repeat or (1 if args.json else _REPEAT)):
+        runs.append(_run(plan, setting))
+        if args.limit:
+            limits.append(_limit(plan, setting))
+        if args.curve:
+            plain.append(_run(replace(plan, curve=False), setting))
+    report = reports.of_runs(runs)
+    if limits:
+        report["limit"] = reports.beside_limit(runs, limits)
+    if plain:
+        report["plain"] = reports.beside_plain(runs, plain)
+    return report
+
+
+def _run(plan: Plan, setting: _Setting) -> Report:
+    report = reports.of_run(plan, _once(plan, setting), len(os.sched_getaffinity(0)))
+    if plan.mode != "mixed":
+        return report
+    return reports.of_mixed(report, plan.one_long(), _once(plan.one_long(), setting))
+
+
+def _once(plan: Plan, setting: _Setting) -> Measured:
+    """One run of a whole cluster."""
     from cyclone.cli.local import LocalController
     from cyclone.config import load
+    from cyclone.journal import SqliteJournal
     from cyclone.master.service import MasterService
 
-    level = "debug" if args.debug else "warning"
-    overrides = [
-        "task_generator.class=task_generators.benchmark:BenchmarkTaskGenerator",
-        "control.exit_when_done=yes",
-        f"processing.worker_count={workers}",
-        f"log.level={level}",
-        f"journal.durability={args.durability}",
-        f"benchmark.num_tasks={tasks}",
-        f"benchmark.task={'busy' if args.mode == 'busy' else 'empty'}",
-        f"benchmark.milliseconds={args.task_ms}",
-        f"benchmark.in_flight={1 if args.mode == 'latency' else 0}",
-    ]
-    settings = load(None, overrides, "run")
-    logs.configure("bench", None, "text", level, args.debug)
-    watch = _Stopwatch(workers, trips=args.mode == "latency")
-    controller = LocalController(f"local-{os.getpid()}", None, overrides, args.debug)
-    options = common.master_options(settings, args.debug, port=0)
-    with (
-        _journal(settings, args.journal_dir) as journal,
-        MasterService(options, journal, [watch, controller]) as service,
-        controller.running(service),
-    ):
+    shared = [f"log.level={_log_level(setting.debug)}", f"journal.durability={plan.durability}"]
+    own = [*plan.generator_options(), *shared, f"control.exit_when_done={'no' if plan.listen else 'yes'}"]
+    settings = load(None, [*own, *setting.far, *plan.overrides], "master" if plan.listen else "run")
+    with contextlib.ExitStack() as stack:
+        options, key_file = _master(plan, settings, setting, stack)
+        workers = [*shared[:1], f"processing.worker_count={plan.workers}", *key_file, *plan.overrides]
+        controllers = [
+            LocalController(f"bench/{number}", None, workers, setting.debug)
+            for number in range(1, 1 if plan.listen else plan.controllers + 1)
+        ]
+        journal = stack.enter_context(_journal(settings, setting.folder))
+        watch = Stopwatch(
+            plan,
+            lambda: [controller.pid for controller in controllers],
+            lambda: journal.syncs if isinstance(journal, SqliteJournal) else 0,
+        )
+        service = stack.enter_context(MasterService(options, journal, [watch, *controllers]))
+        for controller in controllers:
+            stack.enter_context(controller.running(service))
         outcome = service.run(generator_at_once=False)
-    _check(args, tasks, outcome)
-    return outcome, watch
+    _check(plan, outcome)
+    return watch.measured()
+
+
+def _master(
+    plan: Plan, settings: "Settings", setting: _Setting, stack: contextlib.ExitStack
+) -> tuple["MasterOptions", list[str]]:
+    """What the master runs with, and what its own controllers need to be let in."""
+    if plan.listen:
+        return common.master_options(settings, setting.debug), []
+    options = common.master_options(settings, setting.debug, port=0)
+    if not plan.curve:
+        return options, []
+    from cyclone.master.gate import GateOptions
+    from cyclone.security.registry import Registry
+
+    registry = Registry(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cyclone-bench-")), "keys"))
+    registry.init("tcp://127.0.0.1")
+    key_file = registry.add("bench", "controller")
+    gate = GateOptions(registry, options.gate.strike_limit)
+    return replace(options, gate=gate), [f"comm.key_file={key_file}"]
 
 
 @contextlib.contextmanager
@@ -117,40 +221,52 @@ def _journal(settings: "Settings", folder: Path | None) -> "Iterator[Journal]":
 
         yield NoJournal()
         return
-    folder = folder or settings.control.state_dir
-    assert folder
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=common.make_private_folder(folder)) as own:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=_private(folder)) as own:
         yield common.open_journal(settings, Path(own, "journal.sqlite"))
 
 
-def _check(args: argparse.Namespace, tasks: int, outcome: "Outcome") -> None:
+def _private(folder: Path | None) -> Path:
+    # Settings with a journal are refused where there is none.
+    assert folder
+    return common.make_private_folder(folder)
+
+
+def _limit(plan: Plan, setting: _Setting) -> Report:
+    """The bare pipeline, in processes of its own."""
+    from cyclone.processes import Guard, end_text, python_command
+
+    arguments = ["--tasks", str(plan.tasks), "--workers", str(plan.slots)]
+    if plan.mode == "latency":
+        arguments.append("--latency")
+    if plan.mode == "payload":
+        arguments += ["--payload-bytes", str(plan.payload_bytes)]
+    if plan.durability == "full":
+        arguments += ["--journal", str(_private(setting.folder))]
+    guard = Guard()
+    try:
+        command = python_command("cyclone.bench.limit:main", *arguments)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True, env=guard.environment())
+        guard.add(process.pid)
+        printed, _ = process.communicate()
+        if process.returncode:
+            raise CycloneError(f"the bare pipeline ended with {end_text(process.returncode)}: nothing was measured")
+        guard.remove(process.pid)
+    finally:
+        guard.close()
+    report: Report = json.loads(printed)
+    return report
+
+
+def _check(plan: Plan, outcome: "Outcome") -> None:
     """A figure for work that was not done is worth nothing."""
     if outcome.signal:
         raise CycloneError("stopped by a signal: nothing was measured")
-    expected = {"returned": tasks, "sum": 0 if args.mode == "busy" else tasks * (tasks - 1) // 2}
-    if outcome.failure or outcome.summary != expected or outcome.ended["completed"] != tasks:
-        found = outcome.failure.message if outcome.failure else outcome.summary
-        raise CycloneError(f"the results are wrong: {found} where {expected} was expected")
+    if failure := outcome.failure:
+        raise (ConfigError if failure.type == "ConfigError" else CycloneError)(failure.message)
+    expected = plan.summary()
+    if outcome.summary != expected or outcome.ended["completed"] != plan.tasks:
+        raise CycloneError(f"the results are wrong: {outcome.summary} where {expected} was expected")
 
 
-def _report(
-    args: argparse.Namespace, tasks: int, workers: int, outcome: "Outcome", watch: _Stopwatch
-) -> dict[str, Any]:
-    seconds = watch.seconds()
-    report: dict[str, Any] = {
-        "mode": args.mode,
-        "tasks": tasks,
-        "workers": workers,
-        "durability": args.durability,
-        "python": sys.version.split()[0],
-        "seconds": round(seconds, 4),
-        "tasks_per_s": round(tasks / seconds, 1),
-    }
-    if args.mode == "latency":
-        trips = sorted(watch.trips_us)
-        report["p50_us"] = round(trips[len(trips) // 2], 1)
-        report["p99_us"] = round(trips[int(len(trips) * 0.99)], 1)
-    if args.mode == "busy":
-        report["task_ms"] = args.task_ms
-        report["efficiency"] = round(tasks * args.task_ms / 1000 / workers / seconds, 4)
-    return report
+def _log_level(debug: bool) -> str:
+    return "debug" if debug else "warning"

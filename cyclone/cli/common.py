@@ -56,6 +56,14 @@ def add_config_options(parser: argparse.ArgumentParser, required: bool = True) -
     parser.add_argument("-D", "--debug", action="store_true", help="log everything")
 
 
+def positive(text: str) -> int:
+    """A number of things, on a command line."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
 def guarded(prog: str, body: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run an entry point; our own errors become one line on stderr and an exit code."""
     try:

@@ -37,6 +37,11 @@ class LocalController:
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
 
+    @property
+    def pid(self) -> int:
+        """The controller's, 0 before it is started."""
+        return self._process.pid if self._process else 0
+
     @contextmanager
     def running(self, service: MasterService) -> Iterator[None]:
         """The controller is ended before the master is. The first turn starts it, unless nothing is left to do."""

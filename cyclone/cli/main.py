@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclone.cli import ask_verbs, common, journal
+from cyclone.cli import ask_verbs, bench_options, common, journal
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -24,31 +24,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--resume", metavar="FOLDER", type=Path, help="go on with the run of this folder, where it was when it ended"
     )
-    run.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: the usable cores)")
+    run.add_argument(
+        "--workers", type=common.positive, metavar="N", help="worker processes (default: the usable cores)"
+    )
     run.add_argument("--results", metavar="FILE", help="write a record per task to FILE (.jsonl, .csv or .sqlite)")
     run.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
-    bench = verbs.add_parser(
-        "bench",
-        help="measure this installation",
-        description="Measure this installation on this machine, by the very path that real tasks take.",
-    )
-    bench.add_argument("--mode", choices=("throughput", "latency", "busy"), default="throughput")
-    bench.add_argument("--tasks", type=_positive, metavar="N", help="number of tasks (default: by the mode)")
-    bench.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: the usable cores)")
-    bench.add_argument(
-        "--task-ms", type=float, default=1.0, metavar="T", help="with --mode busy: milliseconds per task"
-    )
-    bench.add_argument(
-        "--durability", choices=("full", "off"), default="off", help="with a journal or without (default: off)"
-    )
-    bench.add_argument(
-        "--journal-dir",
-        metavar="DIR",
-        type=Path,
-        help="where that journal stands meanwhile (default: [control] state_dir)",
-    )
-    bench.add_argument("--json", action="store_true", help="print one JSON object")
-    bench.add_argument("-D", "--debug", action="store_true", help="log everything")
+    bench_options.add_parser(verbs)
     ask_verbs.add_verbs(verbs)
     _add_keys(verbs)
     journal.add_parser(verbs)
@@ -78,13 +59,6 @@ def _add_keys(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
             type=Path,
             help="folder of the keys (default: /etc/cyclone/keys for root, else cyclone/keys in $XDG_CONFIG_HOME)",
         )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 def _run(argv: Sequence[str] | None) -> int:

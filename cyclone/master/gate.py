@@ -16,6 +16,7 @@ import zmq
 from cyclone.errors import ProtocolError
 from cyclone.logs import RateLimit
 from cyclone.master.strikes import Strikes
+from cyclone.master.traffic import Traffic
 from cyclone.protocol import limits, messages, wire
 from cyclone.protocol.messages import AnyFromClient, AnyFromController, FromClient, Hello, Refused
 from cyclone.protocol.sockets import ServerKeys, receive_all, receive_with_keys
@@ -45,6 +46,7 @@ class PeerGate:
         self._strikes = Strikes(options.strike_limit)
         self._log_limit = RateLimit()
         self.bad_messages = 0
+        self.traffic = Traffic()
 
     @property
     def readable(self) -> "list[zmq.Socket[bytes]]":
@@ -71,12 +73,14 @@ class PeerGate:
         authenticator = self._authenticator
         if authenticator is None:
             for peer, *frames in receive_all(socket, messages_max):
+                self.traffic.on_received(frames)
                 if not self._strikes.is_cut(peer, now):
                     message = self._decoded(frames, peer, f"peer {peer.hex()}", now)
                     if message:
                         yield peer, message
             return
         for user_id, (peer, *frames) in receive_with_keys(socket, messages_max):
+            self.traffic.on_received(frames)
             if self._strikes.is_cut(user_id, now):
                 continue
             entry = authenticator.identify(user_id, now)

@@ -220,14 +220,15 @@ def test_given_a_task_whose_module_only_the_generator_has_when_run_then_its_fail
 
 
 @pytest.mark.parametrize("durability", ["full", "off"])
-def test_given_a_bench_when_run_then_it_names_its_durability_and_leaves_nothing(lab: Lab, durability: str) -> None:
+def test_given_a_bench_then_it_names_its_durability_and_leaves_its_report_alone(lab: Lab, durability: str) -> None:
     arguments = ("--tasks", "500", "--workers", "1", "--durability", durability, "--journal-dir", lab.folder / "there")
     bench = lab.start("cyclone", "bench", *arguments, "--json")
     assert bench.exits() == 0, bench.stderr()
     assert json.loads(bench.stdout())["durability"] == durability
     assert (lab.folder / "there").exists() == (durability == "full")
     assert list(lab.folder.glob("there/*")) == []
-    assert not (lab.folder / "state").exists()
+    (report,) = [path for path in (lab.folder / "state").rglob("*") if path.is_file()]
+    assert report.parent == lab.folder / "state" / "cyclone" / "bench"
 
 
 def test_given_a_run_when_stopped_by_sigterm_while_starting_then_it_exits_143_and_leaves_nothing(lab: Lab) -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from cyclone.errors import ConfigError
-from task_generators.benchmark import BenchmarkTaskGenerator
-from tasks.benchmark import BenchmarkTask
+from task_generators.benchmark import BenchmarkTaskGenerator, mixed_ms, one_long_ms
+from tasks.benchmark import BenchmarkTask, SleepTask
 from tests.support.drive import drive
 from tests.support.generator_lives import Book, live
 
@@ -37,6 +37,47 @@ def test_given_no_length_then_a_busy_task_takes_a_millisecond() -> None:
 
     assert isinstance(task, BenchmarkTask)
     assert task.milliseconds == 1.0
+
+
+@pytest.mark.parametrize("durations", ["mixed", "one_long"])
+def test_given_durations_of_a_seed_then_they_are_the_same_again_and_others_for_another_seed(durations: str) -> None:
+    def milliseconds(seed: str) -> list[float]:
+        tasks = list(generator(num_tasks="400", task="sleep", durations=durations, seed=seed).generate())
+        assert {type(task) for task in tasks} == {SleepTask}
+        return [vars(task)["milliseconds"] for task in tasks]
+
+    assert milliseconds("1") == milliseconds("1")
+    assert milliseconds("1") != milliseconds("2")
+
+
+def test_given_mixed_durations_then_a_tenth_of_the_tasks_is_half_of_the_work() -> None:
+    durations = sorted(mixed_ms(4000, seed=1))
+
+    assert 10 <= durations[0] <= durations[-1] <= 1000
+    assert durations[2000] == pytest.approx(33, rel=0.1)
+    assert sum(durations[3600:]) == pytest.approx(sum(durations) / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 10_001])
+def test_given_one_long_among_short_ones_then_most_of_these_come_after_it(count: int) -> None:
+    durations = one_long_ms(count, seed=1)
+
+    assert len(durations) == count
+    assert [duration for duration in durations if duration > 1] == [10_000]
+    assert durations.index(10_000) <= count // 4
+
+
+@pytest.mark.parametrize("in_flight", ["0", "3"])
+def test_given_a_crash_then_tasks_of_mixed_durations_go_on_where_they_were(in_flight: str) -> None:
+    for kill_after in range(8):
+        book = live(
+            Book(kill_after, lambda _properties: None),
+            lambda: generator(num_tasks="6", task="sleep", durations="mixed", in_flight=in_flight),
+            [kill_after, kill_after],
+        )
+
+        assert sorted(book.tasks()) == sorted(mixed_ms(6, seed=1))
+        assert book.summary == {"returned": 6, "sum": 0}
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 20])
@@ -83,8 +124,10 @@ def test_given_no_tasks_then_the_sum_is_0() -> None:
         ({}, r"\[benchmark\] num_tasks is missing"),
         ({"num_tasks": "many"}, r"\[benchmark\] num_tasks = many: expected a whole number"),
         ({"num_tasks": "-1"}, r"\[benchmark\] num_tasks = -1: expected a whole number of at least 0"),
-        ({"num_tasks": "1", "task": "lazy"}, r"\[benchmark\] task = lazy: expected empty or busy"),
+        ({"num_tasks": "1", "task": "lazy"}, r"\[benchmark\] task = lazy: expected empty, busy, sleep or payload"),
         ({"num_tasks": "1", "milliseconds": "1s"}, r"\[benchmark\] milliseconds = 1s: expected a number from 0"),
+        ({"num_tasks": "1", "durations": "odd"}, r"\[benchmark\] durations = odd: expected equal, mixed or one_long"),
+        ({"num_tasks": "1", "seed": "x"}, r"\[benchmark\] seed = x: expected a whole number"),
         ({"num_tasks": "1", "milliseconds": "nan"}, r"\[benchmark\] milliseconds = nan: expected a number from 0"),
     ],
 )

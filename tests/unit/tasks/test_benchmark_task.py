@@ -1,8 +1,8 @@
-"""BenchmarkTask takes the time it was told, and keeps the processor busy meanwhile."""
+"""Both tasks take the time they were told: one keeps the processor busy meanwhile, the other leaves it alone."""
 
 import time
 
-from tasks.benchmark import BenchmarkTask
+from tasks.benchmark import BenchmarkTask, SleepTask
 from tests.support.drive import rebuilt
 
 
@@ -26,3 +26,13 @@ def test_given_a_busy_task_then_the_time_passes_on_a_processor() -> None:
 
 def test_given_no_time_then_it_ends_at_once() -> None:
     BenchmarkTask(0).execute()
+
+
+def test_given_a_sleeping_task_then_the_time_passes_without_a_processor() -> None:
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+
+    rebuilt(SleepTask(50)).execute()
+
+    wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    assert wall_s >= 0.05
+    assert cpu_s < 0.5 * wall_s

@@ -1,26 +1,40 @@
 """The bare pipeline: what a master, a controller and worker processes cost with nothing else in the way.
 
-The yardstick of ``make bench``, measured in the same run on the same machine: ROUTER and DEALER over tcp loopback, ipc
-to the workers, msgspec in msgpack, a fence checked for each task; no generator, heartbeat, time limit, recovery or
-journal. Messages are columns (a first id, a list of arguments), not an object per task. Prints one JSON object:
+The yardstick of ``cyclone bench --limit`` and ``make bench``, measured in the same run on the same machine: ROUTER and
+DEALER over tcp loopback, ipc to the workers, msgspec in msgpack, a fence checked for each task; no generator,
+heartbeat, time limit or recovery. Messages are columns (a first id, a list of arguments), not an object per task; the
+journal's rows are blocks. A program of its own, which imports nothing of ours and writes one JSON object to standard
+output:
 
-    limit.py --tasks 1000000 --workers 2     # tasks per second
-    limit.py --latency --tasks 2000          # one task at a time: microseconds per round trip
+    python -m cyclone.bench.limit --tasks 1000000 --workers 2      # tasks per second
+    python -m cyclone.bench.limit --tasks 1000000 --journal DIR    # each task and result in SQLite, synchronous=FULL
+    python -m cyclone.bench.limit --latency --tasks 2000           # one task at a time: microseconds per round trip
+    python -m cyclone.bench.limit --payload-bytes 100000           # messages of this size copied, there and back
 """
 
 import argparse
 import collections
+import contextlib
 import json
 import multiprocessing
+import resource
+import sqlite3
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import zmq
 
 encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
+# What a message of large arguments holds, as in the protocol.
+BATCH_BYTES = 1 << 20
+# Messages in flight for each worker.
+DEPTH = 4
 
 
 class NoopTask:
@@ -53,6 +67,25 @@ class Results(msgspec.Struct, array_like=True, gc=False):
 decode_tasks = msgspec.msgpack.Decoder(Tasks).decode
 decode_results = msgspec.msgpack.Decoder(Results).decode
 STOP, READY = b"X", b"R"
+
+
+class Journal:
+    """Each message of tasks and each of results is a row; one transaction per message, flushed to the disk."""
+
+    def __init__(self, folder: str) -> None:
+        self._db = sqlite3.connect(Path(folder, "journal.sqlite"), isolation_level=None)
+        for pragma in ("journal_mode=wal", "synchronous=full"):
+            self._db.execute(f"pragma {pragma}")
+        for table in ("tasks", "results"):
+            self._db.execute(f"create table {table}(first integer primary key, body blob)")
+
+    def write(self, table: str, first: int, message: bytes) -> None:
+        self._db.execute("begin")
+        self._db.execute(f"insert into {table} values(?, ?)", (first, message))
+        self._db.execute("commit")
+
+    def close(self) -> None:
+        self._db.close()
 
 
 def worker(endpoint: str) -> None:
@@ -126,12 +159,30 @@ def pass_on(up: "zmq.Socket[bytes]", down: "zmq.Socket[bytes]", names: list[byte
                 busy[name] += 1
 
 
-def master(tasks: int, batch: int, workers: int, depth: int) -> tuple[float, list[float]]:
+def echo(endpoint: str, workers: int, depth: int) -> None:
+    """In place of the controller: opens each message, and sends as much back."""
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.connect(endpoint)
+    for _ in range(workers * depth):
+        socket.send(READY)
+    while (message := socket.recv()) != STOP:
+        tasks = decode_tasks(message)
+        socket.send(encode(Results(tasks.first, tasks.attempt, [0] * len(tasks.args), tasks.args)))
+    socket.close(0)
+    context.term()
+
+
+def master(options: argparse.Namespace, journal: Journal | None) -> tuple[float, list[float]]:
     """Seconds from the first dispatch to the last result, and each batch's round trip in seconds."""
+    tasks, batch, workers = options.tasks, options.batch, options.workers
+    depth = 1 if options.latency else DEPTH
+    payload = bytes(options.payload_bytes)
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
     port = router.bind_to_random_port("tcp://127.0.0.1")
-    child = multiprocessing.Process(target=controller, args=(f"tcp://127.0.0.1:{port}", workers, depth))
+    body = echo if payload else controller
+    child = multiprocessing.Process(target=body, args=(f"tcp://127.0.0.1:{port}", workers, depth))
     child.start()
     waiting = collections.deque(router.recv_multipart()[0] for _ in range(workers * depth))
     source = iter(range(tasks))
@@ -143,25 +194,31 @@ def master(tasks: int, batch: int, workers: int, depth: int) -> tuple[float, lis
     while done < tasks:
         while waiting:
             # An object for each task, as a generator would yield it.
-            args = [encode((NoopTask(number).value,)) for _, number in zip(range(batch), source, strict=False)]
+            args = [
+                encode((payload or NoopTask(number).value,)) for _, number in zip(range(batch), source, strict=False)
+            ]
             if not args:
                 break
             name = waiting.popleft()
             leased.update(dict.fromkeys(range(issued, issued + len(args)), (0, name)))
             message = encode(Tasks(issued, 0, "noop", args))
+            if journal:
+                journal.write("tasks", issued, message)
             sent_at[issued] = time.perf_counter()
             issued += len(args)
             router.send_multipart([name, message])
         name, message = router.recv_multipart()
         waiting.append(name)
         results = decode_results(message)
+        if journal:
+            journal.write("results", results.first, message)
         for task_id, packed in enumerate(results.values, results.first):
             if leased.pop(task_id, (None,))[0] == results.attempt:
                 done += 1
-                total += decode(packed)
+                total += len(packed) if payload else decode(packed)
         trips.append(time.perf_counter() - sent_at.pop(results.first))
     seconds = time.perf_counter() - started
-    if total != tasks * (tasks - 1) // 2:
+    if total != (tasks * len(encode((payload,))) if payload else tasks * (tasks - 1) // 2):
         raise SystemExit(f"limit.py: the results add up to {total}: nothing was measured")
     router.send_multipart([name, STOP])
     child.join()
@@ -170,26 +227,62 @@ def master(tasks: int, batch: int, workers: int, depth: int) -> tuple[float, lis
     return seconds, trips
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The bare pipeline, the yardstick of make bench.")
+@contextlib.contextmanager
+def open_journal(parent: str | None) -> Iterator[Journal | None]:
+    if parent is None:
+        yield None
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="limit-", dir=parent) as folder,
+        contextlib.closing(Journal(folder)) as journal,
+    ):
+        yield journal
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="The bare pipeline, the yardstick of cyclone bench.")
     parser.add_argument("--tasks", type=int, default=500_000)
-    parser.add_argument("--batch", type=int, default=256, help="tasks per message")
+    parser.add_argument("--batch", type=int, help="tasks per message (default: 256, or 1 MiB of payload)")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--journal", metavar="DIR", help="record tasks and results in a journal in this folder")
     parser.add_argument("--latency", action="store_true", help="one task at a time, one worker")
-    args = parser.parse_args()
-    if args.latency:
-        args.batch = args.workers = 1
-    seconds, trips = master(args.tasks, args.batch, args.workers, 1 if args.latency else 4)
+    parser.add_argument(
+        "--payload-bytes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="arguments and results of this size, copied between two processes: no workers, nothing is executed",
+    )
+    options = parser.parse_args(argv)
+    if options.latency:
+        options.batch = options.workers = 1
+    if options.payload_bytes:
+        options.workers = 1
+        options.batch = options.batch or max(1, BATCH_BYTES // options.payload_bytes)
+    options.batch = options.batch or 256
+    return options
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parse(argv)
+    with open_journal(options.journal) as journal:
+        seconds, trips = master(options, journal)
+    cpu_s = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     report = {
-        "tasks": args.tasks,
-        "batch": args.batch,
-        "workers": args.workers,
+        "tasks": options.tasks,
+        "batch": options.batch,
+        "workers": options.workers,
+        "journal": options.journal is not None,
+        "payload_bytes": options.payload_bytes,
         "seconds": round(seconds, 4),
-        "tasks_per_s": round(args.tasks / seconds),
+        "tasks_per_s": round(options.tasks / seconds, 1),
+        "bytes_per_s": round(2 * options.tasks * options.payload_bytes / seconds),
+        # With the start of its processes, which ours is measured without.
+        "cpu_us_per_task": round(1e6 * cpu_s / options.tasks, 3),
         "p50_us": round(1e6 * statistics.median(trips), 1),
         "p99_us": round(1e6 * sorted(trips)[int(len(trips) * 0.99)], 1),
     }
-    print(json.dumps(report))
+    sys.stdout.write(json.dumps(report) + "\n")
 
 
 if __name__ == "__main__":

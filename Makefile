@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest --quiet
 PARALLEL := --numprocesses 2
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check sim chaos bench faults format clean dist format-check lint types fast-tests simulation-sample
+.PHONY: help run test check sim sim-scale chaos bench bench-peers bench-growth bench-scale faults format clean dist format-check lint types fast-tests simulation-sample
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -35,11 +35,23 @@ check: format-check lint types fast-tests simulation-sample ## before each commi
 sim: $(VENV)/.installed-dev ## the simulation: SEEDS=1000 of them, or one again: SEED=n
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
+sim-scale: $(VENV)/.installed-dev ## 10,000 virtual controllers on a master that takes time, against the model of docs/scaling.md
+	$(BIN)/python -m tests.simulation.scale $(SCALE)
+
 chaos: $(VENV)/.installed-dev ## real processes under faults, judged by a separate checker: MINUTES=1, the same again: SEED=n
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 bench: $(VENV)/.installed ## the benchmark table
 	$(BIN)/python benchmarks/bench.py
+
+bench-peers: $(VENV)/.installed ## Cyclone beside Dask, Parsl, Ray, Celery...; writes docs/peers.md; a part: PEERS="--only dask"
+	$(BIN)/python -m benchmarks.peers --environment $(VENV)-peers $(or $(PEERS),--write docs/peers.md)
+
+bench-growth: $(VENV)/.installed ## cost per task from 10^3 to 10^7 of them, the master's memory up to 10^8; briefly: GROWTH=--quick
+	$(BIN)/python -m benchmarks.growth $(GROWTH)
+
+bench-scale: $(VENV)/.installed ## 10,000 controllers on one master, over real sockets; fewer: SCALE="--controllers 1000"
+	$(BIN)/python -m benchmarks.scale $(SCALE)
 
 faults: $(VENV)/.installed-dev ## figures about kills, restarts, slow links and floods; the quick form, a few minutes
 	$(BIN)/python benchmarks/redispatch.py --kills 20

@@ -23,9 +23,9 @@ FAULTS_PER_SECOND = 1.5
 TASKS = {"mixed": 800, "dense": 6000}
 
 
-def hunt(bug: str, faults: tuple[str, ...], pace: str, seed: int) -> tuple[set[str], dict[str, object]]:
+def hunt(bug: str, faults: tuple[str, ...], pace: str, seed: int, tasks: int = 0) -> tuple[set[str], dict[str, object]]:
     """The invariants that a run with this bug violates, and its verdict."""
-    plan = Plan(TASKS[pace], seed, pace)
+    plan = Plan(tasks or TASKS[pace], seed, pace)
     options = RunOptions(
         ClusterOptions(plan, controllers=2, workers=2, bug=bug),
         seed,
@@ -46,7 +46,7 @@ def found(bug: str) -> set[str]:
     """What gave it away; nothing when it was not found."""
     known = BUGS[bug]
     for seed in range(TRIES):
-        violated, _ = hunt(bug, known.faults, known.pace, seed)
+        violated, _ = hunt(bug, known.faults, known.pace, seed, known.tasks)
         if violated & set(known.invariants):
             return violated
     return set()

@@ -21,23 +21,27 @@ LATER_S = 0.5
 
 @dataclass(frozen=True)
 class Bug:
-    """``spoil`` changes ``module``; ``faults`` are the kinds that bring it to light, ``invariants`` what may break."""
+    """``spoil`` changes ``module``; ``faults`` are the kinds that bring it to light, ``invariants`` what may break.
+
+    ``tasks`` is for one that needs more work in the run than others do, 0 for what its pace has.
+    """
 
     module: str
     spoil: Callable[[Any], None]
     faults: tuple[str, ...]
     invariants: tuple[str, ...]
     pace: str = "mixed"
+    tasks: int = 0
 
 
 BUGS: dict[str, Bug] = {}
 
 
 def _bug(
-    module: str, *faults: str, breaks: tuple[str, ...], pace: str = "mixed"
+    module: str, *faults: str, breaks: tuple[str, ...], pace: str = "mixed", tasks: int = 0
 ) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
     def add(spoil: Callable[[Any], None]) -> Callable[[Any], None]:
-        BUGS[spoil.__name__] = Bug(module, spoil, faults, breaks, pace)
+        BUGS[spoil.__name__] = Bug(module, spoil, faults, breaks, pace, tasks)
         return spoil
 
     return add
@@ -194,7 +198,8 @@ def attempts_do_not_rise(module: Any) -> None:
     _around(module.State, "_apply_leased", make)
 
 
-@_bug("cyclone.master.queue", "worker_kill", breaks=("I8", "I14"))
+# Of fewer tasks none is fresh any more by the time it would have to show.
+@_bug("cyclone.master.queue", "worker_kill", breaks=("I8", "I14"), tasks=2500)
 def returned_tasks_go_to_the_back(module: Any) -> None:
     """What was given back waits until no fresh task is left."""
 

@@ -15,7 +15,7 @@ from cyclone.controller.actions import Action, Exit, Say, Send
 from cyclone.controller.crew import UNKNOWN, Crew, Obituary
 from cyclone.controller.link import FATAL, Identity, Link
 from cyclone.controller.options import AgentOptions
-from cyclone.controller.outbox import Outbox
+from cyclone.controller.outbox import GATHER_LAST_S, GATHER_S, Outbox
 from cyclone.controller.pipe import Done
 from cyclone.controller.watch import Published
 from cyclone.controller.work import Piece, coalesce, overlap
@@ -111,7 +111,7 @@ class Agent:
     def taken_back(self, worker: int, seq: int | None, now: float) -> list[Action]:
         """Rows behind ``seq`` will not be started by this worker; None: it could not be stopped."""
         self._begin(now)
-        self.crew.taken_back(worker, seq)
+        self.crew.taken_back(worker, seq, now)
         if self.draining:
             self._return_queue(len(self.crew.queue))
         return self._collect()
@@ -160,7 +160,7 @@ class Agent:
         """When ``advance`` must be called again at the latest."""
         times = [self.link.deadline, self._stop_at, *self.crew.deadlines(self.draining)]
         if self.link.session:
-            times += [self.outbox.flush_at(), self.outbox.resend_at()]
+            times += [self._flush_at(), self.outbox.resend_at()]
         return min((at for at in times if at is not None), default=self._now + 1.0)
 
     def held(self) -> list[TaskRange]:
@@ -231,7 +231,9 @@ class Agent:
         if silent_s := link.silent_s(now):
             self._say("warning", f"master silent for {silent_s:.1f} s: saying hello again")
             link.greet_again(now)
-        hello = link.hello(now, self.options.worker_count, self.held)
+        # Credit cannot be taken back, but without a slot it buys nothing.
+        live = 0 if self.draining else self.crew.live
+        hello = link.hello(now, live, self.held)
         if link.given_up:
             self._exit(69, f"no answer from the master after {self.options.retries_max} retries")
         elif hello:
@@ -240,18 +242,19 @@ class Agent:
             return
         if not self.draining:
             link.grant(self.crew.room())
-        flush_at = self.outbox.flush_at()
-        # With nothing left to hand out, the master is waiting for us: gathering would only cost time.
-        if flush_at is not None and (flush_at <= now or not self.crew.queue):
+        flush_at = self._flush_at()
+        # With a worker that has nothing to do, the master is waiting for us: gathering would only cost time.
+        if flush_at is not None and (flush_at <= now or self.crew.starving):
             for number, batches in self.outbox.flush(now):
                 self._send_results(number, batches)
         for number, batches in self.outbox.overdue(now):
             self._send_results(number, batches)
         results_soon = self.outbox.flush_at() is not None
-        # Credit cannot be taken back, but without a slot it buys nothing.
-        live = 0 if self.draining else self.crew.live
         if state := link.state(now, live, self.crew.busy, self.held, results_soon):
             self._out.append(Send(state))
+
+    def _flush_at(self) -> float | None:
+        return self.outbox.flush_at(GATHER_S if self.crew.queue else GATHER_LAST_S)
 
     def _send_results(self, number: int, batches: list[ResultBatch]) -> None:
         assert self.link.session

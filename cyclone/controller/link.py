@@ -41,7 +41,7 @@ class Link:
         self._hello_at = 0.0
         self._hellos = 0
         self._heard_at = 0.0
-        self._state_at = 0.0
+        self._state_at = self._heartbeat_s = 0.0
         self._state_seq = self._tasks_seq = self._received = self._granted_told = self._slots_told = 0
         self._hello_sent = self._lease_from = self._lease_s = 0.0
         self._probe: tuple[int, float] | None = None
@@ -78,6 +78,7 @@ class Link:
         self.session = welcome
         self.journal_id, self.epoch = welcome.journal_id, welcome.epoch
         self._hellos = 0
+        self._heartbeat_s = welcome.heartbeat_s
         self._lease_from, self._lease_s = self._hello_sent, welcome.controller_timeout_s
         self._probe = None
         self._greeted = True
@@ -110,6 +111,7 @@ class Link:
 
     def take_pong(self, pong: Pong) -> None:
         """What was sent before this answer has arrived, or never will."""
+        self._heartbeat_s = pong.heartbeat_s or self._heartbeat_s
         if self._probe and pong.seq >= self._probe[0]:
             self._lease_from = self._probe[1]
             self._probe = None
@@ -157,7 +159,7 @@ class Link:
         self._state_seq += 1
         if self._probe is None:
             self._probe = (self._state_seq, now)
-        self._state_at = now + self.session.heartbeat_s
+        self._state_at = now + self._heartbeat_s
         session = self.session.session
         return State(session, self._state_seq, self._tasks_seq, self.told(), slots, busy, held())
 

@@ -37,7 +37,16 @@ from cyclone.processes import (
     spare_the_collector,
 )
 from cyclone.protocol import wire
-from cyclone.protocol.sockets import POLLIN, POLLOUT, ClientKeys, controller_socket, receive_all, reconnect
+from cyclone.protocol.sockets import (
+    POLLIN,
+    POLLOUT,
+    ClientKeys,
+    Poller,
+    controller_socket,
+    receive_all,
+    reconnect,
+    send_at_once,
+)
 
 log = logging.getLogger("cyclone.controller")
 
@@ -103,8 +112,10 @@ class ControllerService:
         try:
             options = self._options
             self._socket, self._monitor = controller_socket(context, options.target, options.port, options.keys)
-            self._poller = zmq.Poller()
-            for readable in (self._socket, self._monitor, self._wakeup.fileno(), self._guard.fileno()):
+            self._poller = Poller()
+            for socket in (self._socket, self._monitor):
+                self._poller.watch(socket)
+            for readable in (self._wakeup.fileno(), self._guard.fileno()):
                 self._poller.register(readable, POLLIN)
             log.info(
                 "controller=%s started, master at %s port %d", self._name, self._options.target, self._options.port
@@ -116,6 +127,7 @@ class ControllerService:
                 self._turn()
             self._notifier.stopping(self._exit.reason)
             self._end_workers()
+            self._poller.close()
             self._socket.disable_monitor()
             self._socket.close()
         finally:
@@ -128,9 +140,7 @@ class ControllerService:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        wait_s = min(max(0.0, self._agent.deadline - now), self._wait_max_s)
-        # Rounded up: waking a little early would spin until the deadline.
-        ready = dict(self._poller.poll(int(wait_s * 1000 + 0.999)))
+        ready = self._poller.poll(min(max(0.0, self._agent.deadline - now), self._wait_max_s))
         agent, now = self._agent, time.monotonic()
         if self._wakeup.fileno() in ready:
             self._on_signals(now)
@@ -261,7 +271,7 @@ class ControllerService:
             match action:
                 case actions.Send(message):
                     try:
-                        self._socket.send_multipart(wire.encode(message), zmq.DONTWAIT)
+                        send_at_once(self._socket, wire.encode(message))
                     except zmq.Again:
                         log.debug("not connected: %s not sent", type(message).__name__)
                 case actions.Execute(worker, base, piece, jobs):

@@ -37,33 +37,57 @@ class Batch:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A place for one worker process, which may die and be replaced.
+    """A place for one worker process, which may die and be replaced. ``unreported`` counts the rows out at the worker.
 
     ``taking_back``: the service was asked to take the unstarted rows back; until the worker has ended all its batches
-    it gets no new ones. ``ending_seq`` is the row whose time limit made us end the worker.
+    it gets no new ones. ``feed_at`` is when it will have so little left that it should. ``ending_seq`` is the row whose
+    time limit made us end the worker.
     """
 
     worker: int
     phase: Phase = Phase.DEAD
     batches: deque[Batch] = field(default_factory=deque)
+    unreported: int = 0
     next_seq: int = 1
     jobs: set[int] = field(default_factory=set)
     taking_back: bool = False
+    feed_at: float = 0.0
     flushed_seq: int = 0
     ending_seq: int = 0
     kill_at: float = 0.0
     start_at: float = 0.0
     failed_starts: int = 0
 
-    @property
-    def unreported(self) -> int:
-        """Rows out at the worker."""
-        return sum(batch.unreported for batch in self.batches)
+    def give(self, piece: Piece) -> int:
+        """These rows go to the worker; the number of the first."""
+        base = self.next_seq
+        self.feed_at = 0.0
+        self.batches.append(Batch(base, piece))
+        self.unreported += len(piece)
+        self.next_seq += len(piece)
+        return base
+
+    def reported(self, rows: int) -> None:
+        """So many more rows of the first batch have come back."""
+        self.batches[0].reported += rows
+        self.unreported -= rows
+
+    def ended(self) -> Batch:
+        """The worker is through with its first batch, whatever it reported of it."""
+        batch = self.batches.popleft()
+        self.unreported -= batch.unreported
+        return batch
+
+    def clear(self) -> None:
+        """Nothing is out any more."""
+        self.batches.clear()
+        self.unreported = 0
+        self.feed_at = 0.0
 
     def restart(self) -> None:
         """A new process takes this slot."""
         self.phase = Phase.STARTING
-        self.batches.clear()
+        self.clear()
         self.next_seq = 1
         self.jobs.clear()
         self.taking_back = False
@@ -81,6 +105,8 @@ class Slot:
             if keep < len(batch.piece):
                 cut.append(batch.piece.part(keep, len(batch.piece)))
                 batch.piece = batch.piece.part(0, keep) if keep else Piece(batch.piece.first, 0, 0, [], [])
+        self.feed_at = 0.0
+        self.unreported = sum(batch.unreported for batch in self.batches)
         return cut
 
     def task_at(self, seq: int) -> int:

@@ -16,6 +16,15 @@ from cyclone.protocol.messages import Job
 FLUSH_AFTER_S = 0.005
 # Rows are taken back for an idle worker when they would have to wait longer than this: it costs about 0.25 ms.
 TAKE_BACK_AFTER_S = 0.002
+# Whatever the mean says, the next task may take a thousand times as long. A worker that is in one for longer than this,
+# and for several times the usual, is stuck: what waits behind it goes to the others. It is not less, because a worker
+# that has to wait for a processor looks the same: with twice as many busy processes as cores, 10 ms took back 30 times
+# a second and cost a third of the throughput, 20 ms once or twice and nothing that shows.
+STUCK_AFTER_S = 0.02
+# From here on it is held up: no more work is asked for on its behalf.
+HELD_UP_AFTER_S = 0.05
+# Where all tasks take a while, order is worth less than the millisecond that a worker idles with nothing behind it.
+UNUSUAL_MEANS = 4.0
 # How often running tasks are looked at while something may depend on it.
 LOOK_S = 0.02
 LOOK_AT_LIMITS_S = 0.02
@@ -38,7 +47,10 @@ class Published(Protocol):
 
 
 class Watch:
-    """Shares the agent's slots, queue, pace and jobs, and changes only the slots' marks of what it asked for."""
+    """Shares the agent's slots, queue, pace and jobs, and changes only the slots' marks of what it asked for.
+
+    ``at`` is when to look again, ``held_up`` how many workers the last look found in a long task.
+    """
 
     def __init__(
         self, slots: list[Slot], queue: WorkQueue, pace: Pace, jobs: dict[int, Job], options: AgentOptions
@@ -50,6 +62,7 @@ class Watch:
         self._options = options
         self._progress: Published = dict[int, Progress]()
         self.at: float | None = None
+        self.held_up = 0
 
     def time_limit_s(self, job: int) -> float:
         """Seconds that a task of this job may run: its own limit, else the controller's; 0 for none."""
@@ -57,9 +70,10 @@ class Watch:
         return self._options.task_time_limit_s if own is None else own
 
     def look(self, now: float, progress: Published, draining: bool) -> list[EndTask | Flush | TakeBack]:
-        """What to do about the running tasks now; sets ``at``, when to look again."""
+        """What to do about the running tasks now."""
         self._progress = progress
         self.at = None
+        self.held_up = 0
         actions: list[EndTask | Flush | TakeBack] = []
         for slot in self._slots:
             if slot.phase is not Phase.READY or not slot.batches:
@@ -70,6 +84,7 @@ class Watch:
             if seen is None or not seen.executing:
                 continue
             actions += self._over_time(slot, seen, now)
+            actions += self._stuck(slot, seen, now)
             first_unreported = next((b.base + b.reported for b in slot.batches if b.unreported), seen.seq)
             if seen.seq > max(first_unreported, slot.flushed_seq) and now - seen.started_s > FLUSH_AFTER_S:
                 slot.flushed_seq = seen.seq
@@ -95,6 +110,23 @@ class Watch:
             self._look_again(min(seen.started_s + limit_s, now + 1.0) + 0.001)
         if any(self.time_limit_s(job) for batch in slot.batches for job, _ in batch.piece.runs):
             self._look_again(now + LOOK_AT_LIMITS_S)
+        return []
+
+    def _stuck(self, slot: Slot, seen: Progress, now: float) -> list[TakeBack]:
+        """Take back what waits behind a long task, also while the other workers have enough to do."""
+        usual_s = UNUSUAL_MEANS * (self._pace.overall_s or 0.0)
+        held_up_at = seen.started_s + max(HELD_UP_AFTER_S, usual_s)
+        if held_up_at <= now:
+            self.held_up += 1
+        waits = not slot.taking_back and slot.next_seq > seen.seq + 1 and self._options.worker_count > 1
+        stuck_at = seen.started_s + max(STUCK_AFTER_S, usual_s)
+        if waits and stuck_at <= now:
+            return [self._take_back(slot)]
+        due_at = stuck_at if waits else held_up_at
+        if due_at > now:
+            # Nearly every row is over by then, and the one behind it has a moment of its own: who has just begun is
+            # looked at with all others.
+            self._look_again(due_at if now - seen.started_s > LOOK_S / 2 else max(due_at, now + LOOK_S))
         return []
 
     def _for_idle_workers(self, now: float) -> list[TakeBack]:

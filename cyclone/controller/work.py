@@ -11,7 +11,7 @@ from cyclone.protocol.runs import Runs, job_at, merge_runs, slice_runs
 class Piece:
     """Tasks ``first .. first+count-1`` of one lease; ``runs`` is their run-length column of jobs."""
 
-    __slots__ = ("args", "attempt", "epoch", "first", "runs")
+    __slots__ = ("_bytes", "args", "attempt", "epoch", "first", "runs")
 
     def __init__(self, first: int, epoch: int, attempt: int, runs: Runs, args: list[bytes]) -> None:
         self.first = first
@@ -19,6 +19,7 @@ class Piece:
         self.attempt = attempt
         self.runs = runs
         self.args = args
+        self._bytes: int | None = None
 
     def __len__(self) -> int:
         return len(self.args)
@@ -41,11 +42,19 @@ class Piece:
         if not follows or len(self.args) + len(other.args) > limits.TASKS_PER_BATCH_MAX:
             return False
         # A batch to a worker is never more than a piece, and has to fit a frame.
-        if sum(map(len, self.args)) + sum(map(len, other.args)) > limits.BATCH_BYTES_TARGET:
+        both_bytes = self._size_bytes() + other._size_bytes()
+        if both_bytes > limits.BATCH_BYTES_TARGET:
             return False
         self.runs = merge_runs(self.runs, other.runs)
         self.args = self.args + other.args
+        self._bytes = both_bytes
         return True
+
+    def _size_bytes(self) -> int:
+        # Known once: many small leases may come to grow one piece, and each row is 20 ns.
+        if self._bytes is None:
+            self._bytes = sum(map(len, self.args))
+        return self._bytes
 
     def job_at(self, row: int) -> int:
         """The job of a row."""
@@ -182,17 +191,22 @@ class Pace:
 
     # How much one report of a worker moves a mean: a few reports are enough to follow a change.
     _WEIGHT = 0.3
+    # A report counts for no more than so many times the mean: a single long task among short ones says little about the
+    # next, and must not turn the batches of all others into single tasks.
+    _OUTLIER_MEANS = 4.0
 
     def __init__(self) -> None:
         self.overall_s: float | None = None
         self._by_job: dict[int, float] = {}
+        self._rows: dict[int | None, int] = {}
 
     def learn(self, runs: Runs, count: int, busy_s: float) -> None:
         """``count`` tasks of these runs took ``busy_s`` in all."""
         mean_s = max(busy_s / count, 1e-7)
-        self.overall_s = self._mix(self.overall_s, mean_s)
+        self.overall_s = self._mix(None, self.overall_s, mean_s, count)
         if len(runs) == 1:
-            self._by_job[runs[0][0]] = self._mix(self._by_job.get(runs[0][0]), mean_s)
+            job = runs[0][0]
+            self._by_job[job] = self._mix(job, self._by_job.get(job), mean_s, count)
         else:
             for job, _ in runs:
                 self._by_job.setdefault(job, mean_s)
@@ -215,5 +229,9 @@ class Pace:
                 break
         return max(1, min(rows, rows_max))
 
-    def _mix(self, old: float | None, new: float) -> float:
-        return new if old is None else old + self._WEIGHT * (new - old)
+    def _mix(self, of: int | None, old: float | None, new: float, count: int) -> float:
+        # A worker's first task pays for imports: it must not count for as much as the many that come next.
+        rows = self._rows[of] = self._rows.get(of, 0) + count
+        if old is None:
+            return new
+        return old + max(self._WEIGHT, count / rows) * (min(new, self._OUTLIER_MEANS * old) - old)

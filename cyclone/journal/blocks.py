@@ -49,7 +49,9 @@ class Part(msgspec.Struct, array_like=True, frozen=True, gc=False):
         statuses = self.statuses[start:stop]
         if self.accepted is not None:
             statuses = bytes(compress(statuses, self.accepted[start:stop]))
-        return {states.STATE_NAMES[status]: statuses.count(status) for status in sorted(set(statuses))}
+        # Nearly always all are completed, which a count sees at a tenth of what a set costs.
+        found = sorted(set(statuses)) if statuses.count(states.COMPLETED) < len(statuses) else statuses[:1]
+        return {states.STATE_NAMES[status]: statuses.count(status) for status in found}
 
     def count(self, low: int, high: int) -> int:
         """How many rows of the ids from ``low`` up to ``high`` are accepted."""

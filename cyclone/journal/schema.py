@@ -17,7 +17,9 @@ SCHEMA_VERSION = 1
 # "Cycl" in the header of the file, where file(1) and SQLite's tools find what program a database belongs to.
 APPLICATION_ID = 0x4379636C
 
-_CACHE_KIB = 32 * 1024
+# Enough for the blocks that are open. More of it is never read again, and would only let memory grow for the first
+# millions of tasks: with 32 MiB the master went from 46 to 76 MiB, at the same cost per task.
+_CACHE_KIB = 8 * 1024
 _BUSY_MS = 1000
 # A log that a long reader has let grow is cut back to this.
 _WAL_BYTES_KEPT = 128 * 1024 * 1024

@@ -84,6 +84,8 @@ class SqliteJournal:
         self._is_closed = False
         self._broken: JournalBroken | None = None
         self._claimed: set[bytes] = set()
+        # How often the disk was waited for since the journal was opened.
+        self.syncs = 0
         # In the write-ahead log, and at the last checkpoint.
         self._wal_pages = self._copied_pages = 0
         self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
@@ -321,6 +323,7 @@ class SqliteJournal:
         return compaction.due(self._db, self._keep, progress, self._consumed, self._clock())
 
     def _on_commit(self, _: apsw.Connection, __: str, pages: int) -> int:
+        self.syncs += 1
         if pages < self._copied_pages:
             # The log has begun anew.
             self._copied_pages = 0
@@ -334,6 +337,8 @@ class SqliteJournal:
         if grown >= (_WAL_BYTES_IDLE if idle else _WAL_BYTES_MAX):
             with self._checkpointing():
                 self._db.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
+            # The log, and then the database.
+            self.syncs += 2
             self._copied_pages = self._wal_pages
 
     @contextlib.contextmanager

@@ -50,5 +50,8 @@ def _check_sessions(state: "State") -> None:
         assert session.sent <= session.granted or not session.reachable, f"{session.name} got more than it granted"
         assert (session.session_id in sessions.hungry) == (session.credit > 0), f"{session.name} in the wrong line"
         assert (session.session_id in sessions.idle) == (session.credit > 0 and session.open < session.slots)
+        assert (session.session_id in sessions.laden) == (session.open > session.slots and session.reachable)
         assert sessions.by_name[session.name] is session
+    assert sessions.ended == sum(session.ended for session in sessions.by_id.values()), "ended attempts miscounted"
+    assert sessions.failed == sum(session.failed for session in sessions.by_id.values()), "failures miscounted"
     assert sessions.credit_total == sum(session.credit for session in sessions.by_id.values()), "credit miscounted"

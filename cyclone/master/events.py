@@ -26,12 +26,19 @@ class TasksAdded:
 
     Where a replay adds a block at or below the horizon, its tasks may be held by controllers of an earlier epoch.
     ``keys`` has an identity of 16 bytes for each task (empty bytes for one without), or is None where none has one.
+    ``size_bytes`` is about how large ``args`` are together, None where nobody has measured it on the way here.
     """
 
     first: int
     runs: Runs
     args: list[bytes]
     keys: list[bytes] | None = None
+    size_bytes: int | None = None
+
+    @property
+    def args_bytes(self) -> int:
+        """How large the arguments are. A caller who knows saves what counting costs: 12 ns a task."""
+        return sum(map(len, self.args)) if self.size_bytes is None else self.size_bytes
 
 
 @dataclass(frozen=True, slots=True)

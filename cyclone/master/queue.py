@@ -15,26 +15,26 @@ from cyclone.protocol.runs import Runs, slice_runs
 
 
 class _Block:
-    """Fresh tasks, taken from the front; ``taken`` of them are gone."""
+    """Fresh tasks, taken from the front; ``taken`` of them are gone, and ``bytes_left`` of their arguments are left."""
 
     __slots__ = ("args", "bytes_left", "first", "runs", "taken")
 
-    def __init__(self, first: int, runs: Runs, args: list[bytes]) -> None:
+    def __init__(self, first: int, runs: Runs, args: list[bytes], args_bytes: int) -> None:
         self.first = first
         self.runs = runs
         self.args = args
         self.taken = 0
-        self.bytes_left = sum(map(len, args))
+        self.bytes_left = args_bytes
 
     def take(self, count_max: int, bytes_max: int) -> Span:
         """A span off the front: at least one task, else within both bounds."""
         start, stop = self.taken, min(self.taken + count_max, len(self.args))
         if self.bytes_left > bytes_max:
             stop = min(stop, fitting(self.args, start, stop, bytes_max))
-        args = self.args if stop - start == len(self.args) else self.args[start:stop]
-        # A share by count is close enough for what bounds memory, and costs nothing per task.
-        self.bytes_left -= self.bytes_left * (stop - start) // (len(self.args) - start)
         self.taken = stop
+        # Nearly every block goes in one piece: then nothing is copied, and nothing counted.
+        args = self.args if stop - start == len(self.args) else self.args[start:stop]
+        self.bytes_left = max(0, self.bytes_left - sum(map(len, args))) if stop < len(self.args) else 0
         return Span(self.first + start, 0, slice_runs(self.runs, start, stop), args)
 
 
@@ -75,16 +75,20 @@ class TaskQueue:
     @property
     def bytes_in_memory(self) -> int:
         """About how large the arguments are that can be leased now: what was given back is taken to be average."""
-        mean = self.bytes_added / self.tasks_added if self.tasks_added else 0.0
-        return self.fresh_bytes + int(self.returned_count * mean)
+        return self.fresh_bytes + self.returned_count * self.mean_bytes
+
+    @property
+    def mean_bytes(self) -> int:
+        """How large the arguments of a task are, on average."""
+        return self.bytes_added // self.tasks_added if self.tasks_added else 0
 
     def stored_within(self, first: int, last: int) -> int:
         """How many tasks from ``first`` to ``last`` are not in memory."""
         return sum(max(0, min(start + count - 1, last) - max(start, first) + 1) for start, count in self._stored)
 
-    def add_fresh(self, first: int, runs: Runs, args: list[bytes]) -> None:
+    def add_fresh(self, first: int, runs: Runs, args: list[bytes], args_bytes: int) -> None:
         """Tasks that were never leased, behind all others."""
-        block = _Block(first, runs, args)
+        block = _Block(first, runs, args, args_bytes)
         self._fresh.append(block)
         self.fresh_count += len(args)
         self.fresh_bytes += block.bytes_left
@@ -111,12 +115,12 @@ class TaskQueue:
             first = self._stored[0][0]
         return first is not None and first <= last_id
 
-    def load(self, first: int, runs: Runs, args: list[bytes]) -> None:
+    def load(self, first: int, runs: Runs, args: list[bytes], args_bytes: int) -> None:
         """The next stored block is in memory now."""
         expected, count = self._stored.popleft()
         assert (expected, count) == (first, len(args)), f"block {expected} with {count} tasks was to be loaded"
         self.stored_count -= count
-        self.add_fresh(first, runs, args)
+        self.add_fresh(first, runs, args, args_bytes)
 
     def add_returned(self, span: Span) -> None:
         """A span without a holder, in front of what has higher ids."""
@@ -152,5 +156,4 @@ class TaskQueue:
         self.offered_to = block.first + len(block.args) - 1
         if block.taken == len(block.args):
             self._fresh.popleft()
-            self.fresh_bytes -= block.bytes_left
         return span

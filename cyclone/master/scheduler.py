@@ -107,7 +107,7 @@ class Scheduler:
         self.catching_up = False
         self.stopping = False
         self.finished = False
-        terms = Terms(journal_id, options.heartbeat_s, options.controller_timeout_s)
+        self._terms = terms = Terms(journal_id, options.heartbeat_s, options.controller_timeout_s)
         self._turn = Turn(self.state, terms.exclusive_wait_s)
         self._admission = Admission(self._turn, terms)
         self._retries = Retries(self._turn)
@@ -162,7 +162,7 @@ class Scheduler:
         delayed = max(0, self.state.sessions.delayed.open - WINDOWS_DELAYED * window)
         limit = self.state.progress.pulled + window - queue.waiting - delayed
         # In steps, because each is a message to the generator.
-        if not self._rests and limit - self._pull_granted >= max(1, window // 8):
+        if not self._rests and limit - self._pull_granted >= max(1, window // 4):
             self._pull_granted = limit
         return self._pull_granted
 
@@ -237,12 +237,13 @@ class Scheduler:
         args: list[bytes],
         now: float,
         keys: list[bytes] | None = None,
+        args_bytes: int | None = None,
     ) -> list[Action]:
-        """Tasks from a source: their job column counts in ``jobs``, from 0."""
+        """Tasks from a source: their job column counts in ``jobs``, from 0; ``args_bytes`` where it knows that."""
         self._turn.begin(now)
         numbers = [self._job_id(JobOptions(*job)) for job in jobs]
         block = [(numbers[job], count) for job, count in runs]
-        self._turn.emit(TasksAdded(self.state.last_id + 1, block, args, keys))
+        self._turn.emit(TasksAdded(self.state.last_id + 1, block, args, keys, args_bytes))
         self._nothing_was_left = False
         return self._turn.out
 
@@ -274,12 +275,15 @@ class Scheduler:
                 self._turn.send(session.peer, messages.Recall(session.session_id, session.open))
         return self._turn.out
 
-    def advance(self, now: float) -> list[Action]:
-        """Once per turn: what time brings, then dispatch."""
+    def advance(self, now: float, heard_until: float | None = None) -> list[Action]:
+        """Once per turn: what time brings, then dispatch.
+
+        ``heard_until`` is given while messages wait unread: what came later than that may be among them.
+        """
         turn = self._turn
         turn.begin(now)
         if now >= self._next_sweep:
-            self._admission.sweep()
+            self._admission.sweep(now if heard_until is None else heard_until)
             self._next_sweep = now + min(0.5, self.options.controller_timeout_s / 10)
         self._admission.settle()
         self._retries.due()
@@ -299,7 +303,8 @@ class Scheduler:
 
     def _on_state(self, session: Session, report: messages.State) -> None:
         turn = self._turn
-        turn.send(session.peer, Pong(session.session_id, report.seq, session.tasks_seq, session.sent))
+        pace_s = self._terms.pace_s(len(self.state.sessions))
+        turn.send(session.peer, Pong(session.session_id, report.seq, session.tasks_seq, session.sent, pace_s))
         if self.finished:
             # Said once already, but a message that is said once may get lost.
             turn.send(session.peer, Stop(session.session_id, _ALL_DONE))
@@ -311,7 +316,8 @@ class Scheduler:
         session.reachable = True
         self._grant(session, report.granted)
         self.state.sessions.rank(session)
-        self._return_missing(session, report)
+        if session.spans:
+            self._return_missing(session, report)
 
     def _return_missing(self, session: Session, report: messages.State) -> None:
         """What was leased by a message that the controller has passed, and is not among what it holds, got lost."""
@@ -335,7 +341,7 @@ class Scheduler:
 
     def _dispatch(self) -> None:
         turn, state = self._turn, self.state
-        for session, spans in self._dispatcher.leases():
+        for session, spans in self._dispatcher.leases(self.leased_tasks):
             if state.queue.offered_to > state.horizon:
                 turn.emit(HorizonMoved(state.queue.offered_to))
             turn.let(TasksLeased(session.session_id, session.tasks_seq + 1, spans, turn.now))

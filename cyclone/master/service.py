@@ -28,7 +28,7 @@ from cyclone.notify import Notifier
 from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare_the_collector
 from cyclone.protocol import wire
 from cyclone.protocol.messages import AnyFromMaster, AnyToClient, ErrorRecord, FromClient, Refused, ToClient
-from cyclone.protocol.sockets import POLLIN, master_socket
+from cyclone.protocol.sockets import POLLIN, master_socket, send_at_once
 from cyclone.results import RecordedBlock
 
 log = logging.getLogger("cyclone.master")
@@ -97,6 +97,7 @@ class MasterService:
         raise_descriptor_limit()
         self._context.setsockopt(zmq.MAX_SOCKETS, self._context.get(zmq.SOCKET_LIMIT))
         self._gate = PeerGate(self._context, options.gate)
+        self.traffic = self._gate.traffic
         self._socket, self.port = master_socket(self._context, options.target, options.port, self._gate.keys)
         self._guard = Guard()
         self._poller = zmq.Poller()
@@ -119,6 +120,10 @@ class MasterService:
         """From now on tasks are pulled."""
         self.source = Source(self.scheduler, self._journal, self._guard, self._options.feed, self._poller)
 
+    def leave(self) -> None:
+        """End with this turn, and tell no controller: they wait for the next master."""
+        self._done = True
+
     def run(self, generator_at_once: bool = True) -> Outcome:
         """Until everything is done (where the options say so), the generator fails, or a signal stops it."""
         self._wakeup = SignalWakeup(signal.SIGTERM, signal.SIGINT)
@@ -134,7 +139,8 @@ class MasterService:
                 self.start_generator()
             spare_the_collector()
             # Those of before can reach us only from now on: what was replayed may have taken its time.
-            self.scheduler.begin(time.monotonic())
+            self._heard_until = time.monotonic()
+            self.scheduler.begin(self._heard_until)
             while not self._done:
                 self._turn()
             self._notifier.stopping("done")
@@ -165,8 +171,8 @@ class MasterService:
         if self._wakeup.fileno() in ready:
             self._on_signals(now)
         self._gate.serve(now)
-        if self._socket in ready:
-            self._receive(now)
+        if self._socket not in ready or self._receive(now):
+            self._heard_until = now
         if self.source:
             self._out += self.source.take_in(ready, now)
             self._on_generator_failure(now)
@@ -175,7 +181,7 @@ class MasterService:
             self._guard.renew()
             self._poller.register(self._guard.fileno(), POLLIN)
             log.warning("the guardian process was killed: replaced")
-        self._out += self.scheduler.advance(now)
+        self._out += self.scheduler.advance(now, self._heard_until)
         self._carry_out(now)
         if self.source:
             self.source.turn()
@@ -201,7 +207,9 @@ class MasterService:
                 len(state.awaited),
             )
 
-    def _receive(self, now: float) -> None:
+    def _receive(self, now: float) -> bool:
+        """Whether nothing was left unread: only then is it known who is silent."""
+        before = self.traffic.received
         for peer, message in self._gate.receive(self._socket, _MESSAGES_PER_TURN, now):
             if isinstance(message, Refused):
                 self._out += self.scheduler.shut_out(peer, message.text, now)
@@ -210,6 +218,7 @@ class MasterService:
                 self._out += self.scheduler.answer(peer, message, now)
             else:
                 self._out += self.scheduler.handle(peer, message, now)
+        return self.traffic.received - before < _MESSAGES_PER_TURN
 
     def _on_generator_failure(self, now: float) -> None:
         failure = self.source.failure if self.source else None
@@ -264,8 +273,9 @@ class MasterService:
             raise CycloneError("stopped by a signal while nothing could be recorded; what was acknowledged is recorded")
 
     def _send(self, peer: bytes, message: AnyFromMaster | AnyToClient) -> None:
+        frames = wire.encode(message)
         try:
-            self._socket.send_multipart([peer, *wire.encode(message)], zmq.DONTWAIT)
+            send_at_once(self._socket, [peer, *frames])
         except zmq.Again:
             # Its queue is full: as if lost, and healed like any loss.
             return
@@ -277,6 +287,7 @@ class MasterService:
         if not isinstance(message, ToClient):
             for listener in self._listeners:
                 listener.sent(message)
+        self.traffic.on_sent(frames)
 
     def _deliver(self, number: int, block: RecordedBlock) -> None:
         for listener in self._listeners:

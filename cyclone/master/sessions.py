@@ -1,17 +1,21 @@
 """The controllers as the master sees them: one session per connected incarnation. PURE.
 
 Keeps who may be given work in constant time per change: ``idle`` are sessions with a free slot, ``hungry`` all with
-credit. Decides nothing; the scheduler does.
+credit, ``laden`` those that hold more than they have slots; ``ended`` and ``failed`` are sums over all sessions.
+Decides nothing; the scheduler does.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from cyclone.master.spans import Span
+from cyclone.protocol import limits
 from cyclone.protocol.messages import Hello
 
-# Superseded incarnations are remembered so that they cannot come back; this many suffice for every restart of a year.
-_SUPERSEDED_MAX = 4096
+# Superseded incarnations are remembered so that they cannot come back; this many suffice for a restart of everything,
+# and each name's last incarnation so that it can be superseded, also where more names are known than are here now.
+_SUPERSEDED_MAX = limits.SESSIONS_MAX
+_NAMES_MAX = 2 * limits.SESSIONS_MAX
 # Who holds tasks without being a controller.
 _FORMER = 0
 _DELAYED = -1
@@ -67,6 +71,9 @@ class Sessions:
         self.by_peer: dict[bytes, Session] = {}
         self.idle: dict[int, Session] = {}
         self.hungry: dict[int, Session] = {}
+        self.laden: dict[int, Session] = {}
+        self.ended = 0
+        self.failed = 0
         self._credit: dict[int, int] = {}
         self.credit_total = 0
         self._superseded: dict[str, None] = {}
@@ -92,7 +99,7 @@ class Sessions:
         if last != hello.incarnation:
             self.supersede(last)
         self._last_incarnation[hello.name] = hello.incarnation
-        _forget_oldest(self._last_incarnation)
+        _forget_oldest(self._last_incarnation, _NAMES_MAX)
         return session
 
     def remember(self, name: str, incarnation: str) -> None:
@@ -118,6 +125,8 @@ class Sessions:
             return
         session.granted = session.sent
         self.rank(session)
+        self.laden.pop(session.session_id, None)
+        self.learn(session, -session.ended, -session.failed)
         del self.by_id[session.session_id]
         if self.by_name.get(session.name) is session:
             del self.by_name[session.name]
@@ -127,15 +136,26 @@ class Sessions:
     def supersede(self, incarnation: str) -> None:
         """Never welcome this incarnation again."""
         self._superseded[incarnation] = None
-        _forget_oldest(self._superseded)
+        _forget_oldest(self._superseded, _SUPERSEDED_MAX)
 
     def is_superseded(self, incarnation: str) -> bool:
         """Whether a newer incarnation of the same name took its place."""
         return incarnation in self._superseded
 
+    def learn(self, session: Session, ended: int, failed: int) -> None:
+        """So many attempts more, or less, count for a session; ``failed`` of them ended badly."""
+        session.ended += ended
+        session.failed += failed
+        self.ended += ended
+        self.failed += failed
+
     def rank(self, session: Session) -> None:
         """Owed after each change of a session's credit, slots or open tasks."""
         key, credit = session.session_id, session.credit
+        if session.open > session.slots and session.reachable:
+            self.laden[key] = session
+        elif key in self.laden:
+            del self.laden[key]
         self.credit_total += credit - self._credit.pop(key, 0)
         if not credit:
             self.hungry.pop(key, None)
@@ -154,6 +174,6 @@ def _stand_in(session_id: int) -> Session:
     return Session(session_id, b"", "", "", "", 0, 0.0, reachable=False)
 
 
-def _forget_oldest(memory: dict[str, Any]) -> None:
-    if len(memory) > _SUPERSEDED_MAX:
+def _forget_oldest(memory: dict[str, Any], entries_max: int) -> None:
+    if len(memory) > entries_max:
         del memory[next(iter(memory))]

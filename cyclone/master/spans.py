@@ -44,7 +44,7 @@ class Span:
         self.runs = runs
         self.args = args
         self.open = bytearray(b"\x01") * len(args) if opened is None else opened
-        self.open_count = sum(self.open) if opened is not None else len(args)
+        self.open_count = self.open.count(1) if opened is not None else len(args)
         self.holder: int | None = None
         self.seq = 0
         self.leased_at = self.until = 0.0

@@ -25,18 +25,18 @@ class Suspicion:
 
     def learn(self, session: Session, ended: int, failed: int) -> None:
         """So many attempts ended on this controller, so many of them badly."""
-        session.ended += ended
-        session.failed += failed
+        sessions = self._turn.state.sessions
+        sessions.learn(session, ended, failed)
         if session.ended > MEMORY:
-            session.failed = session.failed * MEMORY // session.ended
-            session.ended = MEMORY
+            kept = session.failed * MEMORY // session.ended
+            sessions.learn(session, MEMORY - session.ended, kept - session.failed)
         if not failed and not session.suspected:
             return
         suspected = self._is_worse(session)
         if suspected == session.suspected:
             return
         session.suspected = suspected
-        self._turn.state.sessions.rank(session)
+        sessions.rank(session)
         if not suspected:
             self._turn.say("info", f"controller={session.name} is not suspected any more")
             return
@@ -52,8 +52,7 @@ class Suspicion:
     def _is_worse(self, session: Session) -> bool:
         if session.ended < RESULTS_MIN or session.failed < FAILING * session.ended:
             return False
-        others = [other for other in self._turn.state.sessions.by_id.values() if other is not session]
-        ended = sum(other.ended for other in others)
-        failed = sum(other.failed for other in others)
+        sessions = self._turn.state.sessions
+        ended, failed = sessions.ended - session.ended, sessions.failed - session.failed
         # Alone, or where it is no better anywhere else, the tasks are to blame and not the node.
         return ended >= RESULTS_MIN and failed / ended * TIMES_OTHERS < session.failed / session.ended

@@ -7,6 +7,7 @@ nobody has told us of is taken at its word. ``judge`` only looks; the scheduler 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import compress
 
 from cyclone.master.spans import Span, SpanIndex
@@ -15,6 +16,8 @@ from cyclone.protocol.messages import ResultBatch
 from cyclone.protocol.runs import Runs, job_at, merge_runs, slice_runs
 
 WantsRetry = Callable[[int, ResultBatch, int], bool]
+Shared = tuple[Span, int, int]
+"""A span, and the ids from where to where it shares with a batch."""
 
 NOTHING_ENDED: Mapping[int, tuple[int, int]] = {}
 _NO_LEASE = (0, 0)
@@ -59,16 +62,29 @@ def judge(
     ``epoch`` is the present one. ``ended`` has the last lease of a task whose end is recorded: an attempt ends once,
     however often it is told. ``wants_retry`` says of a job, the batch and a row whether a failure is tried again.
     """
+    shared = spans.overlapping(batch.first, batch.first + len(batch.statuses))
+    return _judge_whole(batch, shared, epoch) or _judge_by_row(batch, shared, epoch, ended, wants_retry)
+
+
+def _judge_whole(batch: ResultBatch, shared: list[Shared], epoch: int) -> Verdict | None:
+    """The verdict where every row counts, without a look at a single one; None where one might not."""
     count = len(batch.statuses)
-    shared = spans.overlapping(batch.first, batch.first + count)
-    if len(shared) == 1:
-        span, start, stop = shared[0]
+    if batch.statuses.count(states.COMPLETED) != count or not shared:
+        return None
+    cuts: list[tuple[Runs, list[bytes]]] = []
+    row = 0
+    for span, start, stop in shared:
         low, high = start - span.first, stop - span.first
-        whole = stop - start == count and span.open.count(1, low, high) == count
-        if whole and batch.statuses.count(states.COMPLETED) == count and _was_leased(batch, span, epoch):
-            args = span.args if count == span.count else span.args[low:high]
-            return Verdict(None, count, slice_runs(span.runs, low, high), args)
-    return _judge_by_row(batch, spans, epoch, ended, wants_retry)
+        is_open = start == batch.first + row and span.open.count(1, low, high) == stop - start
+        if not is_open or not _was_leased(batch, span, epoch):
+            return None
+        row += stop - start
+        cuts.append((slice_runs(span.runs, low, high), span.args if high - low == span.count else span.args[low:high]))
+    if row != count:
+        return None
+    if len(cuts) == 1:
+        return Verdict(None, count, *cuts[0])
+    return Verdict(None, count, reduce(merge_runs, [runs for runs, _ in cuts]), [arg for _, cut in cuts for arg in cut])
 
 
 def _was_leased(batch: ResultBatch, span: Span, epoch: int) -> bool:
@@ -77,13 +93,13 @@ def _was_leased(batch: ResultBatch, span: Span, epoch: int) -> bool:
 
 
 def _judge_by_row(
-    batch: ResultBatch, spans: SpanIndex, epoch: int, ended: Mapping[int, tuple[int, int]], wants_retry: WantsRetry
+    batch: ResultBatch, shared: list[Shared], epoch: int, ended: Mapping[int, tuple[int, int]], wants_retry: WantsRetry
 ) -> Verdict:
-    """The same off the fast path: several spans, failures, or rows that are done already."""
+    """The same off the fast path: failures, or rows that are done already."""
     count = len(batch.statuses)
     verdict = Verdict(bytearray(count), 0, [], [])
     row = 0
-    for span, start, stop in spans.overlapping(batch.first, batch.first + count):
+    for span, start, stop in shared:
         _pass_over(verdict, start - batch.first - row)
         leased, latest = _was_leased(batch, span, epoch), (batch.epoch, batch.attempt) >= span.token
         for task_id in range(start, stop):

@@ -278,13 +278,14 @@ class Pong(FromMaster, tag=105, frozen=True):
     """Answers each ``State``: the master is alive, and has seen state ``seq``.
 
     ``tasks_seq`` and ``sent`` are those of the last ``Tasks`` of the session: what has not arrived by now was lost, and
-    the credit that it took is free again.
+    the credit that it took is free again. ``heartbeat_s`` replaces what ``Welcome`` said, 0 leaves it.
     """
 
     session: Session
     seq: Positive
     tasks_seq: Count
     sent: Count
+    heartbeat_s: Seconds = 0.0
 
 
 class Stop(FromMaster, tag=106, frozen=True):

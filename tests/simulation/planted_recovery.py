@@ -268,8 +268,8 @@ def exclusive_tasks_wait_for_nobody() -> AbstractContextManager[Any]:
 def a_stored_block_is_loaded_twice() -> AbstractContextManager[Any]:
     """What was loaded still counts as stored."""
 
-    def load(self: TaskQueue, first: int, runs: Any, args: Any) -> None:
-        self.add_fresh(first, runs, args)
+    def load(self: TaskQueue, first: int, runs: Any, args: Any, args_bytes: int) -> None:
+        self.add_fresh(first, runs, args, args_bytes)
         if self.stored_count > len(args):
             self._stored.popleft()
             self.stored_count -= len(args)

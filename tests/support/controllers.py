@@ -118,6 +118,7 @@ def check(agent: Agent, honest_master: bool = True) -> None:
     ranges = [piece.range(0, len(piece)) for piece in agent.crew.queue]
     for slot in agent.crew.slots:
         assert slot.next_seq >= 1
+        assert slot.unreported == sum(batch.unreported for batch in slot.batches)
         for batch in slot.batches:
             assert 0 <= batch.reported <= len(batch.piece)
             assert sum(count for _, count in batch.piece.runs) == len(batch.piece)

@@ -76,7 +76,7 @@ FROM_MASTER: list[tuple[AnyFromMaster, str]] = [
     ),
     (Recorded(5, [1, 300]), "93 67 05 9201cd012c"),
     (Recall(5, 3), "93 68 05 03"),
-    (Pong(5, 2, 1, 3), "95 69 05 02 01 03"),
+    (Pong(5, 2, 1, 3, 2.0), "96 69 05 02 01 03 cb4000000000000000"),
     (Stop(5, "done"), "93 6a 05 a4646f6e65"),
     (Refused("no_session", "", "session 5"), "94 6b aa6e6f5f73657373696f6e a0 a973657373696f6e2035"),
     (Cancel(5, [TaskRange(3, 2, 7, 1), TaskRange(9, 1, 7, 2)]), "93 6c 05 92940302070194090107 02"),

@@ -11,7 +11,7 @@ from cyclone.controller.actions import (
     Send,
     StartWorker,
 )
-from cyclone.controller.crew import BATCH_S, LONG_TASK_S, PREFETCH_MAX
+from cyclone.controller.crew import AHEAD_S, BATCH_S, LONG_TASK_S, PREFETCH_MAX, PREFETCH_S
 from cyclone.controller.outbox import GATHER_S
 from cyclone.protocol.messages import (
     Goodbye,
@@ -33,7 +33,7 @@ from tests.support.controllers import BODY, EPOCH, Node, executed, sent, tasks, 
 from tests.unit.controller.conftest import NewNode
 
 JOB = Job(1, "tests:Task", None)
-HELLO = Hello(1, "c1", "1" * 32, "", 1, "node", 11, "1.0", "3.11.2", 2, [])
+HELLO = Hello(1, "c1", "1" * 32, "", 1, "node", 11, "1.0", "3.11.2", 0, [])
 
 
 def result(first: int, *statuses: int, body: bytes = BODY) -> ResultBatch:
@@ -51,6 +51,13 @@ class TestGreeting:
         node.agent.connected(node.now)
         assert node.advance() == [Send(HELLO)]
         assert node.advance() == []
+
+    def test_given_workers_when_it_greets_then_it_tells_of_those_that_are_there(self, new_node: NewNode) -> None:
+        node = new_node()
+        node.advance()
+        node.agent.worker_ready(0, node.now)
+        node.agent.connected(node.now)
+        assert [one.slots for one in sent(node.advance()) if isinstance(one, Hello)] == [1]
 
     def test_given_a_welcome_then_the_session_opens_with_a_state(self, new_node: NewNode) -> None:
         node = new_node()
@@ -109,16 +116,16 @@ class TestGreeting:
         assert node.advance() == []
 
     def test_given_a_welcome_then_what_is_to_be_dropped_goes_and_results_are_sent_again(self, node: Node) -> None:
-        node.lease(1, 99)
+        node.lease(1, 999)
         node.advance()
         node.done(0, 1, COMPLETED)
         node.advance(GATHER_S)
         node.handle(Refused("no_session", "", ""))
         node.advance()
-        assert sent(node.handle(welcome(6, drop=[tasks(90, 99), tasks(2)]))) == [
+        assert sent(node.handle(welcome(6, drop=[tasks(900, 999), tasks(2)]))) == [
             Results(6, 1, 0, [result(1, COMPLETED)])
         ]
-        assert held(node) == [tasks(1, 89)]
+        assert held(node) == [tasks(1, 899)]
 
     def test_given_another_journal_then_everything_held_is_forgotten(self, node: Node) -> None:
         node.lease(1, 4)
@@ -141,20 +148,32 @@ class TestTasks:
         assert all(action.jobs == [JOB] for action in actions if isinstance(action, Execute))
         assert held(node) == [tasks(1, 4)]
 
-    def test_given_short_tasks_then_workers_get_two_batches_each_and_a_job_is_announced_once(self, node: Node) -> None:
+    def test_given_short_tasks_then_a_worker_gets_its_next_batch_in_time_and_a_job_is_announced_once(
+        self, node: Node
+    ) -> None:
         node.warm_up(BATCH_S / 4)
         node.lease(1, 12)
         actions = node.advance()
-        assert executed(actions) == [(0, 1, 1, 4), (1, 1, 5, 4), (0, 5, 9, 2), (1, 5, 11, 1)]
-        assert [action.jobs for action in actions if isinstance(action, Execute)] == [[JOB], [JOB], [], []]
+        assert executed(actions) == [(0, 1, 1, 4), (1, 1, 5, 4)]
+        node.executing(0, 4)
+        node.executing(1, 1)
+        assert node.agent.deadline <= node.now + BATCH_S - AHEAD_S / 2
+        actions += node.advance(BATCH_S - AHEAD_S)
+        assert executed(actions)[2:] == [(0, 5, 9, 2)]
+        assert [action.jobs for action in actions if isinstance(action, Execute)] == [[JOB], [JOB], []]
+
+    def test_given_a_single_task_to_a_batch_then_the_next_one_waits_behind_it_at_once(self, node: Node) -> None:
+        node.warm_up(BATCH_S)
+        node.lease(1, 4)
+        assert executed(node.advance()) == [(0, 1, 1, 1), (1, 1, 2, 1), (0, 2, 3, 1), (1, 2, 4, 1)]
 
     @pytest.mark.parametrize(
         ("mean_s", "granted"),
         [
             pytest.param(None, 2, id="nothing known: one a worker"),
             pytest.param(2 * LONG_TASK_S, 2, id="long tasks: one a worker"),
-            pytest.param(0.04, 4, id="at least two a worker"),
-            pytest.param(0.001, 200, id="100 ms of work a worker"),
+            pytest.param(0.8 * PREFETCH_S, 4, id="at least two a worker"),
+            pytest.param(0.01 * PREFETCH_S, 200, id="so much work a worker"),
             pytest.param(1e-7, 2 * PREFETCH_MAX, id="never more than the bound"),
         ],
     )
@@ -214,7 +233,7 @@ class TestTheEnd:
         node.advance()
         node.agent.stop(node.now)
         returned = sent(node.agent.worker_exited(0, 1, True, "signal 11", node.now))
-        assert [one.ranges for one in returned if isinstance(one, Returned)] == [[tasks(2), tasks(4)]]
+        assert [one.ranges for one in returned if isinstance(one, Returned)] == [[tasks(2)]]
 
     def test_given_tasks_that_do_not_end_then_the_stop_is_bounded(self, node: Node) -> None:
         node.lease(1, 2)

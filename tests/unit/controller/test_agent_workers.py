@@ -12,9 +12,10 @@ from cyclone.controller.actions import (
     StartWorker,
     TakeBack,
 )
-from cyclone.controller.crew import BATCH_S, SPARE_AFTER_S, START_WAIT_MAX_S
-from cyclone.controller.outbox import GATHER_S, RESEND_S
+from cyclone.controller.crew import BATCH_S, LOOK_APART_S, SHARED_S, SPARE_AFTER_S, START_WAIT_MAX_S
+from cyclone.controller.outbox import GATHER_LAST_S, GATHER_S, RESEND_S
 from cyclone.controller.slots import Phase
+from cyclone.controller.watch import LOOK_S, TAKE_BACK_AFTER_S, Progress
 from cyclone.protocol.messages import (
     ErrorRecord,
     Job,
@@ -58,6 +59,27 @@ class TestResults:
         node.recorded(1)
         assert held(node) == []
 
+    @pytest.mark.parametrize(
+        ("leased", "done", "wait_s"),
+        [
+            pytest.param(2, [0, 1], 0.0, id="a worker has nothing to do, the master may be waiting for this"),
+            pytest.param(3, [0], GATHER_LAST_S, id="the workers have the last tasks"),
+            pytest.param(4, [0], GATHER_S, id="there is more to hand out"),
+        ],
+    )
+    def test_given_results_then_they_are_gathered_as_long_as_nobody_waits(
+        self, node: Node, leased: int, done: list[int], wait_s: float
+    ) -> None:
+        node.warm_up(1.0)
+        node.lease(1, leased)
+        node.advance()
+        for worker in done:
+            node.done(worker, 1, COMPLETED)
+        assert ([one for one in sent(node.advance()) if isinstance(one, Results)] != []) == (wait_s == 0.0)
+        if wait_s:
+            assert node.now < node.agent.deadline <= node.now + wait_s
+            assert [len(one.batches) for one in sent(node.advance(wait_s)) if isinstance(one, Results)] == [1]
+
     def test_given_no_answer_then_results_are_sent_again_under_the_same_number(self, node: Node) -> None:
         node.lease(1, 1)
         node.advance()
@@ -69,14 +91,14 @@ class TestResults:
 
     def test_given_a_report_in_parts_then_each_part_is_a_result(self, node: Node) -> None:
         node.warm_up(BATCH_S / 4)
-        node.lease(1, 4)
+        node.lease(1, 6)
         node.advance()
         node.done(0, 1, COMPLETED, ended=False)
-        assert held(node) == [tasks(1, 4)]
+        assert held(node) == [tasks(1, 6)]
         assert node.agent.crew.slots[0].unreported == 2
-        node.done(0, 2, COMPLETED)
+        node.done(0, 2, COMPLETED, ended=False)
         assert node.agent.crew.slots[0].unreported == 1
-        assert held(node) == [tasks(1, 4)]
+        assert held(node) == [tasks(1, 6)]
 
     @pytest.mark.parametrize(
         ("base", "rows"), [(2, 1), (0, 1), (1, 3)], ids=["not the first row", "before the first", "too many rows"]
@@ -196,6 +218,65 @@ class TestTheEndOfAWorker:
         assert StartWorker(0) in node.advance()
 
 
+class TestHandingOut:
+    @pytest.mark.parametrize(
+        ("mean_s", "leases", "batches"),
+        [
+            pytest.param(None, [9], [(0, 1), (1, 1)], id="nothing known: one each"),
+            pytest.param(0.001, [9], [(0, 5), (1, 4)], id="all of it, in equal parts"),
+            pytest.param(0.001, [400], [(0, 50), (1, 50)], id="no more than a batch has"),
+            pytest.param(0.001, [4, 20], [(0, 2), (1, 2), (0, 10), (1, 10)], id="another batch, in equal parts"),
+            pytest.param(SHARED_S / 8, [9], [(0, 8), (1, 1)], id="what is not worth to be shared"),
+        ],
+    )
+    def test_given_tasks_then_all_workers_are_through_at_the_same_moment(
+        self, node: Node, mean_s: float | None, leases: list[int], batches: list[tuple[int, int]]
+    ) -> None:
+        if mean_s:
+            node.warm_up(mean_s)
+        given = []
+        for number, count in enumerate(leases):
+            node.lease(1 + 1000 * number, count)
+            given += executed(node.advance())
+        assert [(worker, count) for worker, _, _, count in given] == batches
+
+    def test_given_workers_with_much_and_with_little_then_the_rest_makes_up_for_it(self, node: Node) -> None:
+        node.warm_up(0.001)
+        node.lease(1, 16)
+        node.advance()
+        node.done(0, 1, *[COMPLETED] * 6, ended=False)
+        node.executing(0, 7)
+        node.executing(1, 1)
+        node.lease(17, 8)
+        # 2 and 8 rows are out, 8 wait: 9 for each.
+        assert [(worker, count) for worker, _, _, count in executed(node.advance())] == [(0, 7), (1, 1)]
+
+    def test_given_many_busy_workers_then_not_every_turn_looks_at_their_tasks(self, new_node: NewNode) -> None:
+        node = new_node(worker_count=32)
+        node.open()
+        node.warm_up(0.001)
+        node.lease(1, 32 * 100)
+        node.advance()
+        node.progress = Reads({worker: Progress(1, node.now, executing=True) for worker in range(32)})
+        reads = []
+        for later_s in (2 * LOOK_APART_S, LOOK_APART_S, LOOK_APART_S):
+            node.progress.count = 0
+            node.advance(later_s)
+            reads.append(node.progress.count > 0)
+        assert reads == [True, False, True]
+        assert node.agent.deadline <= node.now + LOOK_S
+
+
+class Reads(dict[int, Progress]):
+    """What workers publish, and how often it is read."""
+
+    count = 0
+
+    def get(self, worker: int, /) -> Progress | None:  # type: ignore[override]
+        self.count += 1
+        return super().get(worker)
+
+
 class TestRecall:
     def test_given_queued_tasks_then_the_last_ones_go_back(self, node: Node) -> None:
         node.lease(1, 6)
@@ -279,6 +360,6 @@ class TestSpareWorkers:
         spared.warm_up(0.001)
         spared.lease(1, 40)
         spared.advance()
-        spared.executing(0, 1, for_s=1.0)
-        spared.executing(1, 1, for_s=1.0)
+        spared.executing(0, 1, for_s=2 * TAKE_BACK_AFTER_S)
+        spared.executing(1, 1, for_s=2 * TAKE_BACK_AFTER_S)
         assert not [action for action in spared.advance() if isinstance(action, TakeBack)]

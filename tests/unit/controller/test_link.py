@@ -136,3 +136,39 @@ def test_given_time_and_credit_then_a_state_is_said_when_it_is_worth_it(
         assert made.state(0.0, 2, 0, list, False) is not None
     made.grant(granted)
     assert (made.state(now, 2, 0, list, results_soon) is not None) == said
+
+
+@pytest.mark.parametrize(("told_s", "next_s"), [(4.0, 4.0), (0.25, 0.25), (0.0, 1.0)])
+def test_given_a_pong_that_names_another_heartbeat_then_it_holds_from_the_next_state_on(
+    told_s: float, next_s: float
+) -> None:
+    made = link()
+    made.open(welcome(), 0.0)
+    assert made.state(0.0, 2, 0, list, False) is not None
+    made.take_pong(Pong(5, 1, 0, 0, told_s))
+    assert made.deadline == 1.0
+    assert made.state(1.0, 2, 0, list, False) is not None
+    assert made.deadline == 1.0 + next_s
+
+
+def test_given_a_new_session_then_its_welcome_says_how_often_to_speak() -> None:
+    made = link()
+    made.open(welcome(), 0.0)
+    made.take_pong(Pong(5, 1, 0, 0, 6.0))
+    made.open(welcome(6), 10.0)
+    assert made.state(10.0, 2, 0, list, False) is not None
+    assert made.deadline == 11.0
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_given_the_slowest_heartbeat_then_one_that_is_lost_ends_no_lease_and_two_do(lost: int) -> None:
+    made = link()
+    hello(made, 0.0)
+    made.open(welcome(heartbeat_s=6.0), 0.0)
+    assert made.state(0.0, 2, 0, list, False) is not None
+    made.take_pong(Pong(5, 1, 0, 0))
+    for seq in range(2, 2 + lost):
+        assert made.state((seq - 1) * 6.0, 2, 0, list, False) is not None
+    answered_at = (lost + 1) * 6.0
+    assert made.state(answered_at, 2, 0, list, False) is not None
+    assert made.lease_ended(answered_at) == (lost == 2)

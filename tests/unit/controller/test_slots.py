@@ -2,7 +2,7 @@
 
 import pytest
 
-from cyclone.controller.slots import Batch, Phase, Slot
+from cyclone.controller.slots import Phase, Slot
 from tests.support.controllers import tasks
 from tests.unit.controller.test_work import piece
 
@@ -11,8 +11,7 @@ from tests.unit.controller.test_work import piece
 def slot() -> Slot:
     """Two batches: rows 1 to 3 are tasks 10 to 12, rows 4 and 5 tasks 20 and 21."""
     slot = Slot(0, Phase.READY)
-    slot.batches.extend([Batch(1, piece(10, 3)), Batch(4, piece(20, 2))])
-    slot.next_seq = 6
+    assert [slot.give(piece(10, 3)), slot.give(piece(20, 2))] == [1, 4]
     return slot
 
 
@@ -41,9 +40,16 @@ def test_given_a_take_back_then_the_rows_behind_come_off_and_the_rest_stays(
 
 
 def test_given_reported_rows_then_they_are_not_held_here_any_more(slot: Slot) -> None:
-    slot.batches[0].reported = 2
+    slot.reported(2)
     assert slot.held() == [tasks(12), tasks(20, 2)]
     assert slot.unreported == 3
+
+
+def test_given_an_ended_batch_then_its_rows_are_not_held_whether_they_were_reported_or_not(slot: Slot) -> None:
+    slot.reported(1)
+    assert slot.ended().unreported == 2
+    assert slot.held() == [tasks(20, 2)]
+    assert slot.unreported == 2
 
 
 def test_given_a_new_process_then_nothing_of_the_old_one_is_left(slot: Slot) -> None:

@@ -129,10 +129,28 @@ def test_given_reports_then_the_means_follow_them() -> None:
     pace = Pace()
     pace.learn([(1, 10)], 10, 1.0)
     pace.learn([(1, 10)], 10, 2.0)
-    assert pace.overall_s == pace.mean_s(1) == pytest.approx(0.13)
+    assert pace.overall_s == pace.mean_s(1) == pytest.approx(0.15)
     pace.learn([(1, 1), (2, 1)], 2, 0.0)
-    assert pace.mean_s(1) == pytest.approx(0.13)
+    assert pace.mean_s(1) == pytest.approx(0.15)
     assert pace.mean_s(2) == 1e-7
+
+
+@pytest.mark.parametrize(
+    ("reports", "mean_s"),
+    [
+        pytest.param([(1, 9.0), (8, 8.0)], 17 / 9, id="a first task of nine times the length counts for one"),
+        pytest.param([(1, 1.0), (1, 2.0), (1, 3.0)], 2.0, id="the first ones are averaged"),
+        pytest.param([(100, 100.0), (1, 2.0)], 1.3, id="a change is followed within a few reports"),
+        pytest.param([(100, 100.0), (1, 99.0)], 1.9, id="a single long one counts for no more than four"),
+    ],
+)
+def test_given_reports_of_so_many_rows_then_the_mean_is_near_what_comes_next(
+    reports: list[tuple[int, float]], mean_s: float
+) -> None:
+    pace = Pace()
+    for rows, busy_s in reports:
+        pace.learn([(1, rows)], rows, busy_s)
+    assert pace.overall_s == pace.mean_s(1) == pytest.approx(mean_s)
 
 
 def test_given_a_piece_that_goes_on_from_the_last_when_queued_then_they_make_one_batch() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from cyclone.master.actions import Record, Say, Send
+from cyclone.master.admission import Terms
 from cyclone.master.events import (
     AttemptsEnded,
     ControllerJoined,
@@ -174,6 +175,17 @@ class TestTheEndOfASession:
         ]
         assert master.scheduler.leased_tasks == 0
 
+    def test_given_messages_that_wait_unread_then_nobody_is_silent_whose_may_be_among_them(
+        self, master: Master, leased: int
+    ) -> None:
+        heard_until = master.now
+        master.now += 60.0
+        assert master.scheduler.advance(master.now, heard_until) == []
+        assert master.scheduler.leased_tasks == 4
+        master.now += 1.0
+        master.scheduler.advance(master.now, heard_until + 16.0)
+        assert master.scheduler.leased_tasks == 0
+
     def test_given_any_message_then_it_is_a_sign_of_life(self, master: Master, leased: int) -> None:
         master.advance(10.0)
         master.handle(Returned(leased, 0, []))
@@ -198,3 +210,20 @@ class TestTheEndOfASession:
     def test_given_the_session_of_another_connection_then_it_is_refused(self, master: Master, leased: int) -> None:
         assert kinds(master.handle(Goodbye(leased, ""), "stranger")) == ["Send Refused"]
         assert master.scheduler.leased_tasks == 4
+
+
+@pytest.mark.parametrize(
+    ("heartbeat_s", "timeout_s", "sessions", "expected_s"),
+    [
+        pytest.param(1.0, 15.0, 1, 1.0, id="a few speak as configured"),
+        pytest.param(1.0, 15.0, 1000, 1.0, id="a thousand too"),
+        pytest.param(1.0, 15.0, 4000, 4.0, id="more than that share a thousand a second"),
+        pytest.param(1.0, 15.0, 10_000, 6.0, id="but one lost heartbeat is no time-out"),
+        pytest.param(7.0, 15.0, 10_000, 7.0, id="who configures a longer one gets it"),
+        pytest.param(15.0, 60.0, 10_000, 15.0, id="a long time-out leaves room"),
+    ],
+)
+def test_given_many_sessions_then_each_speaks_more_seldom(
+    heartbeat_s: float, timeout_s: float, sessions: int, expected_s: float
+) -> None:
+    assert Terms("j", heartbeat_s, timeout_s).pace_s(sessions) == expected_s

@@ -3,9 +3,10 @@
 import pytest
 
 from cyclone.master.actions import Send
-from cyclone.master.dispatch import RECALL_AFTER_S, RECALL_RETRY_S
+from cyclone.master.dispatch import LEASED_BYTES_MAX, RECALL_AFTER_S, RECALL_RETRY_S
 from cyclone.protocol import limits
 from cyclone.protocol.messages import Job, JobOptions, Recall, Returned, TaskBatch, Tasks
+from cyclone.protocol.states import COMPLETED
 from tests.support.masters import Master, batch, peer, sent, tasks
 from tests.unit.master.conftest import NewMaster
 
@@ -68,6 +69,20 @@ def test_given_large_arguments_then_messages_stay_near_the_target_of_bytes(maste
     master.offer(5, bytes(limits.BATCH_BYTES_TARGET // 2))
     master.state(session, 5, slots=1)
     assert shares(master) == [("c1", 1, 2), ("c1", 3, 2), ("c1", 5, 1)]
+
+
+def test_given_large_arguments_then_what_is_out_is_bounded_in_bytes_but_free_slots_are_served(master: Master) -> None:
+    size = limits.BATCH_BYTES_TARGET
+    out_max = LEASED_BYTES_MAX // size
+    first, second = master.join("c1", "1"), master.join("c2", "2", slots=3)
+    master.offer(2 * out_max, bytes(size))
+    master.state(first, 2 * out_max)
+    assert sum(count for _, _, count in shares(master)) == out_max
+    assert shares(master) == []
+    master.state(second, 2 * out_max, slots=3)
+    assert shares(master) == [("c2", out_max + 1 + row, 1) for row in range(3)]
+    master.results(first, batch(1, *[COMPLETED] * 5))
+    assert sum(count for _, _, count in shares(master)) == 2
 
 
 def test_given_tasks_that_came_back_then_they_go_in_front_each_span_once(master: Master) -> None:

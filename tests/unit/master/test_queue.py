@@ -24,8 +24,8 @@ def test_given_two_blocks_when_taken_then_in_order_and_within_the_bounds(
     count_max: int, bytes_max: int, expected: list[tuple[int, int]]
 ) -> None:
     queue = TaskQueue()
-    queue.add_fresh(1, [(1, 2), (2, 1)], [b"0123456789"] * 3)
-    queue.add_fresh(4, [(2, 2)], [b"0123456789"] * 2)
+    queue.add_fresh(1, [(1, 2), (2, 1)], [b"0123456789"] * 3, 30)
+    queue.add_fresh(4, [(2, 2)], [b"0123456789"] * 2, 20)
     taken = []
     while span := queue.take_fresh(count_max, bytes_max):
         assert sum(count for _, count in span.runs) == span.count
@@ -37,7 +37,7 @@ def test_given_two_blocks_when_taken_then_in_order_and_within_the_bounds(
 
 def test_given_spans_that_came_back_then_the_lowest_id_is_next_until_it_has_a_holder_or_is_done() -> None:
     queue = TaskQueue()
-    queue.add_fresh(9, [(1, 1)], [b"x"])
+    queue.add_fresh(9, [(1, 1)], [b"x"], 1)
     first, second, third = returned(1, 2), returned(3, 1), returned(4, 1)
     for span in (third, first, second):
         queue.add_returned(span)

@@ -101,7 +101,7 @@ class TestOffer:
         monkeypatch.setattr(module, "WINDOW_START_TASKS", module.WINDOW_TASKS)
         master.offer(master.scheduler.pull_limit())
         assert len(master.scheduler.state.queue) == module.WINDOW_TASKS == master.scheduler.pull_limit()
-        leased = module.WINDOW_TASKS // 8
+        leased = module.WINDOW_TASKS // 4
         session = master.join()
         master.lease(session, leased)
         assert master.scheduler.pull_limit() == module.WINDOW_TASKS + leased
@@ -136,7 +136,7 @@ class TestOffer:
 
 class TestState:
     def test_given_a_state_then_pong_tells_what_was_sent(self, master: Master, leased: int) -> None:
-        assert master.state(leased, 0, [tasks(1, 4)], tasks_seq=1) == [Send(peer("c1"), Pong(leased, 2, 1, 4))]
+        assert master.state(leased, 0, [tasks(1, 4)], tasks_seq=1) == [Send(peer("c1"), Pong(leased, 2, 1, 4, 1.0))]
         assert master.scheduler.leased_tasks == 4
 
     @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ class TestState:
 
     def test_given_an_older_state_then_it_is_answered_and_ignored(self, master: Master, leased: int) -> None:
         master.state(leased, 4, [tasks(1, 4)], tasks_seq=1)
-        assert master.handle(State(leased, 1, 1, 99, 0, 0, [])) == [Send(peer("c1"), Pong(leased, 1, 1, 4))]
+        assert master.handle(State(leased, 1, 1, 99, 0, 0, [])) == [Send(peer("c1"), Pong(leased, 1, 1, 4, 1.0))]
         assert master.scheduler.leased_tasks == 4
         assert master.advance() == []
 

@@ -56,9 +56,45 @@ def test_given_a_name_that_was_taken_over_when_the_old_session_goes_then_the_new
 
 def test_given_more_restarts_than_anybody_makes_then_the_oldest_incarnations_are_forgotten() -> None:
     sessions = Sessions()
-    incarnations = [f"{number:032x}" for number in range(5000)]
+    incarnations = [f"{number:032x}" for number in range(17_000)]
     for incarnation in incarnations:
         sessions.remove(joined(sessions, "c1", incarnation))
     assert not sessions.is_superseded(incarnations[0])
     assert sessions.is_superseded(incarnations[-2])
     assert not sessions.is_superseded(incarnations[-1])
+
+
+@pytest.mark.parametrize(
+    ("open_tasks", "slots", "reachable", "laden"),
+    [(2, 2, True, False), (3, 2, True, True), (3, 2, False, False), (1, 0, True, True)],
+)
+def test_given_more_tasks_than_slots_then_the_session_is_among_those_to_recall_from(
+    open_tasks: int, slots: int, reachable: bool, laden: bool
+) -> None:
+    sessions = Sessions()
+    session = joined(sessions)
+    session.open, session.slots, session.reachable = open_tasks, slots, reachable
+    sessions.rank(session)
+    assert (1 in sessions.laden) == laden
+    session.open = 0
+    sessions.rank(session)
+    assert not sessions.laden
+
+
+def test_given_attempts_that_ended_then_they_are_summed_up_as_long_as_their_sessions_last() -> None:
+    sessions = Sessions()
+    first, second = joined(sessions), joined(sessions, "c2", "2")
+    sessions.learn(first, 30, 20)
+    sessions.learn(second, 50, 1)
+    sessions.learn(first, -10, -5)
+    assert (first.ended, first.failed, sessions.ended, sessions.failed) == (20, 15, 70, 16)
+    sessions.remove(first)
+    assert (sessions.ended, sessions.failed) == (50, 1)
+
+
+def test_given_more_names_than_may_be_here_at_once_then_each_former_incarnation_is_still_superseded() -> None:
+    sessions = Sessions()
+    for number in range(5000):
+        joined(sessions, f"c{number}", f"{number:032x}")
+    joined(sessions, "c0", "f" * 32)
+    assert sessions.is_superseded(f"{0:032x}")

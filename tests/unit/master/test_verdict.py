@@ -79,6 +79,18 @@ def test_given_a_task_in_attempt_2_when_an_outcome_arrives_then_the_fence_decide
             id="two spans of two jobs",
         ),
         pytest.param(
+            [leased(9, "11"), leased(11, "1111")], [COMPLETED] * 3, None, [(1, 3)], [b"10", b"11", b"12"], [],
+            id="parts of two spans",
+        ),
+        pytest.param(
+            [leased(10, "11"), leased(12, "1", attempt=1)], [COMPLETED] * 3, b"\x01\x01\x00", [(1, 3)],
+            [b"10", b"11", b"12"], [], id="two spans, one of them never leased with this attempt",
+        ),
+        pytest.param(
+            [leased(10, "1"), leased(12, "1")], [COMPLETED] * 3, b"\x01\x00\x01", [(1, 1), (NO_JOB, 1), (1, 1)],
+            [b"10", b"", b"12"], [], id="two spans and a hole",
+        ),
+        pytest.param(
             [leased(11, "1")], [COMPLETED] * 3, b"\x00\x01\x00", [(NO_JOB, 1), (1, 1), (NO_JOB, 1)],
             [b"", b"11", b""], [], id="only the middle is known",
         ),

@@ -1,10 +1,22 @@
-"""Keys are refused where ZeroMQ cannot keep what they promise."""
+"""Keys are refused where ZeroMQ cannot keep what they promise; the poller misses nothing."""
+
+import socket
+from collections.abc import Iterator
 
 import pytest
 import zmq
 
 from cyclone.errors import ConfigError
-from cyclone.protocol.sockets import ClientKeys, ServerKeys, controller_socket, master_socket, require_curve
+from cyclone.protocol.sockets import (
+    POLLIN,
+    POLLOUT,
+    ClientKeys,
+    Poller,
+    ServerKeys,
+    controller_socket,
+    master_socket,
+    require_curve,
+)
 
 
 def test_given_this_installation_then_it_can_do_curve() -> None:
@@ -27,3 +39,72 @@ def test_given_a_zeromq_that_is_old_or_without_curve_then_no_socket_gets_keys(
     with pytest.raises(ConfigError, match=expected):
         controller_socket(context, "127.0.0.1", 1, ClientKeys("c1", keys, keys, keys))
     context.destroy()
+
+
+class TestPoller:
+    @pytest.fixture
+    def pair(self) -> Iterator[tuple[socket.socket, socket.socket]]:
+        ours, theirs = socket.socketpair()
+        yield ours, theirs
+        ours.close()
+        theirs.close()
+
+    @pytest.fixture
+    def poller(self) -> Iterator[Poller]:
+        poller = Poller()
+        yield poller
+        poller.close()
+
+    @pytest.mark.parametrize(
+        ("flags", "said", "ended", "ready"),
+        [
+            pytest.param(POLLIN, b"", False, 0, id="nothing"),
+            pytest.param(POLLIN, b"x", False, POLLIN, id="readable"),
+            pytest.param(POLLIN, b"", True, POLLIN, id="the end is readable"),
+            pytest.param(POLLOUT, b"x", False, POLLOUT, id="writable, which alone was asked for"),
+            pytest.param(POLLIN | POLLOUT, b"x", False, POLLIN | POLLOUT, id="both"),
+        ],
+    )
+    def test_given_a_descriptor_then_it_is_ready_for_what_was_asked(
+        self,
+        poller: Poller,
+        pair: tuple[socket.socket, socket.socket],
+        flags: int,
+        said: bytes,
+        ended: bool,
+        ready: int,
+    ) -> None:
+        ours, theirs = pair
+        theirs.sendall(said)
+        if ended:
+            theirs.close()
+        poller.register(ours.fileno(), flags)
+        assert poller.poll(0.0) == ({ours.fileno(): ready} if ready else {})
+
+    def test_given_a_descriptor_that_is_registered_again_then_the_last_word_counts(
+        self, poller: Poller, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        ours = pair[0].fileno()
+        poller.register(ours, POLLIN | POLLOUT)
+        poller.register(ours, POLLIN)
+        assert poller.poll(0.0) == {}
+        poller.unregister(ours)
+        with pytest.raises(KeyError):
+            poller.unregister(ours)
+
+    def test_given_messages_then_a_socket_is_ready_until_the_last_one_is_taken(self, poller: Poller) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        ours, theirs = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+        ours.bind("inproc://here")
+        theirs.connect("inproc://here")
+        poller.watch(ours)
+        assert poller.poll(0.0) == {}
+        theirs.send(b"one")
+        theirs.send(b"two")
+        for message in (b"one", b"two"):
+            # The descriptor itself tells of them only once.
+            assert poller.poll(5.0) == {ours: POLLIN}
+            assert poller.poll(5.0) == {ours: POLLIN}
+            assert ours.recv() == message
+        assert poller.poll(0.0) == {}
+        context.destroy(linger=0)

@@ -50,7 +50,7 @@ class Sizes:
 
 FULL = Sizes(
     throughput=1_000_000,
-    latency=1_000,
+    latency=5_000,
     busy=2_000,
     mixed=400,
     payload=4_000,

@@ -20,7 +20,9 @@ class Deliveries:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self._sealed: list[bytes] = []
+        # Of so many blocks.
+        self._pieces: list[bytes] = []
+        self._blocks = 0
         self._bytes = 0
         self._under_way: deque[int] = deque()
 
@@ -29,11 +31,13 @@ class Deliveries:
         assert number == self.number + 1, f"results {number} delivered after {self.number}"
         # Encoded at once, so that the size is known: to count the arguments costs 12 ns a task.
         sealed = feed_pipe.seal(block)
-        is_full = self._sealed and self._bytes + len(sealed) > limits.BATCH_BYTES_TARGET
+        size = sum(map(len, sealed))
+        is_full = self._blocks and self._bytes + size > limits.BATCH_BYTES_TARGET
         full = self._frame() if is_full else []
         self.number = number
-        self._sealed.append(sealed)
-        self._bytes += len(sealed)
+        self._pieces += sealed
+        self._blocks += 1
+        self._bytes += size
         return full
 
     def consumed(self, number: int) -> None:
@@ -43,10 +47,10 @@ class Deliveries:
 
     def due(self) -> list[bytes]:
         """What may go now: a frame in pieces, or nothing while the generator has enough to do."""
-        return self._frame() if self._sealed and len(self._under_way) < _UNDER_WAY_MAX else []
+        return self._frame() if self._blocks and len(self._under_way) < _UNDER_WAY_MAX else []
 
     def _frame(self) -> list[bytes]:
-        pieces = feed_pipe.pack_sealed(self.number, self._sealed)
+        pieces = feed_pipe.pack_sealed(self.number, self._blocks, self._pieces)
         self._under_way.append(self.number)
-        self._sealed, self._bytes = [], 0
+        self._pieces, self._blocks, self._bytes = [], 0, 0
         return pieces

@@ -1,5 +1,6 @@
 """Results on their way to the generator: one frame at once for who waits, few for who is busy, none too large."""
 
+import msgspec
 import pytest
 
 from cyclone.master import feed_pipe
@@ -32,6 +33,22 @@ def test_given_blocks_when_they_go_then_they_arrive_as_they_were(count: int) -> 
         (number, [b"a" * number, b""], b"body") for number in range(6, 6 + count)
     ]
     assert deliveries.due() == []
+
+
+@pytest.mark.parametrize("accepted", [None, b"\1\0\1"])
+@pytest.mark.parametrize("size", [1, 3 * (1 << 16) - 1, 3 * (1 << 16), 1 << 20])
+def test_given_a_block_of_any_size_then_all_of_it_arrives_and_what_is_large_is_not_copied(
+    size: int, accepted: bytes | None
+) -> None:
+    args, body = [b"", b"a" * 300, b"b" * (1 << 16)], b"c" * size
+    block = RecordedBlock(1 << 40, 3, [("m:C", 2), ("m:D", 1)], args, b"\0\1\0", accepted, body, "c1")
+    deliveries = Deliveries(0)
+    deliveries.add(1, block)
+    pieces = deliveries.due()
+    assert any(piece is body for piece in pieces) == (size >= 3 * (1 << 16))
+    (found,) = opened(pieces).blocks
+    assert list(found.args) == args
+    assert msgspec.structs.replace(found, args=args, body=bytes(found.body)) == block
 
 
 def test_given_arguments_that_nobody_asks_for_then_their_number_is_known_all_the_same() -> None:

@@ -15,7 +15,10 @@ from cyclone.protocol.sockets import (
     ServerKeys,
     controller_socket,
     master_socket,
+    receive_all,
+    receive_with_keys,
     require_curve,
+    send_at_once,
 )
 
 
@@ -38,6 +41,20 @@ def test_given_a_zeromq_that_is_old_or_without_curve_then_no_socket_gets_keys(
         master_socket(context, "127.0.0.1", 0, ServerKeys(keys))
     with pytest.raises(ConfigError, match=expected):
         controller_socket(context, "127.0.0.1", 1, ClientKeys("c1", keys, keys, keys))
+    context.destroy()
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 16) - 1, 1 << 16, 1 << 20])
+def test_given_frames_of_any_size_then_they_arrive_as_they_were_sent(size: int) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    sender, receiver = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+    receiver.bind("inproc://frames")
+    sender.connect("inproc://frames")
+    frames = [b"peer", b"CYC1", bytes(range(256)) * (size // 256) + bytes(size % 256)]
+    for _ in range(2):
+        send_at_once(sender, frames)
+    assert list(receive_all(receiver, 1)) == [frames]
+    assert list(receive_with_keys(receiver, 2)) == [("", frames)]
     context.destroy()
 
 

@@ -243,7 +243,8 @@ class Crew:
             self._hand_out(ready, sharers, progress, now)
         self.wanted += self.stops.look(now, progress)
         if not self._looks_later(ready, now):
-            self._look(now, progress, draining)
+            self._looked_at = now
+            self.wanted += self.watch.look(now, progress, draining)
 
     def _looks_later(self, ready: list[Slot], now: float) -> bool:
         """Whether the last look was a moment ago, so that the running tasks of many workers need none in this turn."""
@@ -254,10 +255,6 @@ class Crew:
             return False
         watch.at = min(watch.at or math.inf, self._looked_at + LOOK_S)
         return True
-
-    def _look(self, now: float, progress: Published, draining: bool) -> None:
-        self._looked_at = now
-        self.wanted += self.watch.look(now, progress, draining)
 
     def take_back_all(self) -> bool:
         """Ask every worker with unstarted rows for them; whether there is one."""

@@ -161,7 +161,8 @@ class Lab:
     def notes(self, kind: str = "", **fields: Any) -> list[dict[str, Any]]:
         """What processes noted, in order."""
         try:
-            lines = (self.folder / "notes").read_text().splitlines()
+            # A note is there when its end is: who reads while it is written may see a part of it.
+            lines = (self.folder / "notes").read_text().rpartition("\n")[0].splitlines()
         except FileNotFoundError:
             return []
         found = [json.loads(line) for line in lines]

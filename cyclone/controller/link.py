@@ -12,6 +12,9 @@ from cyclone.protocol.messages import Hello, Pong, Refused, State, TaskRange, Ta
 RETRY_WAIT_MAX_S = 30.0
 # After a loss not every controller of a cluster may greet in the same instant.
 RECONNECT_SPREAD_S = 0.2
+# A State without an answer is said again after this share of the time-out: the slowest heartbeat, 0.6 of it, has room
+# for two that are lost, and a master that is behind is not asked all the time.
+REPEAT_SHARE = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Link:
         self._state_seq = self._tasks_seq = self._received = self._granted_told = self._slots_told = 0
         self._hello_sent = self._lease_from = self._lease_s = 0.0
         self._probe: tuple[int, float] | None = None
+        self._said_at = 0.0
 
     @property
     def deadline(self) -> float:
@@ -112,8 +116,10 @@ class Link:
     def take_pong(self, pong: Pong) -> None:
         """What was sent before this answer has arrived, or never will."""
         self._heartbeat_s = pong.heartbeat_s or self._heartbeat_s
+        if pong.seq == self._state_seq:
+            self._state_at = self._said_at + self._heartbeat_s
         if self._probe and pong.seq >= self._probe[0]:
-            self._lease_from = self._probe[1]
+            self._lease_from = self._said_at if pong.seq == self._state_seq else self._probe[1]
             self._probe = None
         self._tasks_seq = max(self._tasks_seq, pong.tasks_seq)
         self._received = max(self._received, pong.sent)
@@ -159,7 +165,8 @@ class Link:
         self._state_seq += 1
         if self._probe is None:
             self._probe = (self._state_seq, now)
-        self._state_at = now + self._heartbeat_s
+        self._said_at = now
+        self._state_at = now + min(self._heartbeat_s, self.session.controller_timeout_s * REPEAT_SHARE)
         session = self.session.session
         return State(session, self._state_seq, self._tasks_seq, self.told(), slots, busy, held())
 

@@ -13,9 +13,9 @@ from cyclone.protocol import limits, messages, states
 from cyclone.protocol.messages import Goodbye, Hello, Refused, Welcome
 
 # So many heartbeats in a second, each some 80 us of processor time with its answer, are 8 % of a core. More controllers
-# than that speak more seldom, as long as one lost heartbeat is not yet a time-out.
+# than that speak more seldom, as long as lost heartbeats, which are repeated sooner (Link), are not yet a time-out.
 HEARTBEATS_PER_S = 1000
-_HEARTBEAT_SHARE_MAX = 0.4
+_HEARTBEAT_SHARE_MAX = 0.6
 # How much slower than ours a controller's clock may be.
 _CLOCK_DRIFT = 1.1
 # What it may need to end what has lost its lease; see Link.lease_ended.

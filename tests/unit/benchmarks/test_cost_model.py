@@ -22,7 +22,7 @@ def test_given_the_page_then_it_names_each_constant_with_its_value() -> None:
         assert f"| `{name}` | {value:,} |" in page, name
 
 
-@pytest.mark.parametrize(("controllers", "expected"), [(100, 100.0), (4000, 1000.0), (10_000, 10_000 / 6)])
+@pytest.mark.parametrize(("controllers", "expected"), [(100, 100.0), (4000, 1000.0), (10_000, 10_000 / 9)])
 def test_given_more_controllers_then_they_speak_more_seldom(controllers: int, expected: float) -> None:
     assert Cluster(controllers, 0.0, 1.0).heartbeats_per_s == pytest.approx(expected)
 

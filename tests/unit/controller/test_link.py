@@ -139,16 +139,38 @@ def test_given_time_and_credit_then_a_state_is_said_when_it_is_worth_it(
 
 
 @pytest.mark.parametrize(("told_s", "next_s"), [(4.0, 4.0), (0.25, 0.25), (0.0, 1.0)])
-def test_given_a_pong_that_names_another_heartbeat_then_it_holds_from_the_next_state_on(
-    told_s: float, next_s: float
-) -> None:
+def test_given_a_pong_that_names_another_heartbeat_then_it_holds_at_once(told_s: float, next_s: float) -> None:
     made = link()
     made.open(welcome(), 0.0)
     assert made.state(0.0, 2, 0, list, False) is not None
-    made.take_pong(Pong(5, 1, 0, 0, told_s))
     assert made.deadline == 1.0
-    assert made.state(1.0, 2, 0, list, False) is not None
-    assert made.deadline == 1.0 + next_s
+    made.take_pong(Pong(5, 1, 0, 0, told_s))
+    assert made.deadline == next_s
+    assert made.state(next_s, 2, 0, list, False) is not None
+    made.take_pong(Pong(5, 2, 0, 0))
+    assert made.deadline == 2 * next_s
+
+
+@pytest.mark.parametrize(
+    ("answered", "next_s"),
+    [
+        pytest.param([], 2.0, id="no answer"),
+        pytest.param([1], 2.0, id="an answer to an earlier one"),
+        pytest.param([2], 9.5, id="the answer"),
+        pytest.param([1, 2], 9.5, id="both answers"),
+    ],
+)
+def test_given_a_state_that_is_not_answered_then_it_is_said_again_before_the_heartbeat(
+    answered: list[int], next_s: float
+) -> None:
+    made = link()
+    made.open(welcome(heartbeat_s=9.0, controller_timeout_s=12.0), 0.0)
+    for now in (0.0, 0.5):
+        made.grant(int(now * 2))
+        assert made.state(now, 2, 0, list, False) is not None
+    for seq in answered:
+        made.take_pong(Pong(5, seq, 0, 0))
+    assert made.deadline == next_s
 
 
 def test_given_a_new_session_then_its_welcome_says_how_often_to_speak() -> None:
@@ -160,15 +182,37 @@ def test_given_a_new_session_then_its_welcome_says_how_often_to_speak() -> None:
     assert made.deadline == 11.0
 
 
-@pytest.mark.parametrize("lost", [1, 2])
-def test_given_the_slowest_heartbeat_then_one_that_is_lost_ends_no_lease_and_two_do(lost: int) -> None:
+@pytest.mark.parametrize("lost", [0, 1, 2, 3])
+def test_given_the_slowest_heartbeat_then_two_that_are_lost_end_no_lease_and_three_do(lost: int) -> None:
     made = link()
     hello(made, 0.0)
-    made.open(welcome(heartbeat_s=6.0), 0.0)
+    made.open(welcome(heartbeat_s=9.0), 0.0)
     assert made.state(0.0, 2, 0, list, False) is not None
     made.take_pong(Pong(5, 1, 0, 0))
-    for seq in range(2, 2 + lost):
-        assert made.state((seq - 1) * 6.0, 2, 0, list, False) is not None
-    answered_at = (lost + 1) * 6.0
-    assert made.state(answered_at, 2, 0, list, False) is not None
-    assert made.lease_ended(answered_at) == (lost == 2)
+    for _ in range(lost + 1):
+        answered_at = made.deadline
+        assert made.state(answered_at, 2, 0, list, False) is not None
+    # The answer is on its way for a second.
+    assert made.lease_ended(answered_at + 1.0) == (lost == 3)
+
+
+def test_given_lost_states_when_one_is_answered_then_the_lease_counts_from_that_one() -> None:
+    made = link()
+    hello(made, 0.0)
+    made.open(welcome(heartbeat_s=9.0), 0.0)
+    for now in (0.0, 2.0, 4.0):
+        assert made.state(now, 2, 0, list, False) is not None
+    made.take_pong(Pong(5, 3, 0, 0))
+    assert not made.lease_ended(19.0)
+    assert made.lease_ended(19.1)
+
+
+def test_given_an_answer_to_an_earlier_state_then_the_lease_counts_from_the_first_that_waited() -> None:
+    made = link()
+    hello(made, 0.0)
+    made.open(welcome(heartbeat_s=9.0), 0.0)
+    for now in (0.0, 2.0, 4.0):
+        assert made.state(now, 2, 0, list, False) is not None
+    made.take_pong(Pong(5, 2, 0, 0))
+    assert not made.lease_ended(15.0)
+    assert made.lease_ended(15.1)

@@ -218,9 +218,9 @@ class TestTheEndOfASession:
         pytest.param(1.0, 15.0, 1, 1.0, id="a few speak as configured"),
         pytest.param(1.0, 15.0, 1000, 1.0, id="a thousand too"),
         pytest.param(1.0, 15.0, 4000, 4.0, id="more than that share a thousand a second"),
-        pytest.param(1.0, 15.0, 10_000, 6.0, id="but one lost heartbeat is no time-out"),
-        pytest.param(7.0, 15.0, 10_000, 7.0, id="who configures a longer one gets it"),
-        pytest.param(15.0, 60.0, 10_000, 15.0, id="a long time-out leaves room"),
+        pytest.param(1.0, 15.0, 10_000, 9.0, id="but lost heartbeats are no time-out yet"),
+        pytest.param(7.0, 10.0, 10_000, 7.0, id="who configures a longer one gets it"),
+        pytest.param(10.0, 60.0, 10_000, 10.0, id="a long time-out leaves room"),
     ],
 )
 def test_given_many_sessions_then_each_speaks_more_seldom(

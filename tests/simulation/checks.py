@@ -366,7 +366,9 @@ class Ledger:
             assert at_work or not agent.outbox, f"{controller.name} repeats results for ever: {agent.outbox.held()}"
             busy = session.open
             assert session.credit or busy, f"{controller.name} gets no work: reachable={session.reachable}"
-            whole = self._world.settings.worker_max_tasks or session.slots == len(agent.crew.slots)
+            # What tasks do to their workers they do at any time.
+            lately = [slot for slot in agent.crew.slots if slot.start_at > self._world.now - RESEND_S]
+            whole = self._world.settings.worker_max_tasks or session.slots + len(lately) >= len(agent.crew.slots)
             assert whole, f"{controller.name} has dead workers"
 
     def check_finished(self, master: "VirtualMaster") -> None:

@@ -183,9 +183,9 @@ def _draw_work(rng: random.Random, faulty: bool) -> Work:
         work.keys = rng.choice([10, 100, 10_000])
     if faulty:
         work.classes.append(limited)
-        work.exclusive = rng.random() < 0.4 and work.tasks != INFINITE
+        work.exclusive = rng.random() < 0.7 and work.tasks != INFINITE
         if work.exclusive:
-            work.classes.append((0.25, ALONE, None, 0.5, 3.0))
+            work.classes.append((0.1, ALONE, None, 0.5, 3.0))
         work.fail = rng.choice([0.0, 0.1, 0.3, 0.3])
         work.retries = rng.choice([0, 3, 6, 6])
         work.killers = rng.choice([0, 0, 1, 2])

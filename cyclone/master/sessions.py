@@ -19,6 +19,8 @@ _NAMES_MAX = 2 * limits.SESSIONS_MAX
 # Who holds tasks without being a controller.
 _FORMER = 0
 _DELAYED = -1
+# So many sessions have numbers of their epoch's own, which a reader of the log can tell apart: 6000001 is of epoch 7.
+_PER_EPOCH = 1_000_000
 
 
 @dataclass(slots=True, eq=False)
@@ -63,9 +65,13 @@ class Session:
 
 
 class Sessions:
-    """All sessions, by id and by name."""
+    """All sessions, by id and by name.
 
-    def __init__(self) -> None:
+    No number of a session comes back in a later epoch: a message that was on its way for so long must not be taken for
+    one of the session that has its number by now, and tell the master that what that one was given had got lost.
+    """
+
+    def __init__(self, epoch: int = 1) -> None:
         self.by_id: dict[int, Session] = {}
         self.by_name: dict[str, Session] = {}
         self.by_peer: dict[bytes, Session] = {}
@@ -78,7 +84,7 @@ class Sessions:
         self.credit_total = 0
         self._superseded: dict[str, None] = {}
         self._last_incarnation: dict[str, str] = {}
-        self._last_id = 0
+        self._last_id = (epoch - 1) * _PER_EPOCH
         self.former: Session | None = None
         self.delayed = _stand_in(_DELAYED)
         self.drained: set[str] = set()

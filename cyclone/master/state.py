@@ -61,7 +61,7 @@ class State:
         self.jobs = Jobs()
         self.queue = TaskQueue()
         self.index = SpanIndex()
-        self.sessions = Sessions()
+        self.sessions = Sessions(epoch)
         self.progress = GeneratorProgress()
         self.crashes: dict[int, int] = {}
         self.attempts_ended: dict[int, tuple[int, int]] = {}

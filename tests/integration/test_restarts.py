@@ -54,14 +54,17 @@ def test_given_a_killed_master_when_started_again_then_no_task_runs_again_and_ea
 
 @pytest.mark.timeout(120)
 def test_given_a_master_that_is_killed_again_and_again_under_load_then_no_task_runs_again(lab: Lab) -> None:
-    count = 3000
-    config = lab.script({"what": "quick", "times": count})
+    naps = {"what": "nap", "value": 0.002, "times": 3000}
+    # Without the last task a master could find that all is done, and end, before the controller has found it.
+    config = lab.script(naps, {"what": "gate", "value": "last"})
+    count = 3000 + 1
     master = lab.master(config, DONE)
     controller = lab.controller(config, "one")
     for killed in range(1, 9):
         lab.noted("start", killed * 300)
         kill(master)
         master = lab.master(config, DONE)
+    lab.open("last")
     assert master.exits() == 0, master.stderr()
     assert controller.exits() == 0
     assert_none_ran_twice(lab, count)

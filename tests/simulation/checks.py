@@ -364,10 +364,10 @@ class Ledger:
             )
             at_work = self._world.now - self._world.progressed_at < RESEND_S
             assert at_work or not agent.outbox, f"{controller.name} repeats results for ever: {agent.outbox.held()}"
-            busy = session.open
-            assert session.credit or busy, f"{controller.name} gets no work: reachable={session.reachable}"
-            # What tasks do to their workers they do at any time.
+            # What tasks do to their workers they do at any time, and without one there is no credit.
             lately = [slot for slot in agent.crew.slots if slot.start_at > self._world.now - RESEND_S]
+            busy = session.open or lately
+            assert session.credit or busy, f"{controller.name} gets no work: reachable={session.reachable}"
             whole = self._world.settings.worker_max_tasks or session.slots + len(lately) >= len(agent.crew.slots)
             assert whole, f"{controller.name} has dead workers"
 

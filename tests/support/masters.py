@@ -30,6 +30,8 @@ from tests.support.replay import as_recorded, replay, stored_block
 
 JOURNAL = "f" * 32
 EPOCH = 7
+# The first session of this epoch is behind it.
+FORMER_SESSIONS = (EPOCH - 1) * 1_000_000
 NEXT = EPOCH + 1
 # More credit than any test has tasks for.
 MANY = 99

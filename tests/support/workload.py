@@ -63,6 +63,10 @@ class Act(BaseTask):
     def do_quick(self) -> Any:
         return self.value
 
+    def do_nap(self) -> None:
+        """Takes so many seconds."""
+        time.sleep(self.value)
+
     def do_gate(self) -> Any:
         """Runs until the test opens the gate."""
         await_file(self.value)

@@ -25,6 +25,7 @@ from cyclone.protocol.messages import (
 from cyclone.protocol.states import COMPLETED, LOST
 from tests.support.masters import (
     EPOCH,
+    FORMER_SESSIONS,
     JOB,
     JOURNAL,
     Master,
@@ -39,8 +40,8 @@ from tests.support.masters import (
 ARGS = b"\x90"
 
 
-def welcome(session: int, incarnation: str = "1", drop: tuple[TaskRange, ...] = ()) -> Welcome:
-    return Welcome(session, incarnation * 32, EPOCH, JOURNAL, 1.0, 15.0, list(drop))
+def welcome(nth: int, incarnation: str = "1", drop: tuple[TaskRange, ...] = ()) -> Welcome:
+    return Welcome(FORMER_SESSIONS + nth, incarnation * 32, EPOCH, JOURNAL, 1.0, 15.0, list(drop))
 
 
 def joined(held: int = 0) -> Say:
@@ -95,9 +96,15 @@ class TestHello:
             joined(),
             Send(b"new", welcome(2, "2")),
         ]
-        master.scheduler.handle(b"new", State(2, 1, 0, 5, 2, 0, []), master.now)
+        master.scheduler.handle(b"new", State(leased + 1, 1, 0, 5, 2, 0, []), master.now)
         assert sent(master.advance()) == [
-            Tasks(2, 1, 5, [Job(1, *JOB)], [TaskBatch(1, 2, [(1, 4)], [ARGS] * 4), TaskBatch(5, 1, [(1, 1)], [ARGS])])
+            Tasks(
+                leased + 1,
+                1,
+                5,
+                [Job(1, *JOB)],
+                [TaskBatch(1, 2, [(1, 4)], [ARGS] * 4), TaskBatch(5, 1, [(1, 1)], [ARGS])],
+            )
         ]
 
     def test_given_the_superseded_one_speaks_on_its_session_then_it_is_told_that_the_session_is_gone(
@@ -105,7 +112,7 @@ class TestHello:
     ) -> None:
         master.scheduler.handle(b"new", hello("c1", "2"), master.now)
         assert master.results(leased, batch(1, COMPLETED)) == [
-            Send(peer("c1"), Refused("no_session", "", "session 1 is not known here"))
+            Send(peer("c1"), Refused("no_session", "", f"session {FORMER_SESSIONS + 1} is not known here"))
         ]
 
     @pytest.mark.parametrize(
@@ -129,9 +136,9 @@ class TestHello:
         assert master.scheduler.handle(b"again", hello(held=held), master.now) == [
             Send(b"again", welcome(2, drop=tuple(drop)))
         ]
-        assert master.scheduler.state.sessions.by_id[2].open == adopted
+        assert master.scheduler.state.sessions.by_id[leased + 1].open == adopted
         assert len(master.scheduler.state.queue) == 6 - adopted
-        assert list(master.scheduler.state.sessions.by_id) == [2]
+        assert list(master.scheduler.state.sessions.by_id) == [leased + 1]
 
     def test_given_a_controller_that_was_given_up_when_it_comes_back_then_tasks_not_leased_again_are_adopted(
         self, master: Master, leased: int
@@ -149,9 +156,9 @@ class TestHello:
         self, master: Master, leased: int
     ) -> None:
         master.handle(hello(held=[tasks(1, 4)]))
-        master.handle(State(2, 1, 0, 9, 2, 0, [tasks(1, 2)]))
+        master.handle(State(leased + 1, 1, 0, 9, 2, 0, [tasks(1, 2)]))
         batches = [TaskBatch(3, 2, [(1, 2)], [ARGS] * 2), TaskBatch(5, 1, [(1, 2)], [ARGS] * 2)]
-        assert sent(master.advance()) == [Tasks(2, 1, 4, [Job(1, *JOB)], batches)]
+        assert sent(master.advance()) == [Tasks(leased + 1, 1, 4, [Job(1, *JOB)], batches)]
 
 
 class TestTheEndOfASession:

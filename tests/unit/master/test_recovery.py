@@ -18,6 +18,7 @@ from cyclone.protocol.messages import (
 from cyclone.protocol.states import COMPLETED, CRASHED, FAILED, REFUSED, TIMED_OUT
 from tests.support.masters import (
     EPOCH,
+    FORMER_SESSIONS,
     JOB,
     MANY,
     NEXT,
@@ -108,7 +109,7 @@ class TestWhatIsKnown:
         master.advance()
         jobs = [job for message in sent(master.advance()) if isinstance(message, Tasks) for job in message.jobs]
         assert jobs == [Job(1, *JOB), Job(2, "tests:Other")]
-        assert session == 1
+        assert session == FORMER_SESSIONS + 1_000_001
 
     def test_given_nothing_was_ever_recorded_then_the_next_master_begins_like_the_first(
         self, new_master: NewMaster

@@ -35,6 +35,12 @@ def test_given_a_session_when_ranked_then_it_stands_in_the_lines_it_belongs_to(
     assert ("hungry" in lines, "idle" in lines) == (1 in sessions.hungry, 1 in sessions.idle)
 
 
+def test_given_another_epoch_then_no_number_of_a_session_comes_back() -> None:
+    before, after = (Sessions(epoch) for epoch in (7, 8))
+    numbers = [{joined(sessions, name).session_id for name in ("c1", "c2", "c3")} for sessions in (before, after)]
+    assert numbers[0].isdisjoint(numbers[1])
+
+
 def test_given_two_sessions_when_one_is_removed_then_its_credit_goes_with_it() -> None:
     sessions = Sessions()
     first, second = joined(sessions), joined(sessions, "c2", "2")

@@ -25,7 +25,7 @@ run: $(VENV)/.installed ## SHA-256 of every file of a folder: DIR=/path (default
 	@$(BIN)/cyclone run -f Configuration/checksum.conf --workers $(WORKERS) \
 	    $${DIR:+--set "directory.path=$$DIR"} --results "runs/checksum-$$(date -u +%Y%m%dT%H%M%SZ).jsonl"
 
-test: $(VENV)/.installed-dev ## everything: fast tests, 300 seeds of the simulation, real processes, packages
+test: $(VENV)/.installed-dev .parts/.installed ## everything: fast tests, 300 seeds of the simulation, real processes, packages
 	$(PYTEST) $(PARALLEL) -m 'not slow'
 	$(BIN)/python -m tests.simulation --seeds 300
 	$(PYTEST) -m slow
@@ -105,6 +105,12 @@ $(BIN)/pip:
 $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/pip
 	@echo "installing Cyclone into $(VENV)"
 	@$(PIP) install --editable .
+	@touch $@
+
+# The servers that tests talk to, unpacked and not installed: MariaDB, Prometheus, the Pushgateway.
+.parts/.installed: tests/parts/__main__.py | $(BIN)/pip
+	@echo "unpacking the servers for the tests into .parts"
+	@$(BIN)/python -m tests.parts .parts
 	@touch $@
 
 # After the other, never beside it: two installations into one environment must not run at once.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cyclone.config_key import MASTER
 from cyclone.config_keys import BY_PLACE, KEYS, SECTIONS, Key, Role
 from cyclone.config_kinds import Value, show
 from cyclone.config_text import SET, Given, Section, Sections, did_you_mean, read_ini, split_set
@@ -18,11 +19,15 @@ from cyclone.protocol import limits
 from cyclone.settings import (
     CommSettings,
     ControlSettings,
+    DatabaseSettings,
     JournalSettings,
     LogSettings,
+    MetricsSettings,
     ProcessingSettings,
+    PushSettings,
     Row,
     Settings,
+    SinkSettings,
     TaskGeneratorSettings,
     TaskSettings,
     explain,
@@ -47,7 +52,7 @@ def load(path: Path | None, overrides: Sequence[str], role: Role) -> Settings:
     values, rows = _read_values(given, role)
     config_file = values[BY_PLACE["task_generator", "config_file"]] = _find_config_file(path, given, role)
     named = any(key.section == "task_generator" for key in given)
-    takes_sections = role != "controller" or (config_file is None and named)
+    takes_sections = role in MASTER or (config_file is None and named)
     options = _generator_sections(file, config_file, takes_sections, role)
     _set_options(options, other_sets, takes_sections)
     _check(values, given, role, str(path) if path else "--set")
@@ -65,6 +70,10 @@ def load(path: Path | None, overrides: Sequence[str], role: Role) -> Settings:
         task_generator=TaskGeneratorSettings(**attributes["task_generator"]),
         processing=ProcessingSettings(**attributes["processing"]),
         tasks=TaskSettings(**attributes["tasks"]),
+        sink=SinkSettings(**attributes["sink"]),
+        db=DatabaseSettings(**attributes["db"]),
+        push=PushSettings(**attributes["push"]),
+        metrics=MetricsSettings(**attributes["metrics"]),
         generator_options={
             name: {key: value.text for key, value in section.keys.items()} for name, section in options.items()
         },
@@ -117,7 +126,7 @@ def _read_values(given: Mapping[Key, Given], role: Role) -> tuple[dict[Key, Valu
     values: dict[Key, Value] = {}
     rows: list[Row] = []
     for key in KEYS:
-        default = key.default_run if role == "run" and key.default_run is not None else key.default
+        default = key.default_for(role)
         if key in given and (given[key].text or default is not None):
             origin = given[key].origin
             values[key] = _read(key, given[key].text, f"{origin}: [{key.section}] {key.name}")
@@ -155,11 +164,20 @@ def _compute(key: Key, values: Mapping[Key, Value], role: Role) -> str:
         return _state_dir()
     if key.name == "path":
         state_dir = values[BY_PLACE["control", "state_dir"]]
-        return str(state_dir / _JOURNAL_NAME) if isinstance(state_dir, Path) else ""
+        return str(state_dir / _file_name(key, values)) if isinstance(state_dir, Path) else ""
+    if key.name == "driver":
+        has_server = values[BY_PLACE["db", "host"]] or values[BY_PLACE["db", "socket"]]
+        return "mysql" if has_server else "sqlite"
     pid_file = values[BY_PLACE["control", "pid_file"]]
     suffix = pid_file.stem if isinstance(pid_file, Path) and role != "run" else str(os.getpid())
     # A file name may hold what a controller's name may not.
     return re.sub(r"[^\w.@+-]+", "-", f"{os.uname().nodename}-{suffix}")[: limits.NAME_CHARS_MAX]
+
+
+def _file_name(key: Key, values: Mapping[Key, Value]) -> str:
+    if key.section == "journal":
+        return _JOURNAL_NAME
+    return "cyclone.jsonl" if values[BY_PLACE["db", "driver"]] == "jsonlines" else "cyclone.sqlite"
 
 
 def _state_dir() -> str:
@@ -187,12 +205,12 @@ def _find_config_file(path: Path | None, given: Mapping[Key, Given], role: Role)
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    if role != "controller":
+    if role in MASTER:
         looked = " and ".join(str(candidate.absolute()) for candidate in candidates)
         raise ConfigError(
             f"{value.origin}: [task_generator] config_file: {value.text!r} is no file; looked for {looked}"
         )
-    # A controller needs nothing of it, and may run on a node that does not have it.
+    # Who has no generator needs nothing of it, and may run on a node that does not have it.
     return candidates[0]
 
 
@@ -207,7 +225,7 @@ def _generator_sections(file: Sections, config_file: Path | None, takes_sections
         _refuse_near_section(section.origin, name)
     if config_file is None:
         return foreign
-    return {} if role == "controller" else read_ini(config_file)
+    return read_ini(config_file) if role in MASTER else {}
 
 
 def _set_options(options: Sections, sets: Sequence[tuple[str, str]], takes_sections: bool) -> None:
@@ -251,7 +269,7 @@ def _check(values: Mapping[Key, Value], given: Mapping[Key, Given], role: Role, 
             f"is more than half of controller_timeout ({timeout}), one late heartbeat would count as a death: "
             "write a shorter heartbeat_interval or a longer controller_timeout",
         )
-    if role != "controller" and value("journal", "durability") == "full":
+    if role in MASTER and value("journal", "durability") == "full":
         # A run's journal stands in a folder of its own, in state_dir.
         wanted = value("control", "state_dir") if role == "run" else value("journal", "path")
         if wanted is None:
@@ -268,7 +286,7 @@ def _check(values: Mapping[Key, Value], given: Mapping[Key, Given], role: Role, 
         raise fault("task_generator", "module", "names a class too: write it as class = module:Class")
     if ":" in class_name and module not in ("", class_name.partition(":")[0]):
         raise fault("task_generator", "class", f"names another module than module = {module!r}: leave one out")
-    if role != "controller":
+    if role in MASTER:
         if not class_name:
             raise fault(
                 "task_generator", "class", f"is empty: a {role} needs the generator's class, write module:Class"

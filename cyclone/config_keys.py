@@ -1,57 +1,34 @@
 """Every configuration key in one table: where it stands, how it is read, its default, and what it is for.
 
-Owns the names. How a value is read is ``config_kinds.py``'s, reading files and rules between keys are ``config.py``'s.
-The files in ``Configuration/`` are tested against this table.
+Owns the names. How a value is read is ``config_kinds.py``'s, reading files and rules between keys are ``config.py``'s;
+the lines for sinks and metrics stand in ``config_keys_sinks.py``. The files in ``Configuration/`` are tested against
+this table.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 from cyclone import config_kinds as kinds
-from cyclone.config_kinds import Kind
+from cyclone.config_key import ALL, CONTROLLER, DAEMONS, MASTER, SINKS, Key, Role
+from cyclone.config_keys_sinks import SINK_KEYS
 from cyclone.protocol import limits
 
-Role = Literal["master", "controller", "run"]
+__all__ = [
+    "BY_PLACE",
+    "DATABASE_PROXY_PORT",
+    "DEFAULT_PORT",
+    "KEYS",
+    "PUSHGATEWAY_CLIENT_PORT",
+    "SECTIONS",
+    "Key",
+    "Role",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One configuration key. ``default`` is text as in a file, or None where it is computed on each host."""
-
-    section: str
-    name: str
-    kind: Kind
-    default: str | None
-    roles: tuple[Role, ...]
-    help: str
-    # cyclone run's own default, where it differs from the daemons'.
-    default_run: str | None = None
-    # Files of the original hold it; it is read and checked, and has no effect.
-    accepted_only: bool = False
-    # Another section in which files of the original hold the same key.
-    former_section: str = ""
-
-    @property
-    def attribute(self) -> str:
-        """Its name in the settings: durations end in ``_s``, sizes in ``_bytes``; ``class`` is no name in Python."""
-        if self.name == "class":
-            return "class_name"
-        suffix = {"duration": "_s", "size": "_bytes"}.get(self.kind.name, "")
-        return self.name.removesuffix(suffix) + suffix
-
-
-# Of the original Cyclone's master.
+# Of the original Cyclone's daemons.
 DEFAULT_PORT = 5678
+DATABASE_PROXY_PORT = 5777
+PUSHGATEWAY_CLIENT_PORT = 5888
 _COUNT_MAX = 1_000_000_000
 _LOOP_S_MIN = 0.001
 # A worker needs nearly half of it for itself.
 _TASK_MEMORY_BYTES_MIN = 64 << 20
-
-_MASTER: tuple[Role, ...] = ("master", "run")
-_CONTROLLER: tuple[Role, ...] = ("controller", "run")
-_BOTH: tuple[Role, ...] = ("master", "controller", "run")
-# cyclone run takes a loopback port of its own and needs no pid file.
-_DAEMONS: tuple[Role, ...] = ("master", "controller")
 
 KEYS: tuple[Key, ...] = (
     Key(
@@ -59,7 +36,7 @@ KEYS: tuple[Key, ...] = (
         "pid_file",
         kinds.PATH,
         "",
-        _DAEMONS,
+        DAEMONS,
         "File that holds the process id and is locked while it runs; empty: none.",
     ),
     Key(
@@ -67,7 +44,7 @@ KEYS: tuple[Key, ...] = (
         "name",
         kinds.NAME,
         None,
-        _CONTROLLER,
+        CONTROLLER,
         "The controller's name, unique in the cluster; by default <host>-<stem of pid_file>, or <host>-<pid>.",
     ),
     Key(
@@ -75,7 +52,7 @@ KEYS: tuple[Key, ...] = (
         "state_dir",
         kinds.PATH,
         None,
-        _MASTER,
+        (*MASTER, *SINKS),
         "Folder of what outlives a process; by default $STATE_DIRECTORY, $XDG_STATE_HOME/cyclone or "
         "~/.local/state/cyclone.",
     ),
@@ -84,7 +61,7 @@ KEYS: tuple[Key, ...] = (
         "controller_timeout",
         kinds.duration(0.1),
         "15s",
-        _MASTER,
+        MASTER,
         "Silence after which a controller counts as dead and what it held is handed out again.",
     ),
     Key(
@@ -92,7 +69,7 @@ KEYS: tuple[Key, ...] = (
         "heartbeat_interval",
         kinds.duration(0.01),
         None,
-        _MASTER,
+        MASTER,
         "How often a controller with nothing else to say reports; by default 1s, or a quarter of controller_timeout.",
     ),
     Key(
@@ -100,7 +77,7 @@ KEYS: tuple[Key, ...] = (
         "task_resend_timeout",
         kinds.duration(0.1),
         "8h",
-        _MASTER,
+        MASTER,
         "Time from dispatch after which a task is handed out again although its controller is alive.",
     ),
     Key(
@@ -108,7 +85,7 @@ KEYS: tuple[Key, ...] = (
         "crash_limit",
         kinds.integer(1, _COUNT_MAX),
         "3",
-        _MASTER,
+        MASTER,
         "How many worker processes a task may kill before it is quarantined.",
     ),
     Key(
@@ -116,7 +93,7 @@ KEYS: tuple[Key, ...] = (
         "drain_suspected",
         kinds.SWITCH,
         "no",
-        _MASTER,
+        MASTER,
         "Whether a controller on which far more fails than elsewhere gets no new tasks until somebody undoes it.",
     ),
     Key(
@@ -124,19 +101,17 @@ KEYS: tuple[Key, ...] = (
         "exit_when_done",
         kinds.SWITCH,
         "no",
-        _MASTER,
+        MASTER,
         "Whether the master ends, and its controllers too, once the generator is done and each task has its result.",
-        default_run="yes",
+        defaults=(("run", "yes"),),
     ),
-    Key(
-        "control", "stop_timeout", kinds.duration(0), "30s", _BOTH, "How long a stop (SIGTERM) waits for running tasks."
-    ),
+    Key("control", "stop_timeout", kinds.duration(0), "30s", ALL, "How long a stop (SIGTERM) waits for running tasks."),
     Key(
         "control",
         "request_retry_wait_duration",
         kinds.duration(0.01),
         "1s",
-        _CONTROLLER,
+        CONTROLLER,
         "Wait before the first retry to reach the master; each further one doubles it, with jitter, up to 30s.",
         former_section="comm",
     ),
@@ -145,7 +120,7 @@ KEYS: tuple[Key, ...] = (
         "max_num_request_retries",
         kinds.integer(0, _COUNT_MAX),
         "0",
-        _CONTROLLER,
+        CONTROLLER,
         "Retries to reach the master before the controller gives up; 0: it never does.",
     ),
     Key(
@@ -153,27 +128,35 @@ KEYS: tuple[Key, ...] = (
         "controller_wait_duration",
         kinds.duration(0),
         "1s",
-        _MASTER,
+        MASTER,
         "Accepted and not used any more: controllers are told at once when there is work.",
         accepted_only=True,
     ),
-    Key("control", "version", kinds.TEXT, "", _DAEMONS, "Accepted and not used any more.", accepted_only=True),
+    Key("control", "version", kinds.TEXT, "", DAEMONS, "Accepted and not used any more.", accepted_only=True),
     Key(
         "comm",
         "target",
         kinds.HOST,
         "127.0.0.1",
-        _DAEMONS,
-        "Master: the address to bind, * for every interface. Controller: the master's host.",
+        DAEMONS,
+        "The address to bind, * for every interface. Controller: the master's host.",
     ),
-    Key("comm", "port", kinds.integer(1, 65535), str(DEFAULT_PORT), _DAEMONS, "The master's TCP port."),
-    Key("comm", "poll_timeout", kinds.duration(_LOOP_S_MIN), "1s", _DAEMONS, "The longest that a main loop sleeps."),
+    Key(
+        "comm",
+        "port",
+        kinds.integer(1, 65535),
+        str(DEFAULT_PORT),
+        DAEMONS,
+        "The TCP port to bind; controller: the master's.",
+        defaults=(("database_proxy", str(DATABASE_PROXY_PORT)), ("pushgateway_client", str(PUSHGATEWAY_CLIENT_PORT))),
+    ),
+    Key("comm", "poll_timeout", kinds.duration(_LOOP_S_MIN), "1s", DAEMONS, "The longest that a main loop sleeps."),
     Key(
         "comm",
         "keys",
         kinds.PATH,
         "",
-        ("master",),
+        ("master", *SINKS),
         "Folder that 'cyclone keys' keeps: only peers with a key of it get through, encrypted; empty: no keys.",
     ),
     Key(
@@ -189,7 +172,7 @@ KEYS: tuple[Key, ...] = (
         "insecure",
         kinds.SWITCH,
         "no",
-        _DAEMONS,
+        DAEMONS,
         "Whether to start without keys off loopback: whoever reaches the port can then take and answer tasks.",
     ),
     Key(
@@ -197,16 +180,16 @@ KEYS: tuple[Key, ...] = (
         "strike_limit",
         kinds.integer(0, _COUNT_MAX),
         str(limits.STRIKES_MAX),
-        ("master",),
+        ("master", *SINKS),
         "Wrong messages of a peer within a minute, after which it is ignored for a minute; 0: it never is.",
     ),
-    Key("log", "filename", kinds.PATH, "", _BOTH, "Log file, opened again after a rotation; empty: standard error."),
+    Key("log", "filename", kinds.PATH, "", ALL, "Log file, opened again after a rotation; empty: standard error."),
     Key(
         "log",
         "format",
         kinds.choice("text", "json"),
         "text",
-        _BOTH,
+        ALL,
         "A line of text or one JSON object for each message.",
     ),
     Key(
@@ -214,7 +197,7 @@ KEYS: tuple[Key, ...] = (
         "level",
         kinds.choice("debug", "info", "warning", "error"),
         "info",
-        _BOTH,
+        ALL,
         "The least severe messages that are logged.",
     ),
     Key(
@@ -230,7 +213,7 @@ KEYS: tuple[Key, ...] = (
         "durability",
         kinds.choice("full", "off"),
         "full",
-        _MASTER,
+        MASTER,
         "full: what is acknowledged is on the disk; off: no journal, a killed master forgets its tasks.",
     ),
     Key(
@@ -238,7 +221,7 @@ KEYS: tuple[Key, ...] = (
         "keep",
         kinds.KEEP,
         "all",
-        _MASTER,
+        MASTER,
         "How long finished tasks stay in the journal, by age or number; of two bounds the first one reached counts.",
     ),
     Key(
@@ -246,16 +229,16 @@ KEYS: tuple[Key, ...] = (
         "module",
         kinds.PYTHON,
         "",
-        _MASTER,
+        MASTER,
         "Python module of the generator; not needed where class is module:Class.",
     ),
-    Key("task_generator", "class", kinds.PYTHON, "", _MASTER, "Class of the generator, or module:Class."),
+    Key("task_generator", "class", kinds.PYTHON, "", MASTER, "Class of the generator, or module:Class."),
     Key(
         "task_generator",
         "config_file",
         kinds.PATH,
         "",
-        _MASTER,
+        MASTER,
         "File of the generator's sections, looked for in this file's folder, then where it runs; empty: this file.",
     ),
     Key(
@@ -263,7 +246,7 @@ KEYS: tuple[Key, ...] = (
         "worker_count",
         kinds.integer(1, limits.SLOTS_MAX),
         None,
-        _CONTROLLER,
+        CONTROLLER,
         "Worker processes; by default the number of cores that the controller may use.",
     ),
     Key(
@@ -271,7 +254,7 @@ KEYS: tuple[Key, ...] = (
         "spare_workers",
         kinds.integer(0, _COUNT_MAX),
         "1",
-        _CONTROLLER,
+        CONTROLLER,
         "Worker processes that wait, started, to take the place of one that is gone.",
     ),
     Key(
@@ -279,7 +262,7 @@ KEYS: tuple[Key, ...] = (
         "task_time_limit",
         kinds.duration(0),
         "0s",
-        _CONTROLLER,
+        CONTROLLER,
         "Longest run of a task that has no limit of its own; 0s: none.",
     ),
     Key(
@@ -287,7 +270,7 @@ KEYS: tuple[Key, ...] = (
         "kill_grace",
         kinds.duration(0),
         "5s",
-        _CONTROLLER,
+        CONTROLLER,
         "Time between SIGTERM and SIGKILL for a task that is ended.",
     ),
     Key(
@@ -295,7 +278,7 @@ KEYS: tuple[Key, ...] = (
         "worker_max_tasks",
         kinds.integer(0, _COUNT_MAX),
         "0",
-        _CONTROLLER,
+        CONTROLLER,
         "Tasks after which a worker process is replaced; 0: never.",
     ),
     Key(
@@ -311,7 +294,7 @@ KEYS: tuple[Key, ...] = (
         "environment_keep",
         kinds.VARIABLES,
         "",
-        _CONTROLLER,
+        CONTROLLER,
         "Variables of the controller's environment that tasks get besides the usual ones, such as SLURM_*, OMP_*.",
     ),
     Key(
@@ -319,7 +302,7 @@ KEYS: tuple[Key, ...] = (
         "task_memory_max",
         kinds.size(_TASK_MEMORY_BYTES_MIN),
         "0",
-        _CONTROLLER,
+        CONTROLLER,
         "Private memory that a worker process, and each process that it starts, can allocate; 0: no limit.",
     ),
     Key(
@@ -327,7 +310,7 @@ KEYS: tuple[Key, ...] = (
         "stdout_max_bytes",
         kinds.size(),
         "1MiB",
-        _CONTROLLER,
+        CONTROLLER,
         "How much of what a task prints is passed on, the rest is counted and discarded; 0: all of it.",
     ),
     Key(
@@ -335,7 +318,7 @@ KEYS: tuple[Key, ...] = (
         "retries",
         kinds.integer(0, _COUNT_MAX),
         "0",
-        _MASTER,
+        MASTER,
         "How often a task that failed or took too long is tried again, where its class does not say.",
     ),
     Key(
@@ -343,7 +326,7 @@ KEYS: tuple[Key, ...] = (
         "retry_delay",
         kinds.duration(0),
         "1s",
-        _MASTER,
+        MASTER,
         "Wait before the first of these retries; each further one waits twice as long, up to 1h, with jitter.",
     ),
     Key(
@@ -351,9 +334,10 @@ KEYS: tuple[Key, ...] = (
         "retry_on",
         kinds.EXCEPTIONS,
         "",
-        _MASTER,
+        MASTER,
         "Exceptions that are worth a retry, with those derived from them, or TaskTimedOut; empty: all.",
     ),
+    *SINK_KEYS,
 )
 SECTIONS: tuple[str, ...] = tuple(dict.fromkeys(key.section for key in KEYS))
 BY_PLACE: dict[tuple[str, str], Key] = {(key.section, key.name): key for key in KEYS} | {

@@ -169,6 +169,17 @@ def _read_keep(text: str) -> Keep:
     return Keep(age_s or 0.0, tasks or 0)
 
 
+def _read_endpoints(text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(",")) if text.strip() else ()
+    for part in parts:
+        host, colon, port = part.rpartition(":")
+        if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+            raise ValueError(f"{text!r}: {part!r} is not host:port, such as 127.0.0.1:5777")
+        _read_host(host.strip("[]"))
+    return parts
+
+
+ENDPOINTS = Kind("endpoints", _read_endpoints, "host:port, ...")
 PATH = Kind("path", _read_path)
 SWITCH = Kind("switch", _read_switch, "yes or no")
 HOST = Kind("host", _read_host)

@@ -288,7 +288,8 @@ def row_columns(body: bytes, row: int) -> bytes:
         value, took_s = columns.values[row], pack_seconds([seconds[row]])
     except _UNREADABLE:
         return b""
-    return encode_columns(ResultColumns([value], took_s, starts[row], columns.worker_pid))
+    records = [(0, name, packed) for of_row, name, packed in columns.records if of_row == row]
+    return encode_columns(ResultColumns([value], took_s, starts[row], columns.worker_pid, records=records))
 
 
 def quarantine_columns(body: bytes, row: int, crashes: int) -> bytes:

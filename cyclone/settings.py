@@ -90,6 +90,51 @@ class TaskSettings:
     retry_on: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SinkSettings:
+    targets: tuple[str, ...]
+    key_file: Path | None
+    results: bool
+    spool_max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """``password`` is not in the repr."""
+
+    driver: Literal["mysql", "sqlite", "jsonlines"]
+    host: str
+    socket: Path | None
+    user: str
+    password: str = field(repr=False)
+    password_file: Path | None
+    option_file: Path | None
+    tls: Literal["preferred", "required", "verify", "off"]
+    tls_ca: Path | None
+    database: str
+    path: Path | None
+    table: str
+    layout: str
+    store_timeout_s: float
+    store_max_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushSettings:
+    url: str
+    interval_s: float
+    timeout_s: float
+    job: str
+    delete_on_stop: bool
+    textfile: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    address: str
+    port: int
+
+
 class Row(NamedTuple):
     """One effective value; ``origin`` is ``default``, ``computed``, ``file:line`` or ``--set``."""
 
@@ -112,6 +157,10 @@ class Settings:
     task_generator: TaskGeneratorSettings
     processing: ProcessingSettings
     tasks: TaskSettings
+    sink: SinkSettings
+    db: DatabaseSettings
+    push: PushSettings
+    metrics: MetricsSettings
     # The generator's sections as plain text, and the file that they were read from.
     # Not in the repr, nor are its rows: it may hold passwords.
     generator_options: Mapping[str, Mapping[str, str]] = field(repr=False)
@@ -131,7 +180,8 @@ def explain(settings: Settings) -> str:
     lines = [Row("SECTION", "KEY", "VALUE", "ORIGIN")]
     for row in settings.own_rows:
         unused = " (not used any more)" if BY_PLACE[row.section, row.key].accepted_only else ""
-        lines.append(row._replace(section=f"[{row.section}]", origin=row.origin + unused))
+        value = "(not shown)" if row.key == "password" and row.value else row.value
+        lines.append(Row(f"[{row.section}]", row.key, value, row.origin + unused))
     for row in settings.generator_rows:
         value = "(not shown)" if _SECRET.search(row.key) else row.value
         lines.append(Row(f"[{row.section}]", row.key, value, f"{row.origin} (generator)"))

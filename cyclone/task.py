@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cyclone.errors import NotSerialisable, PluginError
 from cyclone.plugins import class_path
-from cyclone.protocol.limits import VALUE_BYTES_MAX
-from cyclone.values import SCALARS, encode_properties, pack
+from cyclone.protocol.limits import NAME_CHARS_MAX, VALUE_BYTES_MAX
+from cyclone.values import SCALARS, encode, encode_properties, pack
 
 if TYPE_CHECKING:
     import tempfile
@@ -35,6 +35,7 @@ class TaskContext:
         self.attempt = 1
         self.started_s: float | None = None
         self.time_limit_s: float | None = None
+        self.records: list[tuple[str, bytes]] = []
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     @property
@@ -55,6 +56,10 @@ class TaskContext:
         if self._scratch is None:
             self._scratch = tempfile.TemporaryDirectory(prefix="cyclone-task-")
         return Path(self._scratch.name)
+
+    def record(self, name: str, packed: bytes) -> None:
+        """See ``BaseTask.record``."""
+        self.records.append((name, packed))
 
 
 class _TaskLogger(logging.LoggerAdapter[logging.Logger]):
@@ -113,6 +118,16 @@ class BaseTask:
     def time_left_s(self) -> float | None:
         """Seconds until this task's time limit, None without one."""
         return BaseTask.current.time_left_s()
+
+    def record(self, name: str, /, **fields: Any) -> None:
+        """Make a record for the sinks: the database proxy and the Pushgateway client take those whose name they know.
+
+        It travels with the result of this attempt, and counts when that does: once, whatever is killed meanwhile. The
+        fields are msgpack values. Raises NotSerialisable, and ValueError for a name that is empty or too long.
+        """
+        if not 0 < len(name) <= NAME_CHARS_MAX:
+            raise ValueError(f"a record's name has 1 to {NAME_CHARS_MAX} characters, not {len(name)}")
+        BaseTask.current.record(name, encode(fields))
 
     def key(self) -> str | bytes | None:
         """What this task is the same as another by, among those of its class; None, the default, for nothing.

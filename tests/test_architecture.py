@@ -338,10 +338,15 @@ def test_given_a_limit_then_a_line_of_the_protocol_page_has_its_name_and_value()
 
 
 def test_given_the_dependencies_then_exactly_those_that_the_product_imports_are_required() -> None:
-    imported_as = {"pyzmq": "zmq"}
+    imported_as = {
+        "mysql-connector-python": "mysql",
+        "prometheus-client": "prometheus_client",
+        "pyzmq": "zmq",
+    }
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    lines = setup["options"]["install_requires"].split("\n")
+    # Of the extras those that the product imports where they are there; `all` and `dev` name nothing else of it.
+    lines = f"{setup['options']['install_requires']}\n{setup['options.extras_require']['mysql']}".split("\n")
     required = {imported_as.get(name, name) for line in lines if (name := re.split("[<>=!~;]", line)[0].strip())}
     imported = {name.partition(".")[0] for module in modules() for name, _ in imports(module)}
     assert imported - sys.stdlib_module_names - set(PRODUCT) == required

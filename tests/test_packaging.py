@@ -18,7 +18,7 @@ from cyclone import __version__
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["cyclone", "cyclone-controller", "cyclone-master"]
+COMMANDS = ["cyclone", "cyclone-controller", "cyclone-database-proxy", "cyclone-master", "cyclone-pushgateway-client"]
 # What a clone holds besides; neither hidden files nor anything that was made here belongs into a package.
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "Runtime")
 

@@ -20,7 +20,7 @@ from cyclone.results import RecordedBlock
 
 if TYPE_CHECKING:
     from cyclone.master.service import MasterService
-    from cyclone.master.traffic import Traffic
+    from cyclone.protocol.traffic import Traffic
 
 # A worker of our own that does not start by then will not; the run goes on without it and says so by its result.
 _WORKERS_WAIT_S = 10.0

@@ -203,7 +203,7 @@ def _master(
     options = common.master_options(settings, setting.debug, port=0)
     if not plan.curve:
         return options, []
-    from cyclone.master.gate import GateOptions
+    from cyclone.security.gate import GateOptions
     from cyclone.security.registry import Registry
 
     registry = Registry(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cyclone-bench-")), "keys"))

@@ -128,9 +128,9 @@ def make_private_folder(folder: Path) -> Path:
 def master_options(settings: "Settings", debug: bool, port: int | None = None) -> "MasterOptions":
     """What the master service takes; with ``port`` it binds that one on loopback, whatever the configuration says."""
     from cyclone.master.feed import FeedOptions
-    from cyclone.master.gate import GateOptions
     from cyclone.master.scheduler import SchedulerOptions
     from cyclone.master.service import MasterOptions
+    from cyclone.security.gate import GateOptions
     from cyclone.security.policy import master_registry
 
     control, comm = settings.control, settings.comm

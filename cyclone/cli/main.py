@@ -47,7 +47,9 @@ def _add_keys(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     init.add_argument("--address", metavar="HOST[:PORT]", help="where nodes find the master (default: this host:5678)")
     add = actions.add_parser("add", help="let a peer in: make its key, and print one line to carry to it")
     add.add_argument("name", metavar="NAME", help="whose key it is: for a controller its name, as a rule the host's")
-    add.add_argument("--role", choices=("controller", "client", "monitor"), required=True, help="what it may do")
+    add.add_argument(
+        "--role", choices=("controller", "client", "monitor", "master"), required=True, help="what it may do"
+    )
     listing = actions.add_parser("list", help="list the keys")
     listing.add_argument("--json", action="store_true", help="print a JSON object for each")
     revoke = actions.add_parser("revoke", help="let a peer in no more; a running master cuts it off")

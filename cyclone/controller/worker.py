@@ -59,6 +59,8 @@ class WorkerContext(TaskContext):
         self._words, self._times = words, pipe.seconds_view(words)
         self._scratch_root = scratch
         self.scratch_made: Path | None = None
+        # Whether the task has left something that is to be looked at when it has ended.
+        self.left = False
         self.base = self.first = 1
 
     @property
@@ -75,15 +77,24 @@ class WorkerContext(TaskContext):
     def scratch_dir(self) -> Path:
         """A folder of the task's own in the run's folder."""
         if self.scratch_made is None:
+            self.left = True
             self.scratch_made = self._scratch_root / f"task-{self.task_id}-{self.attempt}"
             self.scratch_made.mkdir(mode=0o700)
         return self.scratch_made
 
-    def clean(self) -> None:
-        """The task ended: its folder goes."""
+    def record(self, name: str, packed: bytes) -> None:
+        """See ``BaseTask.record``."""
+        self.left = True
+        self.records.append((name, packed))
+
+    def clean(self) -> list[tuple[str, bytes]]:
+        """The task ended: its folder goes. Its records."""
+        self.left = False
         if self.scratch_made is not None:
             shutil.rmtree(self.scratch_made, ignore_errors=True)
             self.scratch_made = None
+        records, self.records = self.records, []
+        return records
 
 
 class Usage:
@@ -127,13 +138,15 @@ class Report:
     """The outcomes of one batch, growing row by row, sent in one piece or, when nudged, in several.
 
     The main thread appends to the columns, ``seconds`` last, so that its length tells how many rows are whole.
-    ``failed`` has entries only for rows that did not complete, ``usage`` for those that were measured by themselves.
+    ``failed`` has entries only for rows that did not complete, ``usage`` for those that were measured by themselves,
+    ``records`` for those that made some.
     """
 
     def __init__(self, base: int, send: Callable[[pipe.Done], None]) -> None:
         self.values: list[bytes] = []
         self.failed: list[tuple[int, int]] = []
         self.usage: list[tuple[int, float, int]] = []
+        self.records: list[tuple[int, str, bytes]] = []
         self.seconds: list[float] = []
         self._base = base
         self._send = send
@@ -152,8 +165,11 @@ class Report:
             seconds = self.seconds[start:stop]
             usage = [(row - start, cpu, peak) for row, cpu, peak in self.usage if start <= row < stop]
             started = self._started + sum(self.seconds[:start])
-            values_of = self.values[start:stop]
-            columns = ResultColumns(values_of, pack_seconds(seconds), started, os.getpid(), cpu_s, peak_bytes, usage)
+            records = [(row - start, name, packed) for row, name, packed in self.records if start <= row < stop]
+            packed_s = pack_seconds(seconds)
+            columns = ResultColumns(
+                self.values[start:stop], packed_s, started, os.getpid(), cpu_s, peak_bytes, usage, records
+            )
             statuses = bytearray(_COMPLETED * (stop - start))
             for row, status in self.failed:
                 if start <= row < stop:
@@ -255,8 +271,10 @@ class Worker:
             except BaseException as error:  # SystemExit and the like are failures of the task too
                 value = self._failure(error, seq - batch.base, job, report)
                 size += len(value)
-            if context.scratch_made is not None:
-                context.clean()
+            if context.left:
+                for name, packed in context.clean():
+                    report.records.append((seq - batch.base, name, packed))
+                    size += len(packed)
             outcomes.append(value)
             now = clock()
             took = now - began

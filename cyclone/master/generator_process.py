@@ -156,6 +156,8 @@ class Host:
         if self._pulled < self._pulled_before:
             # The time has passed already, before the crash; what it waited for comes again.
             seconds = min(seconds, PASSED_S)
+        # What is yielded from here on may depend on more than the cursor before has seen.
+        self._mark()
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0:
             self._serve(left_s)

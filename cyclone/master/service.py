@@ -20,7 +20,6 @@ from cyclone.logs import RateLimit
 from cyclone.master import actions
 from cyclone.master.events import Recorded
 from cyclone.master.feed import FeedOptions
-from cyclone.master.gate import GateOptions, PeerGate
 from cyclone.master.journal import Journal, JournalFull
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.master.source import Source
@@ -30,6 +29,7 @@ from cyclone.protocol import wire
 from cyclone.protocol.messages import AnyFromMaster, AnyToClient, ErrorRecord, FromClient, Refused, ToClient
 from cyclone.protocol.sockets import POLLIN, master_socket, send_at_once
 from cyclone.results import RecordedBlock
+from cyclone.security.gate import GateOptions, PeerGate
 
 log = logging.getLogger("cyclone.master")
 
@@ -96,7 +96,7 @@ class MasterService:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         raise_descriptor_limit()
         self._context.setsockopt(zmq.MAX_SOCKETS, self._context.get(zmq.SOCKET_LIMIT))
-        self._gate = PeerGate(self._context, options.gate)
+        self._gate = PeerGate(self._context, options.gate, wire.decode_for_master)
         self.traffic = self._gate.traffic
         self._socket, self.port = master_socket(self._context, options.target, options.port, self._gate.keys)
         self._guard = Guard()

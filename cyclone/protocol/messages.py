@@ -108,6 +108,7 @@ class ResultColumns(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ``seconds``: little-endian float64 each, wall time of ``execute``. ``started``: Unix time of the first row's start;
     the rows follow each other. ``cpu_s`` is the sum over the rows without an entry in ``usage``, ``peak_bytes`` their
     peak resident memory; ``usage`` is ``(row, cpu seconds, peak bytes)`` for each row measured by itself.
+    ``records`` is ``(row, name, msgpack of a dict)`` for each record that a task made for the sinks.
     """
 
     values: list[bytes]
@@ -117,6 +118,7 @@ class ResultColumns(msgspec.Struct, array_like=True, frozen=True, gc=False):
     cpu_s: float = 0.0
     peak_bytes: Count = 0
     usage: list[tuple[Count, float, Count]] = []
+    records: list[tuple[Count, str, bytes]] = []
 
 
 class ErrorRecord(msgspec.Struct, array_like=True, frozen=True):

@@ -30,6 +30,7 @@ from cyclone.protocol.messages import (
     TaskRange,
     Tasks,
 )
+from cyclone.protocol.sink_messages import AnyFromSink, AnyToSink
 from cyclone.protocol.states import REPORTED
 
 MAGIC = b"CYC1"
@@ -41,9 +42,13 @@ _encode = msgspec.msgpack.Encoder().encode
 _for_master = msgspec.msgpack.Decoder(AnyFromController | AnyFromClient)
 _for_client = msgspec.msgpack.Decoder(AnyToClient | Refused)
 _from_master = msgspec.msgpack.Decoder(AnyFromMaster)
+_for_sink = msgspec.msgpack.Decoder(AnyToSink)
+_from_sink = msgspec.msgpack.Decoder(AnyFromSink | Refused)
 
 
-def encode(message: AnyFromController | AnyFromClient | AnyFromMaster | AnyToClient) -> list[bytes]:
+def encode(
+    message: AnyFromController | AnyFromClient | AnyFromMaster | AnyToClient | AnyToSink | AnyFromSink,
+) -> list[bytes]:
     """The frames of a message, without any routing id."""
     return [MAGIC, _encode(message)]
 
@@ -80,6 +85,18 @@ def decode_from_master(frames: Sequence[bytes]) -> AnyFromMaster:
                 _check_task_batch(batch)
         case Cancel():
             _check_ranges(message.ranges)
+    return message
+
+
+def decode_for_sink(frames: Sequence[bytes]) -> AnyToSink:
+    """What reached a sink, in the frames that follow the routing id; ProtocolError says what is wrong with them."""
+    message: AnyToSink = _decode(_for_sink, frames)
+    return message
+
+
+def decode_from_sink(frames: Sequence[bytes]) -> AnyFromSink | Refused:
+    """A sink's answer; ProtocolError says what is wrong with it."""
+    message: AnyFromSink | Refused = _decode(_from_sink, frames)
     return message
 
 

@@ -1,15 +1,15 @@
 """Who may say what: the role of a key against the type of a message.
 
 Owns the one table. A type that does not stand in it may be sent by nobody whose key is known; a test demands a line for
-each type that a master understands.
+each type that a master or a sink understands.
 """
 
 from collections.abc import Mapping
 from typing import Literal
 
+import msgspec
+
 from cyclone.protocol.messages import (
-    AnyFromClient,
-    AnyFromController,
     CancelRequest,
     DrainRequest,
     Goodbye,
@@ -19,10 +19,12 @@ from cyclone.protocol.messages import (
     State,
     StatusRequest,
 )
+from cyclone.protocol.sink_messages import Attach, Blocks
 
-PeerRole = Literal["controller", "client", "monitor"]
+PeerRole = Literal["controller", "client", "monitor", "master"]
 
 _CONTROLLER: frozenset[PeerRole] = frozenset({"controller"})
+_MASTER: frozenset[PeerRole] = frozenset({"master"})
 
 MAY_SEND: Mapping[type, frozenset[PeerRole]] = {
     Hello: _CONTROLLER,
@@ -33,10 +35,12 @@ MAY_SEND: Mapping[type, frozenset[PeerRole]] = {
     StatusRequest: frozenset({"client", "monitor"}),
     CancelRequest: frozenset({"client"}),
     DrainRequest: frozenset({"client"}),
+    Attach: _MASTER,
+    Blocks: _MASTER,
 }
 
 
-def objection(name: str, role: PeerRole, message: AnyFromController | AnyFromClient) -> str:
+def objection(name: str, role: PeerRole, message: msgspec.Struct) -> str:
     """Why the holder of this key may not send this message; '' where it may.
 
     Several controllers of one host may share a key: it speaks for ``name`` itself and for each ``name/...``.

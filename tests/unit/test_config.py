@@ -34,7 +34,7 @@ def test_given_the_table_when_compared_with_the_settings_then_each_key_is_an_att
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key.section}.{key.name}")
 def test_given_a_key_when_its_default_is_shown_then_it_is_the_text_of_the_table(key: Key) -> None:
-    for default in (key.default, key.default_run):
+    for default in (key.default, *(text for _, text in key.defaults)):
         if default is not None:
             assert show(key.kind.read(default)) == default
     assert key.help.endswith(".")
@@ -288,7 +288,7 @@ def test_given_the_old_and_the_new_place_of_a_key_when_loaded_then_one_must_go(f
 
 
 def test_given_settings_when_explained_then_the_columns_are_aligned_and_secrets_are_not_shown(folder: Path) -> None:
-    path = write(folder, f"{GENERATOR}[db]\npassword = pssst\nhost = a\n  b\n")
+    path = write(folder, f"{GENERATOR}[store]\npassword = pssst\nhost = a\n  b\n")
     settings = load(path, ["control.crash_limit=9"], "master")
     text = explain(settings)
     lines = text.split("\n")
@@ -296,7 +296,7 @@ def test_given_settings_when_explained_then_the_columns_are_aligned_and_secrets_
     assert all(line[column - 2 : column] == "  " and line[column] != " " for line in lines)
     assert re.search(r"^\[control\] +crash_limit +9 +--set$", text, re.M)
     assert re.search(r"^\[control\] +controller_timeout +15s +default$", text, re.M)
-    assert re.search(rf"^\[db\] +host +a\\nb +{re.escape(str(path))}:6 \(generator\)$", text, re.M)
+    assert re.search(rf"^\[store\] +host +a\\nb +{re.escape(str(path))}:6 \(generator\)$", text, re.M)
     assert "pssst" not in text
     assert "pssst" not in repr(settings)
     assert len(lines) == 1 + len(settings.rows()) + 2

@@ -79,7 +79,7 @@ def _documented(path: Path) -> dict[tuple[str, str], tuple[str, bool, str]]:
     return found
 
 
-@pytest.mark.parametrize("role", ["master", "controller"])
+@pytest.mark.parametrize("role", ["master", "controller", "database_proxy", "pushgateway_client"])
 def test_given_the_shipped_file_of_a_role_when_read_then_each_key_stands_there_with_its_true_default(
     role: Role,
 ) -> None:
@@ -93,7 +93,7 @@ def test_given_the_shipped_file_of_a_role_when_read_then_each_key_stands_there_w
         if place in {("task_generator", "module"), ("task_generator", "class")}:
             assert value and not is_comment, f"{place}: has no default, so an example must stand there"
         else:
-            assert (value, is_comment) == (key.default or "", True), f"{place}"
+            assert (value, is_comment) == (key.default_for(role) or "", True), f"{place}"
 
 
 def test_given_the_shipped_files_when_loaded_then_they_work_as_they_stand(folder: Path) -> None:

@@ -31,12 +31,17 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 KINDS = {"path": "path", "host": "host", "name": "name", "python": "Python name", "text": "text", "integer": "number"}
 DECISION_LINES_MAX = 30
+ROLE_NAMES = {
+    "run": "cyclone run",
+    "database_proxy": "cyclone-database-proxy",
+    "pushgateway_client": "cyclone-pushgateway-client",
+}
 
 
 def configuration_row(key: Key) -> str:
     default = "computed" if key.default is None else f"`{key.default}`" if key.default else "empty"
-    if key.default_run is not None:
-        default += f"; `cyclone run`: `{key.default_run}`"
+    for role, text in key.defaults:
+        default += f"; `{ROLE_NAMES[role]}`: `{text}`"
     unit = key.kind.unit or KINDS.get(key.kind.name, key.kind.name)
     return f"| `{key.name}` | {default} | {unit} | {', '.join(key.roles)} | {key.help} |"
 

@@ -8,7 +8,7 @@ from cyclone.bench import report
 from cyclone.bench.cpu import Used
 from cyclone.bench.plan import Plan
 from cyclone.bench.stopwatch import Measured, Sizes
-from cyclone.master.traffic import Traffic
+from cyclone.protocol.traffic import Traffic
 
 
 def measured(**changes: Any) -> Measured:

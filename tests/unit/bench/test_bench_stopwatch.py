@@ -9,8 +9,8 @@ import pytest
 from cyclone.bench import stopwatch
 from cyclone.bench.plan import Plan
 from cyclone.bench.stopwatch import Sizes, Stopwatch
-from cyclone.master.traffic import Traffic
 from cyclone.protocol.messages import Pong, TaskBatch, Tasks
+from cyclone.protocol.traffic import Traffic
 from cyclone.results import RecordedBlock
 
 

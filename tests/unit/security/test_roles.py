@@ -4,8 +4,9 @@ from typing import get_args
 
 import pytest
 
-from cyclone.protocol import messages
+from cyclone.protocol import messages, sink_messages
 from cyclone.protocol.messages import FromClient, FromController
+from cyclone.protocol.sink_messages import ToSink
 from cyclone.security.roles import MAY_SEND, PeerRole, objection
 from tests.support.golden_messages import FROM_CONTROLLER
 from tests.support.masters import hello
@@ -14,10 +15,10 @@ from tests.support.masters import hello
 def test_given_the_messages_of_a_peer_then_each_has_its_line_in_the_table() -> None:
     kinds = {
         kind
-        for kind in vars(messages).values()
-        if isinstance(kind, type) and issubclass(kind, FromController | FromClient)
+        for kind in [*vars(messages).values(), *vars(sink_messages).values()]
+        if isinstance(kind, type) and issubclass(kind, FromController | FromClient | ToSink)
     }
-    assert kinds - {FromController, FromClient} == set(MAY_SEND)
+    assert kinds - {FromController, FromClient, ToSink} == set(MAY_SEND)
     assert all(MAY_SEND.values())
 
 

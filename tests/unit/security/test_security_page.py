@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[3]
 FILES = {
     "security": "integration/test_security.py",
     "fuzz": "integration/test_fuzzed_master.py",
-    "gate": "unit/master/test_gate.py",
+    "gate": "unit/security/test_gate.py",
     "files": "unit/security/test_key_files.py",
 }
 

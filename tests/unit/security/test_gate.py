@@ -8,7 +8,6 @@ import pytest
 import zmq
 
 from cyclone.errors import ConfigError
-from cyclone.master.gate import GateOptions, PeerGate
 from cyclone.protocol import messages, wire
 from cyclone.protocol.messages import (
     AnyFromClient,
@@ -22,6 +21,7 @@ from cyclone.protocol.messages import (
 )
 from cyclone.protocol.sockets import ClientKeys, master_socket, receive_with_keys
 from cyclone.security.authenticator import LOOK_EVERY_S
+from cyclone.security.gate import GateOptions, PeerGate
 from cyclone.security.policy import client_keys
 from cyclone.security.registry import Registry
 from cyclone.security.roles import PeerRole
@@ -39,7 +39,7 @@ class Door:
     def __init__(self, options: GateOptions) -> None:
         self.now = 100.0
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.gate = PeerGate(self.context, options)
+        self.gate = PeerGate(self.context, options, wire.decode_for_master)
         self.socket, self.port = master_socket(self.context, "127.0.0.1", 0, self.gate.keys)
         self._peers: list[zmq.Socket[bytes]] = []
 
@@ -245,4 +245,4 @@ def test_given_a_connection_that_nobody_was_asked_about_then_it_has_no_user() ->
 def test_given_keys_that_cannot_be_used_then_there_is_no_door(registry: Registry) -> None:
     (registry.folder / "server.key").chmod(0o640)
     with zmq.Context() as context, pytest.raises(ConfigError, match="chmod 600"):
-        PeerGate(context, GateOptions(registry))
+        PeerGate(context, GateOptions(registry), wire.decode_for_master)

@@ -1,31 +1,36 @@
-"""The master's door: which messages come in, and whose they are.
+"""The door of a master or a sink: which messages come in, and whose they are.
 
-Owns everything between the socket and the scheduler: the authenticator, the decoding, the rights of a key, the strikes
+Owns everything between the socket and who decides: the authenticator, the decoding, the rights of a key, the strikes
 of those who keep sending rubbish. Whatever a peer sends costs a count and at most a log line a minute, and nothing
-reaches the scheduler but what the peer's key may say. Decides nothing about tasks.
+gets through but what the peer's key may say. Decides nothing about tasks.
 
-The caller owes: made before the master's socket, ``serve`` whenever ``readable`` is, ``close`` before the context ends.
+The caller owes: made before the ROUTER socket, ``serve`` whenever ``readable`` is, ``close`` before the context ends.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+import msgspec
 import zmq
 
 from cyclone.errors import ProtocolError
 from cyclone.logs import RateLimit
-from cyclone.master.strikes import Strikes
-from cyclone.master.traffic import Traffic
-from cyclone.protocol import limits, messages, wire
-from cyclone.protocol.messages import AnyFromClient, AnyFromController, FromClient, Hello, Refused
+from cyclone.protocol import limits, messages
+from cyclone.protocol.messages import FromClient, Hello, Refused
+from cyclone.protocol.sink_messages import ToSink
 from cyclone.protocol.sockets import ServerKeys, receive_all, receive_with_keys
+from cyclone.protocol.traffic import Traffic
 from cyclone.security.authenticator import Authenticator
 from cyclone.security.policy import server_keys
 from cyclone.security.registry import Registry
 from cyclone.security.roles import objection
+from cyclone.security.strikes import Strikes
 
-log = logging.getLogger("cyclone.master")
+log = logging.getLogger("cyclone.security")
+
+M = TypeVar("M", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +41,19 @@ class GateOptions:
     strike_limit: int = limits.STRIKES_MAX
 
 
-class PeerGate:
-    """See the module. ConfigError where the keys cannot be used."""
+class PeerGate(Generic[M]):
+    """See the module. ``decode`` makes a message of the frames behind a routing id, or raises ProtocolError.
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", options: GateOptions) -> None:
+    ConfigError where the keys cannot be used.
+    """
+
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        options: GateOptions,
+        decode: Callable[[Sequence[bytes]], M],
+    ) -> None:
+        self._decode = decode
         registry = options.registry
         self.keys: ServerKeys | None = server_keys(registry) if registry else None
         self._authenticator = Authenticator(context, registry) if registry else None
@@ -65,7 +79,7 @@ class PeerGate:
 
     def receive(
         self, socket: "zmq.Socket[bytes]", messages_max: int, now: float
-    ) -> Iterator[tuple[bytes, AnyFromController | AnyFromClient | Refused]]:
+    ) -> Iterator[tuple[bytes, M | Refused]]:
         """What the peers say, each with its routing id.
 
         A ``Refused`` is the answer that is owed to that peer instead, which has no right to a session any more.
@@ -96,15 +110,13 @@ class PeerGate:
                 yield peer, message
                 continue
             self._strike(user_id, f"{entry.role} {entry.name}", wrong, now)
-            if isinstance(message, Hello | FromClient):
+            if isinstance(message, Hello | FromClient | ToSink):
                 incarnation = message.incarnation if isinstance(message, Hello) else ""
                 yield peer, Refused(messages.FORBIDDEN, incarnation, wrong)
 
-    def _decoded(
-        self, frames: list[bytes], who: str | bytes, name: str, now: float
-    ) -> AnyFromController | AnyFromClient | None:
+    def _decoded(self, frames: list[bytes], who: str | bytes, name: str, now: float) -> M | None:
         try:
-            return wire.decode_for_master(frames)
+            return self._decode(frames)
         except ProtocolError as error:
             self._strike(who, name, str(error), now)
             return None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cyclone.master.strikes import Strikes
+from cyclone.security.strikes import Strikes
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""``python -m tests.parts FOLDER``: the real servers that the tests talk to, unpacked into a folder of their own.
+
+MariaDB, Prometheus and the Pushgateway come as Debian packages, with the libraries that this host lacks. Nothing is
+installed on the host, no root is needed, and nothing is started: ``tests/support/parts.py`` does that. Where there is
+no apt, the programs must be on PATH already.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGES = ("mariadb-server-core", "mariadb-client-core", "prometheus", "prometheus-pushgateway")
+PROGRAMS = ("mariadbd", "mariadb-install-db", "prometheus", "promtool", "prometheus-pushgateway")
+# Of Prometheus' packages only the pages that a browser would show need these.
+NOT_NEEDED = ("fonts-", "libjs-")
+
+
+def main() -> None:
+    """Entry point."""
+    folder = Path(sys.argv[1]).absolute()
+    if all(map(shutil.which, PROGRAMS)):
+        folder.mkdir(exist_ok=True)
+        return
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        missing = ", ".join(program for program in PROGRAMS if not shutil.which(program))
+        sys.exit(f"tests.parts: there is no apt here to fetch them with: install {missing}, so that they are on PATH")
+    state = folder / "apt"
+    options = [f"-oDir::State::lists={state}/lists", f"-oDir::Cache={state}/cache", "-oDebug::NoLocking=1"]
+    for name in ("lists/partial", "cache/archives/partial"):
+        (state / name).mkdir(parents=True, exist_ok=True)
+    # As root apt would give up its rights to download, and then may not write here.
+    options.append("-oAPT::Sandbox::User=root")
+    _run(["apt-get", "-qq", *options, "update"])
+    wanted = _run(["apt-get", "-qq", *options, "-y", "--no-install-recommends", "--print-uris", "install", *PACKAGES])
+    # 'address' package_version_arch.deb size hash
+    names = [line.split()[1].partition("_")[0] for line in wanted.splitlines() if line.startswith("'")]
+    _run(["apt-get", "-qq", *options, "download", *(n for n in names if not n.startswith(NOT_NEEDED))], cwd=state)
+    for package in state.glob("*.deb"):
+        _run(["dpkg-deb", "-x", str(package), str(folder)])
+    shutil.rmtree(state)
+
+
+def _run(command: list[str], cwd: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"tests.parts: {' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """The real servers beside Cyclone: where their programs are, and how one is run for a test.
 
-``make test`` unpacks them (``python -m tests.parts``) into ``.parts/``; on PATH they are as welcome. Each runs in a folder
-of its own on a free port, is there when its ``with`` block begins, and gone when it ends.
+``make test`` unpacks them (``python -m tests.parts``) into ``.parts/``; on PATH they are as welcome. Each runs in a
+folder of its own on a free port, is there when its ``with`` block begins, and gone when it ends.
 """
 
 import os

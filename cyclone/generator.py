@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from cyclone.config_kinds import SWITCH
 from cyclone.errors import ConfigError, PluginError
 from cyclone.plugins import load_class
+from cyclone.ranges import node_set, range_set
 from cyclone.results import TaskResult
 from cyclone.task import BaseTask
 from cyclone.units import parse_duration
@@ -100,6 +102,35 @@ class BaseTaskGenerator:
         text = self.option(section, key, default)
         try:
             return parse_duration(text)
+        except ValueError as error:
+            raise ConfigError(f"[{section}] {key} = {text}: {error}") from None
+
+    def switch_option(self, section: str, key: str, default: bool) -> bool:
+        """An option that is yes or no."""
+        text = self.option(section, key, "yes" if default else "no")
+        try:
+            return bool(SWITCH.read(text))
+        except ValueError as error:
+            raise ConfigError(f"[{section}] {key} = {text}: {error}") from None
+
+    def range_option(
+        self, section: str, key: str, default: str | None = None, *, hexadecimal: bool = False
+    ) -> list[int]:
+        """An option that is a set of numbers such as ``0-2,5`` or ``0x0-0x1f``, ascending; [] where the default is ''.
+
+        ``hexadecimal`` has numbers without ``0x`` or ``OST`` read so too.
+        """
+        text = self.option(section, key, default)
+        try:
+            return range_set(text, hexadecimal) if text else []
+        except ValueError as error:
+            raise ConfigError(f"[{section}] {key} = {text}: {error}") from None
+
+    def node_option(self, section: str, key: str, default: str | None = None) -> list[str]:
+        """An option that is a set of nodes such as ``node[001-176]`` or ``@group``; [] where the default is ''."""
+        text = self.option(section, key, default)
+        try:
+            return node_set(text) if text else []
         except ValueError as error:
             raise ConfigError(f"[{section}] {key} = {text}: {error}") from None
 

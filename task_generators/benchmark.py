@@ -9,6 +9,9 @@ The section [benchmark] has:
 - ``milliseconds``: each of the equal durations; 1 by default
 - ``seed``: of the other durations; 1 by default
 - ``in_flight``: how many tasks there may be at a time, each result making the next one; 0, the default, is no bound
+
+A ``config_file`` of the original's is read too: its section [control] has ``num_tasks``, and ``poll_time_ms``, which is
+of no use any more.
 """
 
 import random
@@ -56,7 +59,8 @@ class BenchmarkTaskGenerator(BaseTaskGenerator):
 
     def __init__(self, config: Config, folder: Path = Path()) -> None:
         super().__init__(config, folder)
-        self.num_tasks = self.integer_option("benchmark", "num_tasks")
+        former = bool(config.get("control", {}).get("num_tasks")) and not config.get("benchmark", {}).get("num_tasks")
+        self.num_tasks = self.integer_option("control" if former else "benchmark", "num_tasks")
         self._task = self._make_task()
         self.in_flight = self.integer_option("benchmark", "in_flight", 0)
         self.results = 0

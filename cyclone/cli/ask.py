@@ -1,13 +1,14 @@
 """``cyclone status``, ``cancel`` and ``drain``: what people ask of a running master.
 
-Owns how the questions are written on a command line and how the answers are shown. Whether one is granted, the master
-decides.
+Owns how the questions are written on a command line and how the answers are shown: names of nodes folded for people,
+each by itself in JSON. Whether a question is granted, the master decides.
 """
 
 import argparse
 import json
 import re
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
@@ -20,10 +21,15 @@ from cyclone.protocol.messages import (
     AnyFromClient,
     AnyToClient,
     CancelRequest,
+    ControllerStatus,
     DrainRequest,
     StatusReport,
     StatusRequest,
 )
+from cyclone.ranges import fold_nodes
+
+# More than a screen is not read line by line.
+_CONTROLLERS_APART_MAX = 20
 
 
 def status(args: argparse.Namespace) -> int:
@@ -41,17 +47,37 @@ def status(args: argparse.Namespace) -> int:
         ("generator", f"{report.pulled:,} tasks yielded{', no more to come' if report.exhausted else ''}"),
     ]
     if report.awaited:
-        rows.append(("awaited", f"{', '.join(report.awaited)}: may still run tasks of before the restart"))
+        rows.append(("awaited", f"{fold_nodes(report.awaited)}: may still run tasks of before the restart"))
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name:<{width}}  {text}")
-    print(f"\n{'controller':<24} {'host':<20} {'slots':>6} {'tasks':>8} {'heard':>8}  mark")
-    for one in sorted(report.controllers, key=lambda one: one.name):
+    print()
+    if args.each or len(report.controllers) <= _CONTROLLERS_APART_MAX:
+        _print_controllers(report.controllers)
+    else:
+        _print_kinds(report.controllers)
+    return common.EXIT_OK
+
+
+def _print_controllers(controllers: Sequence[ControllerStatus]) -> None:
+    print(f"{'controller':<24} {'host':<20} {'slots':>6} {'tasks':>8} {'heard':>8}  mark")
+    for one in sorted(controllers, key=lambda one: one.name):
         row = f"{one.name:<24} {one.host:<20} {one.slots:>6} {one.open:>8,} {one.silent_s:>6.1f} s  {one.mark}"
         print(row.rstrip())
-    if not report.controllers:
+    if not controllers:
         print("none: start cyclone-controller on a node")
-    return common.EXIT_OK
+
+
+def _print_kinds(controllers: Sequence[ControllerStatus]) -> None:
+    """A line for all that are alike: the sum of their slots and tasks, and how long the quietest is silent."""
+    kinds: dict[tuple[str, int], list[ControllerStatus]] = {}
+    for one in sorted(controllers, key=lambda one: (one.mark, -one.slots)):
+        kinds.setdefault((one.mark, one.slots), []).append(one)
+    print(f"{'number':>8} {'slots':>8} {'tasks':>10} {'heard':>8}  {'mark':<10} controllers")
+    for (mark, slots), alike in kinds.items():
+        tasks, silent_s = sum(one.open for one in alike), max(one.silent_s for one in alike)
+        names = fold_nodes(one.name for one in alike)
+        print(f"{len(alike):>8,} {slots * len(alike):>8,} {tasks:>10,} {silent_s:>6.1f} s  {mark:<10} {names}")
 
 
 def cancel(args: argparse.Namespace) -> int:
@@ -64,19 +90,38 @@ def cancel(args: argparse.Namespace) -> int:
 
 def drain(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
-    return _say(_ask(args, DrainRequest(1, args.name, args.undo)))
+    names = common.names(args.names)
+    with _connection(args) as connection:
+        answers = [connection.ask(DrainRequest(number, name, args.undo)) for number, name in enumerate(names, 1)]
+    if len(names) == 1:
+        return _say(answers[0])
+    alike: dict[tuple[bool, str], list[str]] = {}
+    for name, answer in zip(names, answers, strict=True):
+        assert isinstance(answer, Answer)
+        text = _text(answer).removeprefix(f"{name} ").replace(repr(name), "that")
+        alike.setdefault((answer.granted, text), []).append(name)
+    for (granted, text), concerned in alike.items():
+        print(f"{len(concerned)}: {fold_nodes(concerned)}: {text}", file=sys.stdout if granted else sys.stderr)
+    return common.EXIT_OK if all(granted for granted, _ in alike) else common.EXIT_FAILED
 
 
 def _ask(args: argparse.Namespace, request: AnyFromClient) -> AnyToClient:
-    address = find_address(args.connect, args.config_file, args.key_file, args.insecure)
-    with Connection(address, args.timeout) as connection:
+    with _connection(args) as connection:
         return connection.ask(request)
+
+
+def _connection(args: argparse.Namespace) -> Connection:
+    return Connection(find_address(args.connect, args.config_file, args.key_file, args.insecure), args.timeout)
 
 
 def _say(answer: AnyToClient) -> int:
     assert isinstance(answer, Answer)
-    print(answer.text, file=sys.stdout if answer.granted else sys.stderr)
+    print(_text(answer), file=sys.stdout if answer.granted else sys.stderr)
     return common.EXIT_OK if answer.granted else common.EXIT_FAILED
+
+
+def _text(answer: Answer) -> str:
+    return f"{answer.text} {fold_nodes(answer.names)}" if answer.names else answer.text
 
 
 def _ids(text: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "status", help="what a running master is doing", description="Print what a running master is doing."
     )
     asked.add_argument("--json", action="store_true", help="print one JSON object")
+    asked.add_argument("--each", action="store_true", help="a line for each controller, also where there are many")
     cancelled = verbs.add_parser(
         "cancel",
         help="end tasks before their time",
@@ -24,11 +25,16 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     cancelled.add_argument("--all", action="store_true", help="every task that has no result")
     drained = verbs.add_parser(
         "drain",
-        help="give a controller no new tasks",
-        description="Give a controller no new tasks; what it runs is finished, what it has not started goes elsewhere.",
+        help="give controllers no new tasks",
+        description="Give controllers no new tasks; what they run is finished, what they have not started goes "
+        "elsewhere.",
     )
-    drained.add_argument("name", metavar="CONTROLLER", help="its name, as `cyclone status` prints it")
-    drained.add_argument("--undo", action="store_true", help="give it tasks again")
+    drained.add_argument(
+        "names",
+        metavar="CONTROLLERS",
+        help="their names, as `cyclone status` prints them: node7, node[001-176], node[1-9]!node3, @group",
+    )
+    drained.add_argument("--undo", action="store_true", help="give them tasks again")
     for verb in (asked, cancelled, drained):
         verb.epilog = "Exit codes: 0 done, 1 not granted, 69 no master answers, 78 bad arguments or keys."
         verb.add_argument("--connect", metavar="tcp://HOST:PORT", help="the master (default: $CYCLONE_SERVER, or here)")

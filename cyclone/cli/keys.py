@@ -9,12 +9,14 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from cyclone.cli.common import EXIT_OK
+from cyclone.cli.common import EXIT_OK, names
 from cyclone.config_keys import DEFAULT_PORT
 from cyclone.errors import ConfigError
 from cyclone.security.registry import Registry
+from cyclone.security.roles import PeerRole
 
 
 def keys(args: argparse.Namespace) -> int:
@@ -24,12 +26,11 @@ def keys(args: argparse.Namespace) -> int:
         case "init":
             _init(registry, args.address)
         case "add":
-            _add(registry, args)
+            _add(registry, names(args.names), args.role)
         case "list":
             _list(registry, args.json)
         case "revoke":
-            entry = registry.revoke(args.name)
-            _say(f"revoked: {entry.role} {entry.name}; a running master cuts it off within a second")
+            _revoke(registry, names(args.names))
     return EXIT_OK
 
 
@@ -48,15 +49,31 @@ def _init(registry: Registry, address: str | None) -> None:
     _say("next, for each node: cyclone keys add NAME --role controller")
 
 
-def _add(registry: Registry, args: argparse.Namespace) -> None:
-    path = registry.add(args.name, args.role).absolute()
+def _add(registry: Registry, added: Sequence[str], role: PeerRole) -> None:
     server = registry.server_key()
-    print(f"{server.address} server_key={server.public} key_file={path}")
+    path = Path()
+    for one in added:
+        path = registry.add(one, role).absolute()
+        print(f"{server.address} server_key={server.public} key_file={path}")
     target, _, port = server.address.removeprefix("tcp://").rpartition(":")
-    _say(f"carry {path.name} to where {args.name} runs, as that user's own file of mode 0600, and delete it here:")
-    _say(f"    install -m 600 {path.name} /etc/cyclone/{path.name}")
-    _say(f"    [comm] target = {target.strip('[]')}, port = {port}, key_file = /etc/cyclone/{path.name}")
-    _say("a running master lets it in from now on")
+    file, name = (path.name, added[0]) if len(added) == 1 else ("NAME.key", f"NAME, of {_fold(added)},")
+    _say(f"carry {file} to where {name} runs, as that user's own file of mode 0600, and delete it here:")
+    _say(f"    install -m 600 {file} /etc/cyclone/{file}")
+    _say(f"    [comm] target = {target.strip('[]')}, port = {port}, key_file = /etc/cyclone/{file}")
+    _say(f"a running master lets {'it' if len(added) == 1 else 'them'} in from now on")
+
+
+def _revoke(registry: Registry, revoked: Sequence[str]) -> None:
+    # One by one: what comes before a name that has no key is revoked, and said to be.
+    for name in revoked:
+        entry = registry.revoke(name)
+        _say(f"revoked: {entry.role} {entry.name}; a running master cuts it off within a second")
+
+
+def _fold(folded: Sequence[str]) -> str:
+    from cyclone.ranges import fold_nodes
+
+    return fold_nodes(folded)
 
 
 def _list(registry: Registry, as_json: bool) -> None:

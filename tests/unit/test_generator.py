@@ -54,6 +54,37 @@ def test_given_no_duration_then_the_error_says_what_is_right() -> None:
         reading(wait="soon").duration_option("own", "wait")
 
 
+def test_given_a_switch_then_it_is_read_as_true_or_false() -> None:
+    assert reading(on="On").switch_option("own", "on", default=False) is True
+    assert reading().switch_option("own", "on", default=True) is True
+    with pytest.raises(ConfigError, match=r"^\[own\] on = perhaps: 'perhaps' is neither yes nor no"):
+        reading(on="perhaps").switch_option("own", "on", default=True)
+
+
+def test_given_a_range_then_it_is_read_as_its_numbers() -> None:
+    assert reading(osts="0-10/5,7").range_option("own", "osts") == [0, 5, 7, 10]
+    assert reading(osts="1f").range_option("own", "osts", hexadecimal=True) == [31]
+    assert reading().range_option("own", "osts", "0-2") == [0, 1, 2]
+    assert reading(osts="").range_option("own", "osts", "") == []
+
+
+def test_given_no_range_then_the_error_names_the_option_and_says_what_is_right() -> None:
+    with pytest.raises(ConfigError, match=r"^\[own\] osts = all: 'all' is not a range of numbers; write 0-2,5"):
+        reading(osts="all").range_option("own", "osts")
+    with pytest.raises(ConfigError, match=r"\[own\] osts is missing or empty"):
+        reading().range_option("own", "osts")
+
+
+def test_given_a_set_of_nodes_then_it_is_read_as_their_names() -> None:
+    assert reading(nodes="node[08-10]").node_option("own", "nodes") == ["node08", "node09", "node10"]
+    assert reading().node_option("own", "nodes", "") == []
+
+
+def test_given_no_set_of_nodes_then_the_error_names_the_option() -> None:
+    with pytest.raises(ConfigError, match=r"^\[own\] nodes = node\[1: .*missing bracket"):
+        reading(nodes="node[1").node_option("own", "nodes")
+
+
 def test_given_a_relative_path_then_the_configuration_files_folder_comes_before_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,16 @@ def test_given_empty_tasks_then_their_values_are_counted_and_added_up() -> None:
     assert benchmark.summary() == {"returned": 1000, "sum": 499_500}
 
 
+def test_given_a_file_of_the_original_then_its_number_of_tasks_is_read_and_one_of_ours_comes_first() -> None:
+    original = {"control": {"num_tasks": "7", "poll_time_ms": "500"}}
+
+    assert BenchmarkTaskGenerator(original).num_tasks == 7
+    assert BenchmarkTaskGenerator(original | {"benchmark": {"task": "busy"}}).num_tasks == 7
+    assert BenchmarkTaskGenerator(original | {"benchmark": {"num_tasks": "8"}}).num_tasks == 8
+    with pytest.raises(ConfigError, match=r"\[control\] num_tasks = x: expected a whole number"):
+        BenchmarkTaskGenerator({"control": {"num_tasks": "x"}})
+
+
 def test_given_busy_tasks_then_each_takes_the_time_asked_for() -> None:
     benchmark = generator(num_tasks="3", task="busy", milliseconds="0.5")
 

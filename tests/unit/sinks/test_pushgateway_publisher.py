@@ -1,0 +1,368 @@
+"""What is taken out of the spool, when the spool may forget it, and what is published where."""
+
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cyclone.errors import ConfigError
+from cyclone.sinks import publisher as module
+from cyclone.sinks.gateway import Address
+from cyclone.sinks.publisher import STATE_NAME, Publisher, PushOptions
+from cyclone.sinks.spool import Spool
+from tests.support.lab import free_port
+from tests.support.metrics_records import Record, block, check, probe
+from tests.support.pushgateway import StubGateway, labels, read_metrics
+
+NOW = 1_700_000_000.0
+JOURNAL = "j" * 32
+CHECK = "cyclone_lustre_file_creation_check"
+OK_0_5 = {labels(target="hebe", mdt_index="0", ost_index="5"): 1.0}
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubGateway]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    stub = StubGateway()
+    yield stub
+    stub.close()
+
+
+class Bench:
+    """A spool and its publisher, which can be started anew, with what was neither saved nor done forgotten."""
+
+    def __init__(self, folder: Path, url: str, **options: Any) -> None:
+        self.folder = folder
+        self.now = NOW
+        address = Address(url, "cyclone", 5.0) if url else None
+        self._options = PushOptions(
+            **{"gateway": address, "textfile": None, "interval_s": 60, "expire_s": 0, "delete_on_stop": False} | options
+        )
+        self.spool = Spool(folder / "spool", 1 << 30)
+        self.publisher = self._new()
+        self._number = 0
+
+    def spooled(self, *records: Record) -> None:
+        """A block with these records is there."""
+        self._number += 1
+        self.spool.put(JOURNAL, self._number, [block(*records, started=self.now - 1)])
+
+    def take(self, *records: Record) -> None:
+        """The same, and the publisher has taken it in."""
+        self.spooled(*records)
+        assert self.publisher.take()
+
+    def restart(self) -> None:
+        self.spool.close()
+        self.spool = Spool(self.folder / "spool", 1 << 30)
+        self.publisher = self._new()
+
+    def _new(self) -> Publisher:
+        return Publisher(self.spool, self._options, self.folder, lambda: self.now)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, gateway: StubGateway) -> Iterator[Bench]:
+    one = Bench(tmp_path, gateway.url)
+    yield one
+    one.spool.close()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """Makes one with other options."""
+    made: list[Bench] = []
+
+    def make(url: str = "", **options: Any) -> Bench:
+        made.append(Bench(tmp_path, url, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.spool.close()
+
+
+def test_given_records_then_each_target_is_put_as_a_group_of_its_own(bench: Bench, gateway: StubGateway) -> None:
+    bench.take(check(0, 5), check(0, 6, target="nyx/2"), probe("OST0005"))
+
+    bench.publisher.publish()
+
+    hebe, nyx = gateway.asked
+    # The label's value has a slash, so it is encoded.
+    assert (hebe.method, hebe.group) == ("PUT", "cyclone/target/hebe")
+    assert (nyx.method, nyx.group) == ("PUT", "cyclone/target@base64/bnl4LzI=")
+    assert hebe.metrics[CHECK] == OK_0_5
+    assert hebe.metrics["cyclone_lustre_ost_write_bytes_per_second"] == {labels(target="hebe", ost="OST0005"): 1.5e9}
+    assert nyx.metrics[CHECK] == {labels(target="nyx/2", mdt_index="0", ost_index="6"): 1.0}
+    assert bench.publisher.counts.stored == {"lustre_file_creation_check": 2, "lustre_ost_io": 1}
+    assert bench.publisher.counts.buffered == 0
+    assert bench.publisher.state == "3 series of 2 targets published"
+
+
+def test_given_nothing_that_was_measured_then_nobody_is_asked(bench: Bench, gateway: StubGateway) -> None:
+    bench.take(("lustre_migration", {"path": "/l/f"}))
+
+    bench.publisher.publish()
+
+    assert gateway.asked == []
+    assert bench.publisher.take() is False
+    # Blocks without a metric are forgotten as well.
+    assert bench.spool.waiting_blocks == 0
+
+
+def test_given_an_ost_that_vanished_then_the_next_group_is_without_it(bench: Bench, gateway: StubGateway) -> None:
+    for _ in range(2):
+        bench.take(check(0, 5), check(0, 6))
+        bench.now += 60
+    for _ in range(3):
+        bench.take(check(0, 5))
+        bench.now += 60
+
+    bench.publisher.publish()
+
+    assert gateway.asked[-1].metrics[CHECK] == OK_0_5
+
+
+def test_given_a_user_then_each_request_says_who_we_are(gateway: StubGateway, alone: Callable[..., Bench]) -> None:
+    bench = alone(gateway=Address(gateway.url, "cyclone", 5.0, "me", "pä:ss"))
+    bench.take(check(0, 5))
+
+    bench.publisher.publish()
+    bench.publisher.withdraw()
+
+    # Base64 of "me:pä:ss" in UTF-8.
+    assert [asked.authorisation for asked in gateway.asked] == ["Basic bWU6cMOkOnNz"] * 2
+
+
+def test_given_a_group_that_is_refused_then_the_others_are_put_and_the_reason_is_said_once(
+    bench: Bench, gateway: StubGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.refused["cyclone/target/hebe"] = "pushed metrics are invalid\nand more"
+    bench.take(check(0, 5), check(0, 5, target="nyx"))
+    fault = f"target 'hebe': {gateway.url} answers 400 Bad Request: pushed metrics are invalid"
+
+    for _ in range(3):
+        bench.publisher.publish()
+    assert [asked.group for asked in gateway.asked] == ["cyclone/target/hebe", "cyclone/target/nyx"] * 3
+    assert caplog.messages == [f"pushing fails, it is tried again at each interval: {fault}"]
+    assert bench.publisher.state == f"pushing fails since 0s: {fault}"
+    assert (bench.publisher.counts.errors, bench.publisher.counts.buffered) == (3, 2)
+
+    gateway.refused.clear()
+    with caplog.at_level(logging.INFO):
+        bench.publisher.publish()
+        bench.publisher.publish()
+    assert caplog.messages[1:] == ["pushing works again, after 0s"]
+    assert bench.publisher.counts.buffered == 0
+
+
+def test_given_no_gateway_there_then_what_matters_is_kept_and_the_spool_is_not(
+    alone: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free_port()
+    bench = alone(f"http://127.0.0.1:{port}")
+    for outcome in ("OK", "FAILED", "OK"):
+        bench.take(check(0, 5, outcome), check(0, 5, outcome, target="nyx"))
+        bench.publisher.publish()
+
+    assert bench.spool.waiting_blocks == 0
+    # The second target is not tried where the first has got no answer.
+    reason = f"http://127.0.0.1:{port} does not answer: [Errno 111] Connection refused"
+    assert caplog.messages == [f"pushing fails, it is tried again at each interval: {reason}"]
+
+
+def test_given_a_gateway_that_does_not_answer_in_time_then_it_is_let_go(
+    gateway: StubGateway, alone: Callable[..., Bench]
+) -> None:
+    bench = alone(gateway=Address(gateway.url, "cyclone", 0.02))
+    gateway.may_answer.clear()
+    bench.take(check(0, 5))
+
+    bench.publisher.publish()
+
+    assert "does not answer: timed out" in bench.publisher.state
+
+
+def test_given_a_stop_that_deletes_then_each_group_is_deleted(bench: Bench, gateway: StubGateway) -> None:
+    bench.take(check(0, 5), check(0, 5, target="nyx"))
+
+    bench.publisher.withdraw()
+
+    assert [(asked.method, asked.group) for asked in gateway.asked] == [
+        ("DELETE", "cyclone/target/hebe"),
+        ("DELETE", "cyclone/target/nyx"),
+    ]
+    assert bench.spool.waiting_blocks == 0
+
+
+def test_given_a_stop_that_cannot_delete_then_it_says_that_the_groups_stay(
+    bench: Bench, gateway: StubGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.refused["cyclone/target/hebe"] = "no"
+    bench.take(check(0, 5))
+
+    bench.publisher.withdraw()
+
+    assert caplog.messages == [
+        f"what was published stays, against delete_on_stop: target 'hebe': {gateway.url} answers 400 Bad Request: no"
+    ]
+
+
+def test_given_no_time_then_no_further_group_is_put(bench: Bench, gateway: StubGateway) -> None:
+    bench.take(check(0, 5), check(0, 5, target="nyx"))
+
+    bench.publisher.publish(lambda: len(gateway.asked) < 1)
+
+    assert [asked.group for asked in gateway.asked] == ["cyclone/target/hebe"]
+
+
+def test_given_a_restart_then_what_was_known_is_published_before_it_is_measured_again(
+    bench: Bench, gateway: StubGateway
+) -> None:
+    bench.take(check(0, 5))
+    bench.publisher.publish()
+    assert stat.S_IMODE((bench.folder / STATE_NAME).stat().st_mode) == 0o600
+
+    bench.restart()
+    assert bench.publisher.take() is False
+    bench.publisher.publish()
+
+    assert [asked.metrics[CHECK] for asked in gateway.asked] == [OK_0_5, OK_0_5]
+
+
+def test_given_a_kill_before_the_state_was_saved_then_the_spool_gives_it_again(
+    bench: Bench, gateway: StubGateway
+) -> None:
+    bench.take(check(0, 5))
+    bench.publisher.publish()
+    bench.take(check(0, 5, "FAILED"))
+
+    bench.restart()
+    assert bench.publisher.take() is True
+    bench.publisher.publish()
+
+    assert list(gateway.asked[-1].metrics[CHECK].values()) == [0.0]
+    assert bench.spool.waiting_blocks == 0
+
+
+def test_given_a_state_that_cannot_be_saved_then_the_spool_forgets_nothing_until_it_can(
+    bench: Bench, gateway: StubGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "replace_file", full)
+        bench.take(check(0, 5))
+        bench.publisher.publish()
+        bench.publisher.publish()
+        assert bench.spool.waiting_blocks == 1
+        assert caplog.messages == [
+            "saving the state fails, it is tried again at each interval: [Errno 28] No space left on device"
+        ]
+    # What is known is published all the same.
+    assert gateway.asked[0].metrics[CHECK] == OK_0_5
+
+    bench.publisher.publish()
+    assert bench.spool.waiting_blocks == 0
+
+
+def test_given_much_within_an_interval_then_the_spool_is_relieved_before_its_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_UNSAVED_BYTES_MAX", 1000)
+    for _ in range(20):
+        bench.take(check(0, 5))
+
+    assert 0 < bench.spool.waiting_blocks < 10
+
+
+def test_given_a_state_file_that_is_none_then_it_is_put_aside_and_the_start_goes_on(
+    bench: Bench, gateway: StubGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = bench.folder / STATE_NAME
+    state.write_text("{}")
+
+    bench.restart()
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"{state} cannot be read, it is {state.with_suffix('.unreadable')} now")
+    bench.take(check(0, 5))
+    bench.publisher.publish()
+
+    assert gateway.asked[-1].metrics[CHECK] == OK_0_5
+    assert state.with_suffix(".unreadable").read_text() == "{}"
+
+
+def test_given_a_state_file_that_may_not_be_read_then_the_start_is_refused(bench: Bench) -> None:
+    (bench.folder / STATE_NAME).mkdir()
+
+    with pytest.raises(ConfigError, match=rf"{STATE_NAME}: what was known before cannot be read: Is a directory"):
+        bench.restart()
+
+
+def test_given_records_that_are_no_metrics_then_they_are_counted_and_said_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.take(*[check(0, 5, "MAYBE")] * 50, check(0, 5))
+    bench.spool.put(JOURNAL, 2, [b"no block, though it names lustre_ost_io"])
+    assert bench.publisher.take()
+
+    assert bench.publisher.counts.rejected == {"lustre_file_creation_check": 50}
+    assert bench.publisher.counts.stored == {"lustre_file_creation_check": 1}
+    assert caplog.messages == [
+        "a record lustre_file_creation_check of task 1 on node1 is no metric: its outcome is 'MAYBE', not one of OK, "
+        "FAILED, ERROR, IGNORED"
+    ]
+
+
+def test_given_a_textfile_then_it_is_replaced_as_a_whole_for_all_to_read(
+    tmp_path: Path, alone: Callable[..., Bench]
+) -> None:
+    textfile = tmp_path / "collector" / "cyclone.prom"
+    textfile.parent.mkdir()
+    bench = alone(textfile=textfile)
+    former = os.umask(0o077)
+    try:
+        bench.take(check(0, 5), check(0, 5, target="nyx"))
+        bench.publisher.publish()
+        first = textfile.stat().st_ino
+        bench.take(check(0, 5, "FAILED"))
+        bench.publisher.publish()
+    finally:
+        os.umask(former)
+
+    found = read_metrics(textfile.read_text())
+    assert found[CHECK] == {
+        labels(target="hebe", mdt_index="0", ost_index="5"): 0.0,
+        labels(target="nyx", mdt_index="0", ost_index="5"): 1.0,
+    }
+    assert stat.S_IMODE(textfile.stat().st_mode) == 0o644
+    assert textfile.stat().st_ino != first
+    assert list(textfile.parent.iterdir()) == [textfile]
+
+    bench.publisher.withdraw()
+    assert list(textfile.parent.iterdir()) == []
+
+
+def test_given_a_textfile_that_cannot_be_written_then_it_is_said_once_and_works_again(
+    tmp_path: Path, alone: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    textfile = tmp_path / "collector" / "cyclone.prom"
+    bench = alone(textfile=textfile)
+    bench.take(check(0, 5))
+
+    bench.publisher.publish()
+    bench.publisher.publish()
+    assert caplog.messages == [
+        f"writing the textfile fails, it is tried again at each interval: {textfile}: No such file or directory"
+    ]
+    textfile.parent.mkdir()
+    with caplog.at_level(logging.INFO):
+        bench.publisher.publish()
+
+    assert caplog.messages[1:] == ["writing the textfile works again, after 0s"]
+    assert read_metrics(textfile.read_text())[CHECK] == OK_0_5

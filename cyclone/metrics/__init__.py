@@ -1,0 +1,1 @@
+"""What the daemons count, and how Prometheus gets it. docs/metrics.md lists every metric."""

@@ -107,10 +107,13 @@ def end_text(status: int) -> str:
     """How a process ended, from ``Popen.returncode``: 'exit code 1', 'signal 9 (SIGKILL)'."""
     if status >= 0:
         return f"exit code {status}"
-    try:
-        return f"signal {-status} ({signal.Signals(-status).name})"
-    except ValueError:
-        return f"signal {-status}"
+    name = signal_name(-status)
+    return f"signal {-status} ({name})" if name else f"signal {-status}"
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL and the like; '' for a real-time signal that has no name."""
+    return signal.Signals(number).name if number in signal.Signals.__members__.values() else ""
 
 
 def python_command(target: str, *arguments: str) -> list[str]:

@@ -21,8 +21,8 @@ from cyclone.values import decode as _decode
 
 _COMPLETED = states.COMPLETED
 _COMPLETED_BYTE, _FAILED_BYTE = bytes([states.COMPLETED]), bytes([states.FAILED])
-# What reading bytes that hold anything at all can raise.
-_UNREADABLE = (msgspec.MsgspecError, CycloneError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
+# What reading bytes that hold anything at all can raise, in a block and in what it holds.
+UNREADABLE = (msgspec.MsgspecError, CycloneError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
 
 
 class RecordedBlock(msgspec.Struct, array_like=True, gc=False):
@@ -55,6 +55,14 @@ class RecordedBlock(msgspec.Struct, array_like=True, gc=False):
             for status, taken in zip(self.statuses, self.accepted, strict=True)
             if taken and status == states.COMPLETED
         )
+
+    def of_known_tasks(self) -> "RecordedBlock":
+        """Without the rows of tasks that the journal has let go: they have no class any more, and no arguments."""
+        if all(task_class for task_class, _ in self.runs):
+            return self
+        known = b"".join(bytes([bool(task_class)]) * count for task_class, count in self.runs)
+        accepted = known if self.accepted is None else bytes(map(min, known, self.accepted))
+        return msgspec.structs.replace(self, accepted=accepted)
 
 
 class TaskResult(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -164,7 +172,7 @@ class OpenBlock:
         self.outcomes: list[Any]
         try:
             self.columns, self.seconds = _read_columns(recorded.body, rows)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             self.columns, self.seconds = ResultColumns([], b"", 0.0, 0), unpack_seconds(bytes(8 * rows))
             self.statuses = recorded.statuses.replace(_COMPLETED_BYTE, _FAILED_BYTE)
             self.outcomes = [_unreadable(error)] * rows
@@ -176,14 +184,14 @@ class OpenBlock:
         values = self.columns.values
         if self.statuses.count(_COMPLETED) == len(values):
             # Nearly every block: no look at a single row is needed.
-            with contextlib.suppress(*_UNREADABLE):
+            with contextlib.suppress(*UNREADABLE):
                 return list(map(read_value, values))
         outcomes: list[Any] = []
         statuses = bytearray(self.statuses)
         for row, packed in enumerate(values):
             try:
                 outcomes.append(read_value(packed) if statuses[row] == _COMPLETED else _decode_error(packed))
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 outcomes.append(_unreadable(error))
                 if statuses[row] == _COMPLETED:
                     statuses[row] = states.FAILED
@@ -227,7 +235,7 @@ encode_columns = msgspec.msgpack.Encoder().encode
 
 
 def _read_columns(body: bytes, rows: int) -> "tuple[ResultColumns, array.array[float]]":
-    """A body's columns and its seconds; one of _UNREADABLE where it holds something else."""
+    """A body's columns and its seconds; one of UNREADABLE where it holds something else."""
     columns = _decode_columns(body)
     seconds = unpack_seconds(columns.seconds)
     if len(columns.values) != rows or len(seconds) != rows:
@@ -277,7 +285,7 @@ def wants_retry(body: bytes, row: int) -> bool:
     try:
         columns, _, _ = _kept_columns(body)
         return _decode_error(columns.values[row]).retry
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
 
 
@@ -286,7 +294,7 @@ def row_columns(body: bytes, row: int) -> bytes:
     try:
         columns, seconds, starts = _kept_columns(body)
         value, took_s = columns.values[row], pack_seconds([seconds[row]])
-    except _UNREADABLE:
+    except UNREADABLE:
         return b""
     records = [(0, name, packed) for of_row, name, packed in columns.records if of_row == row]
     return encode_columns(ResultColumns([value], took_s, starts[row], columns.worker_pid, records=records))
@@ -298,7 +306,7 @@ def quarantine_columns(body: bytes, row: int, crashes: int) -> bytes:
         columns, durations, starts = _kept_columns(body)
         cause = _decode_error(columns.values[row]).message
         started, seconds, pid = starts[row], durations[row], columns.worker_pid
-    except _UNREADABLE:
+    except UNREADABLE:
         cause, started, seconds, pid = "unknown", 0.0, 0.0, 0
     text = f"killed {crashes} worker{'s' * (crashes != 1)}, the last one: {cause}"
     return error_columns(ErrorRecord("Quarantined", text), pid, started, seconds)

@@ -123,11 +123,17 @@ class BaseTask:
         """Make a record for the sinks: the database proxy and the Pushgateway client take those whose name they know.
 
         It travels with the result of this attempt, and counts when that does: once, whatever is killed meanwhile. The
-        fields are msgpack values. Raises NotSerialisable, and ValueError for a name that is empty or too long.
+        fields are msgpack values, and all records of a task together take 2 MiB at most. Raises ValueError where that
+        is not so, and for a name that is none.
         """
-        if not 0 < len(name) <= NAME_CHARS_MAX:
-            raise ValueError(f"a record's name has 1 to {NAME_CHARS_MAX} characters, not {len(name)}")
-        BaseTask.current.record(name, encode(fields))
+        # Checked here, because the worker could not even say what is wrong with it.
+        if type(name) is not str or not 0 < len(name) <= NAME_CHARS_MAX or not name.isprintable():
+            raise ValueError(f"{name!r} is no name of a record: it has 1 to {NAME_CHARS_MAX} printable characters")
+        try:
+            packed = encode(fields)
+        except NotSerialisable as error:
+            raise ValueError(f"the record {name!r} {error}") from None
+        BaseTask.current.record(name, packed)
 
     def key(self) -> str | bytes | None:
         """What this task is the same as another by, among those of its class; None, the default, for nothing.

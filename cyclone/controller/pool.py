@@ -26,7 +26,7 @@ from cyclone.controller.output import TaskOutput
 from cyclone.controller.watch import Progress
 from cyclone.controller.work import Piece
 from cyclone.logs import stderr_is_journal
-from cyclone.processes import Guard, end_text, python_command
+from cyclone.processes import Guard, end_text, python_command, signal_name
 from cyclone.protocol.framing import Channel, socket_pair
 from cyclone.protocol.messages import Job
 
@@ -89,7 +89,7 @@ class WorkerProcess:
         os.close(words)
         os.close(printed)
         self.output = TaskOutput(readable, options.stdout_max_bytes)
-        self._killed = False
+        self._killed = self._retired = self._asked_to_end = False
         self.pid = self._process.pid
         self.pidfd = os.pidfd_open(self.pid)
         guard.add(self.pid)
@@ -133,6 +133,7 @@ class WorkerProcess:
         there = self.words[pipe.EXECUTING_SEQ] == seq and self.words[pipe.EXECUTING] == 1
         if there:
             self.words[pipe.LIMIT_SEQ] = seq + 1
+            self._asked_to_end = True
             self._signal_group(signal.SIGTERM)
         self._signal(signal.SIGCONT)
         return there
@@ -144,6 +145,7 @@ class WorkerProcess:
 
     def retire(self) -> None:
         """Let it exit by itself."""
+        self._retired = True
         self.channel.end()
 
     def reap(self) -> str:
@@ -157,6 +159,21 @@ class WorkerProcess:
         # The kernel does not say why, and it is nearly always the one that was short of memory.
         out_of_memory = status == -signal.SIGKILL and not self._killed
         return "killed by SIGKILL (out of memory?)" if out_of_memory else end_text(status)
+
+    def end_reason(self) -> str:
+        """After ``reap``: why it ended, as one of a few words: ours, else ``exited`` or the signal that it died of."""
+        if self._asked_to_end:
+            return "ended"
+        if self._killed:
+            return "killed"
+        status = self._process.returncode
+        return (
+            "retired"
+            if self._retired and status == 0
+            else "exited"
+            if status >= 0
+            else signal_name(-status) or "signal"
+        )
 
     def sweep(self) -> None:
         """After its end: kill what its tasks left behind, also what left its process group."""

@@ -12,6 +12,7 @@ import signal
 import time
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -22,7 +23,7 @@ from cyclone.controller.crew import Obituary
 from cyclone.controller.diagnosis import Diagnosis
 from cyclone.controller.link import Identity
 from cyclone.controller.options import AgentOptions
-from cyclone.controller.pipe import Ready
+from cyclone.controller.pipe import Done, Ready
 from cyclone.controller.pool import WorkerOptions, WorkerProcess
 from cyclone.controller.watch import Progress
 from cyclone.errors import ProtocolError
@@ -47,6 +48,7 @@ from cyclone.protocol.sockets import (
     reconnect,
     send_at_once,
 )
+from cyclone.protocol.traffic import Traffic
 
 log = logging.getLogger("cyclone.controller")
 
@@ -68,6 +70,22 @@ class ControllerOptions:
     keys: ClientKeys | None = None
 
 
+class Meter(Protocol):
+    """Who counts, for metrics. Must be quick; raising ends the controller."""
+
+    def reported(self, agent: Agent, worker: int, report: Done) -> None:
+        """A worker is about to report rows to the agent."""
+
+    def worker_ended(self, agent: Agent, worker: int, reason: str, seen: Progress, running_s: float) -> None:
+        """A worker process is gone, for one of a few reasons; the agent is about to be told.
+
+        ``seen`` is what it published last; if it was in a row, then for ``running_s``.
+        """
+
+    def turn(self, service: "ControllerService") -> None:
+        """A turn of the loop has ended."""
+
+
 class _Published:
     """What the workers publish in their shared words."""
 
@@ -84,16 +102,25 @@ class ControllerService:
     """See the module."""
 
     def __init__(
-        self, identity: Identity, agent: AgentOptions, options: ControllerOptions, jitter: random.Random
+        self,
+        identity: Identity,
+        agent: AgentOptions,
+        options: ControllerOptions,
+        jitter: random.Random,
+        meter: Meter | None = None,
     ) -> None:
         self._options = options
         self._name = identity.name
-        self._agent = Agent(identity, agent, jitter.random)
+        self._meter = meter
+        self.agent = Agent(identity, agent, jitter.random)
+        self.traffic = Traffic()
+        self.bad_messages = 0
+        # When the wait of this turn was over, in monotonic seconds.
+        self.woke_at = 0.0
         self._workers: dict[int, WorkerProcess] = {}
         self._published = _Published(self._workers)
         self._by_fd: dict[int, WorkerProcess] = {}
         self._by_output: dict[int, WorkerProcess] = {}
-        self._bad_frames = 0
         self._bad_log = RateLimit()
         self._diagnosis = Diagnosis(options.keys is not None)
         self._exit: actions.Exit | None = None
@@ -140,8 +167,9 @@ class ControllerService:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        ready = self._poller.poll(min(max(0.0, self._agent.deadline - now), self._wait_max_s))
-        agent, now = self._agent, time.monotonic()
+        ready = self._poller.poll(min(max(0.0, self.agent.deadline - now), self._wait_max_s))
+        agent, now = self.agent, time.monotonic()
+        self.woke_at = now
         if self._wakeup.fileno() in ready:
             self._on_signals(now)
         if self._monitor in ready:
@@ -164,6 +192,8 @@ class ControllerService:
         self._carry_out(agent.advance(time.monotonic(), self._published))
         if reason := self._diagnosis.look(now):
             log.warning("%s", reason)
+        if self._meter:
+            self._meter.turn(self)
         self._notifier.watchdog(now)
         if now >= self._status_at:
             self._status_at = now + _STATUS_EVERY_S
@@ -178,7 +208,7 @@ class ControllerService:
         if reason := self._diagnosis.event(event, now):
             log.warning("cannot talk to the master: %s", reason)
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self._carry_out(self._agent.connected(now))
+            self._carry_out(self.agent.connected(now))
 
     def _on_signals(self, now: float) -> None:
         for number in self._wakeup.take():
@@ -186,23 +216,24 @@ class ControllerService:
             if self._stops > 1:
                 for process in self._workers.values():
                     process.kill()
-                self._carry_out(self._agent.stop_at_once(now))
+                self._carry_out(self.agent.stop_at_once(now))
                 return
             log.info("%s: handing back what has not started, finishing what runs", signal.Signals(number).name)
             self._notifier.stopping("finishing what runs")
-            self._carry_out(self._agent.stop(now))
+            self._carry_out(self.agent.stop(now))
 
     def _receive(self, now: float) -> None:
         for frames in receive_all(self._socket, _MESSAGES_PER_TURN):
+            self.traffic.on_received(frames)
             try:
                 message = wire.decode_from_master(frames)
             except ProtocolError as error:
-                self._bad_frames += 1
+                self.bad_messages += 1
                 if self._bad_log.allow("master", now):
-                    log.warning("dropped a bad message from the master (%d so far): %s", self._bad_frames, error)
+                    log.warning("dropped a bad message from the master (%d so far): %s", self.bad_messages, error)
                 continue
             self._diagnosis.heard()
-            self._carry_out(self._agent.handle(message, now))
+            self._carry_out(self.agent.handle(message, now))
 
     def _on_worker(self, fd: int, writable: bool, now: float) -> None:
         process = self._by_fd[fd]
@@ -211,9 +242,11 @@ class ControllerService:
         try:
             for report in process.read():
                 if isinstance(report, Ready):
-                    self._carry_out(self._agent.worker_ready(process.worker, now))
+                    self._carry_out(self.agent.worker_ready(process.worker, now))
                 else:
-                    self._carry_out(self._agent.worker_done(process.worker, report, now))
+                    if self._meter:
+                        self._meter.reported(self.agent, process.worker, report)
+                    self._carry_out(self.agent.worker_done(process.worker, report, now))
         except ProtocolError as error:
             log.warning("worker=%d pid=%d wrote rubbish into its pipe, killed: %s", process.worker, process.pid, error)
             process.kill()
@@ -238,7 +271,7 @@ class ControllerService:
     def _row_of(self, process: WorkerProcess) -> tuple[int, int]:
         """The row that a worker is or was last in, and its task."""
         seq = process.progress().seq
-        return seq, self._agent.crew.slots[process.worker].task_at(seq)
+        return seq, self.agent.crew.slots[process.worker].task_at(seq)
 
     def _forget_output(self, process: WorkerProcess) -> None:
         if self._by_output.pop(process.output.fileno(), None):
@@ -257,10 +290,12 @@ class ControllerService:
         process.output.close(partial(self._row_of, process))
         log.info("worker=%d pid=%d ended: %s", process.worker, process.pid, cause)
         running_s = now - seen.started_s
+        if self._meter:
+            self._meter.worker_ended(self.agent, process.worker, process.end_reason(), seen, running_s)
         obituary = (
             Obituary(process.pid, time.time() - running_s, running_s) if seen.executing else Obituary(process.pid)
         )
-        self._carry_out(self._agent.worker_exited(process.worker, seen.seq, seen.executing, cause, now, obituary))
+        self._carry_out(self.agent.worker_exited(process.worker, seen.seq, seen.executing, cause, now, obituary))
 
     def _poll_worker(self, process: WorkerProcess) -> None:
         flags = POLLIN | (POLLOUT if process.channel.unsent_bytes else 0)
@@ -270,8 +305,10 @@ class ControllerService:
         for action in wanted:
             match action:
                 case actions.Send(message):
+                    frames = wire.encode(message)
                     try:
-                        send_at_once(self._socket, wire.encode(message))
+                        send_at_once(self._socket, frames)
+                        self.traffic.on_sent(frames)
                     except zmq.Again:
                         log.debug("not connected: %s not sent", type(message).__name__)
                 case actions.Execute(worker, base, piece, jobs):
@@ -297,11 +334,11 @@ class ControllerService:
             case actions.Flush():
                 process.nudge()
             case actions.TakeBack(worker):
-                self._carry_out(self._agent.taken_back(worker, process.take_back(), now))
+                self._carry_out(self.agent.taken_back(worker, process.take_back(), now))
             case actions.EndTask(worker, seq):
                 if process.end_task(seq):
                     log.info("worker=%d pid=%d: its task must end: SIGTERM", worker, process.pid)
-                    self._carry_out(self._agent.task_ending(worker, seq, now))
+                    self._carry_out(self.agent.task_ending(worker, seq, now))
             case actions.KillWorker():
                 process.kill()
             case actions.RetireWorker():

@@ -12,7 +12,7 @@ from pathlib import Path
 # What programs need to find each other, their user and their language; secrets of the controller's have other names.
 KEPT = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR"),
-    *("VIRTUAL_ENV", "LD_LIBRARY_PATH", "PYTHON*", "CYCLONE_*"),
+    *("XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "PYTHON*", "CYCLONE_*"),
 )
 # What tasks write is their user's alone, unless they say otherwise.
 UMASK = 0o077

@@ -30,7 +30,7 @@ from cyclone.plugins import add_search_path, load_allowed_class
 from cyclone.processes import die_with_parent, spare_the_collector
 from cyclone.protocol import states
 from cyclone.protocol.framing import FrameReader
-from cyclone.protocol.limits import BATCH_BYTES_TARGET
+from cyclone.protocol.limits import BATCH_BYTES_TARGET, RECORDS_BYTES_MAX
 from cyclone.protocol.messages import ResultColumns
 from cyclone.results import encode_columns, pack_seconds
 from cyclone.task import BaseTask, TaskContext, builder
@@ -61,6 +61,7 @@ class WorkerContext(TaskContext):
         self.scratch_made: Path | None = None
         # Whether the task has left something that is to be looked at when it has ended.
         self.left = False
+        self._records_bytes = 0
         self.base = self.first = 1
 
     @property
@@ -84,7 +85,13 @@ class WorkerContext(TaskContext):
 
     def record(self, name: str, packed: bytes) -> None:
         """See ``BaseTask.record``."""
+        size = self._records_bytes + len(packed) + len(name.encode())
+        if size > RECORDS_BYTES_MAX:
+            raise ValueError(
+                f"the record {name!r} is one too many: all of a task take {RECORDS_BYTES_MAX} bytes at most"
+            )
         self.left = True
+        self._records_bytes = size
         self.records.append((name, packed))
 
     def clean(self) -> list[tuple[str, bytes]]:
@@ -94,6 +101,7 @@ class WorkerContext(TaskContext):
             shutil.rmtree(self.scratch_made, ignore_errors=True)
             self.scratch_made = None
         records, self.records = self.records, []
+        self._records_bytes = 0
         return records
 
 

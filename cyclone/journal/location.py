@@ -1,27 +1,16 @@
 """Where a journal may lie, and who has it: file systems, folders, modes and the lock.
 
-Owns everything about the files that SQLite does not. A write-ahead log needs shared memory and locks that work, and a
-sync that is one: file systems of the network have none of it dependably, so they are refused. The caller owes ``close``
-of the lock when the database is closed, not before.
+Owns everything about the files that SQLite does not. The caller owes ``close`` of the lock when the database is closed,
+not before.
 """
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
 
 from cyclone.errors import AlreadyRunning, ConfigError
-
-_NETWORK = frozenset(
-    ("9p", "afs", "beegfs", "ceph", "cephfs", "cifs", "coda", "fhgfs", "gfs", "gfs2", "glusterfs", "gpfs", "lustre")
-    + ("mfs", "moosefs", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb", "smb2", "smb3", "smbfs")
-    + ("virtiofs", "wekafs")
-)
-# Behind FUSE these are of the network too; a plain "fuse" or "fuseblk" may be a local disk.
-_NETWORK_FUSE = frozenset(
-    f"fuse.{name}"
-    for name in ("ceph", "ceph-fuse", "cephfs", "gcsfuse", "glusterfs", "goofys", "juicefs", "mfs", "rclone", "s3fs")
-    + ("sshfs",)
-)
+from cyclone.file_systems import network_fault
 
 
 class FileLock:
@@ -53,7 +42,8 @@ class FileLock:
 
 def prepare(path: Path, create: bool) -> None:
     """See to it that the file is there, empty if it was not, in a folder where a journal may lie; or ConfigError."""
-    refuse_network(path)
+    if fault := network_fault(path):
+        raise ConfigError(f"journal {path}: {fault}, by [journal] path or [control] state_dir")
     if path.is_dir():
         raise ConfigError(f"journal {path}: is a folder: name a file in it")
     if path.exists():
@@ -69,6 +59,15 @@ def prepare(path: Path, create: bool) -> None:
         raise ConfigError(f"journal {path}: cannot be made: {error.strerror}") from None
 
 
+def size_bytes(path: Path) -> int:
+    """How large a journal is with its write-ahead log; 0 where it is not there."""
+    size = 0
+    for part in (path, path.with_name(f"{path.name}-wal")):
+        with contextlib.suppress(FileNotFoundError):
+            size += part.stat().st_size
+    return size
+
+
 def sync_folder(path: Path) -> None:
     """Make the name of a new file or folder last."""
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -76,29 +75,3 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def refuse_network(path: Path) -> None:
-    """ConfigError where the file would lie on a file system of the network."""
-    kind, mount = file_system(path)
-    if kind in _NETWORK or kind in _NETWORK_FUSE:
-        raise ConfigError(
-            f"journal {path}: {mount} is a network file system ({kind}), on which neither locks nor a sync can be "
-            "relied upon: name a file on a local disk, by [journal] path or [control] state_dir"
-        )
-
-
-def file_system(path: Path) -> tuple[str, str]:
-    """Type and mount point of the file system of a path, which need not exist."""
-    import psutil
-
-    full = path.absolute()
-    while not full.exists() and full != full.parent:
-        full = full.parent
-    full = full.resolve()
-    best, kind = "", ""
-    for partition in psutil.disk_partitions(all=True):
-        # Of two that are mounted at one place, the later one is on top.
-        if len(partition.mountpoint) >= len(best) and full.is_relative_to(partition.mountpoint):
-            best, kind = partition.mountpoint, partition.fstype
-    return kind, best

@@ -21,6 +21,7 @@ from cyclone.errors import ConfigError
 from cyclone.journal import blocks, compaction, failures, location, recovery, schema
 from cyclone.journal.blocks import Progress
 from cyclone.journal.compaction import Keep
+from cyclone.journal.location import FileLock
 from cyclone.journal.lookup import Lookup
 from cyclone.journal.open_blocks import OpenBlock
 from cyclone.journal.schema import Origin
@@ -65,14 +66,7 @@ class SqliteJournal:
     replays = True
 
     def __init__(
-        self,
-        path: Path,
-        origin: Origin,
-        lock: location.FileLock,
-        create: bool,
-        keep: Keep,
-        clock: Callable[[], float],
-        vfs: str,
+        self, path: Path, origin: Origin, lock: FileLock, create: bool, keep: Keep, clock: Callable[[], float], vfs: str
     ) -> None:
         self.path = path
         self.description = f"full: {path}"
@@ -84,8 +78,9 @@ class SqliteJournal:
         self._is_closed = False
         self._broken: JournalBroken | None = None
         self._claimed: set[bytes] = set()
-        # How often the disk was waited for since the journal was opened.
+        # How often the disk was waited for since the journal was opened; and who wants to know how long, in seconds.
         self.syncs = 0
+        self.on_commit: Callable[[float], None] | None = None
         # In the write-ahead log, and at the last checkpoint.
         self._wal_pages = self._copied_pages = 0
         self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
@@ -238,6 +233,7 @@ class SqliteJournal:
             if not self._db.changes():
                 raise JournalBroken(f"journal {self.path}: another master has opened it: epoch {self.epoch} is over")
             yield
+            began = time.monotonic()
             self._db.execute("COMMIT")
         except BaseException as error:
             self._roll_back()
@@ -248,6 +244,8 @@ class SqliteJournal:
             if failed is error:
                 raise
             raise failed from error
+        if self.on_commit:
+            self.on_commit(time.monotonic() - began)
 
     def _roll_back(self) -> None:
         try:
@@ -389,7 +387,7 @@ def open_journal(
     is the name of SQLite's interface to the file system, if not its usual one.
     """
     location.prepare(path, create)
-    lock = location.FileLock(path)
+    lock = FileLock(path)
     try:
         return SqliteJournal(path, origin, lock, create, Keep(keep_age_s, keep_tasks), clock, vfs)
     except BaseException:

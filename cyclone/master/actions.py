@@ -4,7 +4,7 @@ Say, Load, Finish.
 Nothing may leave the master before what it rests on is recorded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cyclone.master.events import Recorded
 from cyclone.protocol.messages import AnyFromMaster, AnyToClient
@@ -28,10 +28,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Final results for the generator and every other reader, numbered without gaps from 1."""
+    """Final results for the generator and every other reader, numbered without gaps from 1.
+
+    ``leased_at`` is when this master handed their first task out, 0 where it was another one, or another attempt.
+    """
 
     number: int
     block: RecordedBlock
+    leased_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,11 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """A line for the log. ``level`` is info or warning."""
+    """A line for the log. ``level`` is info or warning; the names of ``nodes`` are put behind the text, folded."""
 
     level: str
     text: str
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

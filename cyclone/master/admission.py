@@ -123,10 +123,10 @@ class Admission:
             turn.emit(ControllerLeft(session.name))
             self._lose(session)
         if self._state.awaited and sessions.former and sessions.former.last_seen < limit:
-            missing = ", ".join(sorted(self._state.awaited))
-            for name in sorted(self._state.awaited):
+            missing = sorted(self._state.awaited)
+            for name in missing:
                 turn.emit(ControllerLeft(name))
-            turn.say("warning", f"did not come back after the restart: {missing}")
+            turn.say("warning", "did not come back after the restart:", missing)
 
     def settle(self) -> None:
         """Once nobody is awaited any more, what no controller has claimed since the restart waits like all else."""

@@ -3,6 +3,8 @@
 Owns the answers. Each request stands for itself; whether its sender may ask is decided before it comes here.
 """
 
+from collections.abc import Sequence
+
 from cyclone.master.cancelling import LEASED, QUEUED, Cancelling
 from cyclone.master.events import ControllerMarked
 from cyclone.master.turn import Turn
@@ -17,6 +19,9 @@ from cyclone.protocol.messages import (
     StatusRequest,
 )
 from cyclone.version import __version__
+
+# Enough to see which name was meant.
+_KNOWN_MAX = 1000
 
 
 class Clients:
@@ -88,8 +93,8 @@ class Clients:
         state = self._state
         known = sorted(state.live.keys() | state.sessions.by_name.keys() | state.sessions.drained)
         if name not in known:
-            text = f"no controller is called {name!r}; known: {', '.join(known[:20]) or 'none'}"
-            return _answer(request.request, 0, text)
+            text = f"no controller is called {name!r}; known:{'' if known else ' none'}"
+            return _answer(request.request, 0, text, known[:_KNOWN_MAX])
         if drained == (name in state.sessions.drained):
             return _answer(request.request, 1, f"{name} is {'' if drained else 'not '}drained already")
         self._turn.emit(ControllerMarked(name, drained))
@@ -102,6 +107,6 @@ class Clients:
         return _answer(request.request, 1, f"{name} gets {'no new' if drained else 'new'} tasks")
 
 
-def _answer(request: int, count: int, text: str) -> Answer:
+def _answer(request: int, count: int, text: str, names: Sequence[str] = ()) -> Answer:
     """Granted where anything is concerned."""
-    return Answer(request, count > 0, count, text[: limits.TEXT_CHARS_MAX])
+    return Answer(request, count > 0, count, text[: limits.TEXT_CHARS_MAX], list(names))

@@ -22,7 +22,10 @@ _RECALL_PAUSE_S = 0.1
 
 
 class Outcomes:
-    """See the module. ``crash_limit`` is the number of workers that a task may kill."""
+    """See the module. ``crash_limit`` is the number of workers that a task may kill.
+
+    ``passed_over`` counts the reported rows that were late or came again, and changed nothing.
+    """
 
     def __init__(self, turn: Turn, retries: Retries, suspicion: Suspicion, crash_limit: int) -> None:
         self._turn = turn
@@ -30,6 +33,7 @@ class Outcomes:
         self._retries = retries
         self._state = turn.state
         self._crash_limit = crash_limit
+        self.passed_over = 0
 
     def on_results(self, session: Session, results: Results) -> None:
         """Ended attempts."""
@@ -63,6 +67,7 @@ class Outcomes:
         if verdict.accepted_count:
             self._record(batch, verdict, session.name)
         bad = len(verdict.retried) + len(verdict.crashed)
+        self.passed_over += len(batch.statuses) - verdict.accepted_count - bad
         self._suspicion.learn(session, verdict.accepted_count + bad, verdict.failed_count(batch.statuses) + bad)
         for task_id, job_id in verdict.retried:
             self._retries.again(session, batch, task_id, job_id)
@@ -77,7 +82,7 @@ class Outcomes:
         block = RecordedBlock(
             batch.first, batch.attempt, runs, verdict.args, batch.statuses, accepted, batch.body, controller
         )
-        self._turn.out.append(Deliver(number, block))
+        self._turn.out.append(Deliver(number, block, verdict.leased_at))
 
     def _on_crash(self, session: Session, batch: ResultBatch, task_id: int) -> None:
         state, turn = self._state, self._turn

@@ -134,6 +134,11 @@ class Scheduler:
         return sum(self.state.ended.values())
 
     @property
+    def passed_over(self) -> int:
+        """Results that were late or came again, and changed nothing."""
+        return self._outcomes.passed_over
+
+    @property
     def delivered(self) -> int:
         """The number of the last results that were recorded."""
         return self.state.number

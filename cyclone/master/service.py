@@ -18,16 +18,20 @@ import zmq
 from cyclone.errors import CycloneError
 from cyclone.logs import RateLimit
 from cyclone.master import actions
+from cyclone.master.ending import Ending
 from cyclone.master.events import Recorded
 from cyclone.master.feed import FeedOptions
 from cyclone.master.journal import Journal, JournalFull
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
+from cyclone.master.sink_feed import SinkOptions, SinkStatus
+from cyclone.master.sink_feeds import SinkFeeds
 from cyclone.master.source import Source
 from cyclone.notify import Notifier
 from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare_the_collector
 from cyclone.protocol import wire
 from cyclone.protocol.messages import AnyFromMaster, AnyToClient, ErrorRecord, FromClient, Refused, ToClient
 from cyclone.protocol.sockets import POLLIN, master_socket, send_at_once
+from cyclone.ranges import fold_nodes
 from cyclone.results import RecordedBlock
 from cyclone.security.gate import GateOptions, PeerGate
 
@@ -37,8 +41,6 @@ _MESSAGES_PER_TURN = 1000
 _STATUS_EVERY_S = 5.0
 # How long a journal that cannot be written is left alone.
 _RETRY_APPEND_S = 1.0
-# How long controllers get to say goodbye after everything is done.
-_GOODBYE_S = 2.0
 
 
 class Listener(Protocol):
@@ -54,6 +56,13 @@ class Listener(Protocol):
         """A turn of the loop has ended."""
 
 
+class Meter(Listener, Protocol):
+    """A listener that counts, for metrics, and so is told what no other needs to know."""
+
+    def delivered(self, block: RecordedBlock, leased_at: float) -> None:
+        """These results are of tasks that this master leased at that moment, in monotonic seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class MasterOptions:
     """Where to bind, and what concerns only the body. ``port`` 0 takes a free one. Durations in seconds."""
@@ -65,17 +74,22 @@ class MasterOptions:
     scheduler: SchedulerOptions
     feed: FeedOptions
     gate: GateOptions = GateOptions()
+    sinks: SinkOptions = SinkOptions()
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How a run of the master ended. ``ended`` counts results by state, ``signal`` is 0 where none stopped it."""
+    """How a run of the master ended. ``ended`` counts results by state, ``signal`` is 0 where none stopped it.
+
+    ``behind`` are the sinks that do not have all of them.
+    """
 
     ended: dict[str, int]
     unfinished: int
     failure: ErrorRecord | None = None
     summary: dict[str, object] = field(default_factory=dict)
     signal: int = 0
+    behind: list[SinkStatus] = field(default_factory=list)
 
 
 class MasterService:
@@ -84,10 +98,17 @@ class MasterService:
     The journal belongs to the service from here on, which closes it.
     """
 
-    def __init__(self, options: MasterOptions, journal: Journal, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self,
+        options: MasterOptions,
+        journal: Journal,
+        listeners: Sequence[Listener] = (),
+        meter: Meter | None = None,
+    ) -> None:
         self._options = options
         self._journal = journal
-        self._listeners = listeners
+        self._meter = meter
+        self._listeners = [*listeners, meter] if meter else listeners
         self.scheduler = Scheduler(
             options.scheduler, journal.journal_id, journal.epoch, journal.replays, journal.description
         )
@@ -101,15 +122,23 @@ class MasterService:
         self._socket, self.port = master_socket(self._context, options.target, options.port, self._gate.keys)
         self._guard = Guard()
         self._poller = zmq.Poller()
+        self.sinks = SinkFeeds(self._poller, options.sinks, journal, self.scheduler.state.number)
         self._out: list[actions.Action] = []
         self._stops = 0
         self._signal = 0
-        self._end_at: float | None = None
+        self._ending = Ending(self.scheduler, self.sinks, options.stop_timeout_s)
         self._done = False
         self._status_at = 0.0
         self._full_log = RateLimit()
-        self._more_to_tend = False
+        self._more_to_tend = self._more_to_send = False
         self._has_loaded = False
+        # When the wait of this turn was over, in monotonic seconds.
+        self.woke_at = 0.0
+
+    @property
+    def bad_messages(self) -> int:
+        """Messages of peers that were dropped."""
+        return self._gate.bad_messages
 
     @property
     def guard(self) -> Guard:
@@ -156,6 +185,7 @@ class MasterService:
         if self.source:
             self.source.close()
         self._journal.close()
+        self.sinks.close()
         self._socket.close()
         self._gate.close()
         self._context.term()
@@ -163,11 +193,11 @@ class MasterService:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        at_once = self._more_to_tend or self._has_loaded
+        at_once = self._more_to_tend or self._more_to_send or self._has_loaded
         wait_s = 0.0 if at_once else min(max(0.0, self.scheduler.deadline - now), self._wait_max_s)
         self._has_loaded = False
         ready = dict(self._poller.poll(int(wait_s * 1000 + 0.999)))
-        now = time.monotonic()
+        self.woke_at = now = time.monotonic()
         if self._wakeup.fileno() in ready:
             self._on_signals(now)
         self._gate.serve(now)
@@ -185,11 +215,12 @@ class MasterService:
         self._carry_out(now)
         if self.source:
             self.source.turn()
+        self._more_to_send = self.sinks.turn(ready, now)
         consumed = self.source.consumed if self.source else self.scheduler.state.progress.cursor_consumed
-        self._more_to_tend = self._journal.tend(consumed, idle=not ready)
+        self._more_to_tend = self._journal.tend(self.sinks.consumed(consumed), idle=not ready)
         for listener in self._listeners:
             listener.turn(self)
-        self._end_if_over(now)
+        self._done = self._done or self._ending.is_over(self.source.feed if self.source else None, now)
         self._notifier.watchdog(now)
         if now >= self._status_at:
             self._status_at = now + _STATUS_EVERY_S
@@ -238,16 +269,17 @@ class MasterService:
             match action:
                 case actions.Send(peer, message):
                     self._send(peer, message)
-                case actions.Deliver(number, block):
-                    self._deliver(number, block)
-                case actions.Say(level, text):
+                case actions.Deliver(number, block, leased_at):
+                    self._deliver(number, block, leased_at)
+                case actions.Say(level, text, nodes):
+                    text += f" {fold_nodes(nodes)}" if nodes else ""
                     log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
                 case actions.Load(firsts):
                     self._out += self.scheduler.loaded(map(self._journal.load, firsts), now)
                     # The next turn hands them out, and there may be nothing else that it could wait for.
                     self._has_loaded = True
                 case actions.Finish():
-                    self._end_at = time.monotonic() + _GOODBYE_S
+                    self._ending.finish(time.monotonic())
                     if self.source:
                         self.source.finish()
 
@@ -289,9 +321,12 @@ class MasterService:
                 listener.sent(message)
         self.traffic.on_sent(frames)
 
-    def _deliver(self, number: int, block: RecordedBlock) -> None:
+    def _deliver(self, number: int, block: RecordedBlock, leased_at: float) -> None:
         for listener in self._listeners:
             listener.recorded(block)
+        if self._meter and leased_at:
+            self._meter.delivered(block, leased_at)
+        self.sinks.deliver(number, block)
         if self.source:
             self.source.deliver(number, block)
 
@@ -309,23 +344,11 @@ class MasterService:
     def _stop(self, now: float) -> None:
         self._notifier.stopping("waiting for what runs")
         self._out += self.scheduler.stop(now)
-        self._end_at = now + self._options.stop_timeout_s
-
-    def _end_if_over(self, now: float) -> None:
-        if self._end_at is None:
-            return
-        if self.scheduler.finished:
-            feed = self.source.feed if self.source else None
-            summary_here = not feed or feed.summary is not None or feed.failure is not None
-            self._done = self._done or (summary_here and not self.scheduler.state.sessions)
-            # What the generator makes of its last results may take its time, until somebody stops us.
-            if not summary_here and not self.scheduler.stopping:
-                return
-        else:
-            self._done = self._done or not self.scheduler.leased_tasks
-        self._done = self._done or now >= self._end_at
+        self._ending.stop(now)
 
     def _status(self) -> str:
+        if self._ending.is_draining:
+            return "waiting for sinks"
         state = self.scheduler.state
         return (
             f"{len(state.sessions)} controllers, {self.scheduler.leased_tasks} tasks out, "
@@ -334,7 +357,11 @@ class MasterService:
 
     def _outcome(self) -> Outcome:
         state, feed = self.scheduler.state, self.source.feed if self.source else None
-        outcome = Outcome(dict(state.ended), state.open_tasks, signal=self._signal)
+        behind = self.sinks.lacking(is_patient=True)
+        outcome = Outcome(dict(state.ended), state.open_tasks, signal=self._signal, behind=behind)
+        rest = "the next master on this journal sends them" if self._journal.replays else "they are lost to it"
+        for sink in behind:
+            log.warning("sink %s lacks %d result blocks, from %d on: %s", sink.name, sink.lag, sink.position + 1, rest)
         if feed:
             outcome.failure = feed.failure
             outcome.summary = dict(feed.summary or {})

@@ -1,14 +1,13 @@
 """The generator as the master sees it: its tasks offered, its results delivered, its process started again.
 
-Stands between the scheduler, the journal and the feed, which only moves bytes. Owns the order of delivery: results
-reach the generator by number, those of before its start out of the journal and the others as they are recorded. A
-generator process that dies goes on from what the journal knows of it; one that raises does not, it would raise again.
+Stands between the scheduler, the journal and the feed, which only moves bytes. Results reach the generator in the order
+of a ``Follower``: those of before its start out of the journal, the others as they are recorded. A generator process
+that dies goes on from what the journal knows of it; one that raises does not, it would raise again.
 The caller owes: ``take_in`` with what the poller found, ``deliver`` for each recorded block, ``turn`` once per turn.
 """
 
 import logging
 import time
-from collections.abc import Iterator
 from itertools import compress
 
 import zmq
@@ -16,6 +15,7 @@ import zmq
 from cyclone.master import feed_pipe
 from cyclone.master.actions import Action
 from cyclone.master.feed import Feed, FeedOptions
+from cyclone.master.follower import Follower
 from cyclone.master.journal import Journal
 from cyclone.master.progress import GeneratorProgress
 from cyclone.master.scheduler import Scheduler
@@ -45,7 +45,6 @@ class Source:
         self._guard = guard
         self._options = options
         self._poller = poller
-        self._earlier: Iterator[tuple[int, RecordedBlock]] | None = None
         self._deaths = 0
         self._progress_at_death = GeneratorProgress()
         self.feed = self._start()
@@ -85,8 +84,7 @@ class Source:
         """Results that are recorded just now."""
         if not self._is_reading:
             self._scheduler.consume(number)
-        elif self._earlier is None and number == self._next:
-            self._next += 1
+        elif self._follower.follows(number):
             self.feed.deliver(number, block)
 
     def turn(self) -> None:
@@ -117,8 +115,7 @@ class Source:
     def _start(self) -> Feed:
         progress = self._scheduler.state.progress
         self._started_at = time.monotonic()
-        self._next = progress.cursor_consumed + 1
-        self._earlier = None
+        self._follower = Follower(self._journal, progress.cursor_consumed)
         self._scheduler.catching_up = self._journal.replays
         feed = Feed(self._guard, self._options, progress)
         self._poller.register(feed.pidfd, POLLIN)
@@ -170,17 +167,13 @@ class Source:
         feed, scheduler = self.feed, self._scheduler
         if not self._journal.replays or not feed.started or not feed.wants_results:
             return
-        last = scheduler.state.number
-        while self._next <= last and feed.channel.unsent_bytes < _AHEAD_BYTES_MAX:
-            if self._earlier is None:
-                self._earlier = self._journal.results_after(self._next - 1)
-            number, block = next(self._earlier)
-            assert number == self._next, f"results {number} came out of the journal where {self._next} was due"
-            feed.deliver(number, block)
-            self._next += 1
-        if self._next > last:
-            self._earlier = None
-        scheduler.catching_up = self._next <= last
+        follower, last = self._follower, scheduler.state.number
+        while follower.position < last and feed.channel.unsent_bytes < _AHEAD_BYTES_MAX:
+            due = follower.position + 1
+            found = follower.next(last)
+            assert found and found[0] == due, f"{found and found[0]} came out of the journal where {due} was due"
+            feed.deliver(*found)
+        scheduler.catching_up = follower.position < last
 
     def _poll(self) -> None:
         channel = self.feed.channel

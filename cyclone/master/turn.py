@@ -4,6 +4,8 @@ The parts of the scheduler share it. Owns the rule that an event is applied in t
 recorded, so that nobody decides on a state that the journal does not have.
 """
 
+from collections.abc import Iterable
+
 from cyclone.master.actions import Action, Record, Say, Send
 from cyclone.master.events import Recorded, TasksDelayed, TasksReturned, Volatile
 from cyclone.master.spans import Span
@@ -57,6 +59,6 @@ class Turn:
         """Tell a controller, or a client."""
         self.out.append(Send(peer, message))
 
-    def say(self, level: str, text: str) -> None:
+    def say(self, level: str, text: str, nodes: Iterable[str] = ()) -> None:
         """Tell the log."""
-        self.out.append(Say(level, text))
+        self.out.append(Say(level, text, tuple(nodes)))

@@ -35,6 +35,7 @@ class Verdict:
     """``accepted`` has a byte per row, or is None when all rows count.
 
     ``crashed`` are task ids to charge, ``retried`` those that failed and are tried again, with their job.
+    ``leased_at`` is when the first of them was leased, 0 where that was in another epoch or attempt.
     """
 
     accepted: bytearray | None
@@ -43,6 +44,7 @@ class Verdict:
     args: list[bytes]
     crashed: list[int] = field(default_factory=list)
     retried: list[tuple[int, int]] = field(default_factory=list)
+    leased_at: float = 0.0
 
     def failed_count(self, statuses: bytes) -> int:
         """How many of the accepted rows are anything but completed."""
@@ -63,7 +65,10 @@ def judge(
     however often it is told. ``wants_retry`` says of a job, the batch and a row whether a failure is tried again.
     """
     shared = spans.overlapping(batch.first, batch.first + len(batch.statuses))
-    return _judge_whole(batch, shared, epoch) or _judge_by_row(batch, shared, epoch, ended, wants_retry)
+    verdict = _judge_whole(batch, shared, epoch) or _judge_by_row(batch, shared, epoch, ended, wants_retry)
+    if shared and batch.epoch == epoch and (batch.epoch, batch.attempt) == shared[0][0].token:
+        verdict.leased_at = shared[0][0].leased_at
+    return verdict
 
 
 def _judge_whole(batch: ResultBatch, shared: list[Shared], epoch: int) -> Verdict | None:

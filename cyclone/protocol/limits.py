@@ -8,6 +8,8 @@ MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 VALUE_BYTES_MAX = 4 * 1024 * 1024
 # The columns of one result batch: with the arguments of its tasks they still fit a frame to the generator.
 BODY_BYTES_MAX = 8 * 1024 * 1024
+# All records of one task: with its value, and what else is in its batch, they still fit those columns.
+RECORDS_BYTES_MAX = 2 * 1024 * 1024
 # Where a sender starts another message: large enough to amortise the frame, small enough not to delay others.
 BATCH_BYTES_TARGET = 1024 * 1024
 TASKS_PER_BATCH_MAX = 4096

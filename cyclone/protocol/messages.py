@@ -349,12 +349,16 @@ class StatusReport(ToClient, tag=301, frozen=True):
 
 
 class Answer(ToClient, tag=302, frozen=True):
-    """Answers the other requests: whether it is granted, how many tasks or controllers it is about, and what to say."""
+    """Answers the other requests: whether it is granted, how many tasks or controllers it is about, and what to say.
+
+    ``names`` of controllers belong behind the text, where people see them folded.
+    """
 
     request: Count
     granted: bool
     count: Count
     text: Text
+    names: list[Name] = []
 
 
 NO_SESSION = "no_session"

@@ -27,7 +27,8 @@ class FromSink(msgspec.Struct, array_like=True, frozen=True, tag_field="t"):
 
 
 class Attach(ToSink, tag=401, frozen=True):
-    """How far have you come with this journal? First message of a connection, and again until it is answered.
+    """How far have you come with this journal? First message of a connection, again until it is answered, and each
+    minute while there is nothing to send.
 
     ``name`` is the master's host, ``durable`` whether what it sends can be sent again after a crash of the master.
     """
@@ -40,7 +41,8 @@ class Attach(ToSink, tag=401, frozen=True):
 class Blocks(ToSink, tag=402, frozen=True):
     """Recorded results, numbered from ``first`` on without a gap: each a ``cyclone.results.RecordedBlock`` in msgpack.
 
-    Sent again from the last number that is ``Stored`` when no answer comes.
+    An empty one stands for one that the master has no more. Sent again from the last number that is ``Stored`` when no
+    answer comes.
     """
 
     first: Positive
@@ -54,7 +56,7 @@ class Attached(FromSink, tag=501, frozen=True):
 
 
 class Stored(FromSink, tag=502, frozen=True):
-    """Answers ``Blocks``: all up to ``number`` is on this sink's disk.
+    """Answers ``Blocks``, one or several: all up to ``number`` is on this sink's disk.
 
     ``full`` says why no more is taken for now; empty where it is.
     """

@@ -7,6 +7,7 @@ import contextlib
 import select
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import zmq
 
@@ -96,7 +97,7 @@ def authenticator_socket(context: "zmq.Context[zmq.Socket[bytes]]") -> "zmq.Sock
 def master_socket(
     context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: int, keys: ServerKeys | None = None
 ) -> tuple["zmq.Socket[bytes]", int]:
-    """The master's ROUTER, bound; ``port`` 0 takes a free one. Returns it with its port.
+    """The ROUTER of a master or a sink, bound; ``port`` 0 takes a free one. Returns it with its port.
 
     With keys only peers get through that the context's authenticator lets in; it must be there already.
     Raises AlreadyRunning when the port is taken, ConfigError when the address cannot be bound.
@@ -128,7 +129,7 @@ def master_socket(
         socket.close()
         if error.errno == zmq.EADDRINUSE:
             raise AlreadyRunning(
-                f"port {port} on {target} is taken{_holder(port)}: is another master running?"
+                f"port {port} on {target} is taken{port_holder(port)}: is another one running?"
             ) from None
         raise ConfigError(f"[comm] target = {target}, port = {port}: cannot bind {endpoint}: {error}") from None
     return socket, int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
@@ -137,7 +138,7 @@ def master_socket(
 def controller_socket(
     context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: int, keys: ClientKeys | None = None
 ) -> tuple["zmq.Socket[bytes]", "zmq.Socket[bytes]"]:
-    """A controller's DEALER, connecting to one master. It sets no routing id: ROUTER's own are the only safe ones.
+    """A DEALER, of a controller to its master or of a master to a sink: it sets no routing id, ROUTER's own are safe.
 
     Returns it with its monitor, which tells of each completed or failed handshake, and whether a lost connection is
     being tried again: ``reconnect`` is owed where it is not. The monitor is there before the connection: on loopback
@@ -274,21 +275,22 @@ def receive_with_keys(socket: "zmq.Socket[bytes]", messages_max: int) -> Iterato
         yield _user_id(first), frames
 
 
-def handshake_fault(event: int, with_keys: bool) -> str:
-    """What a monitor's event says about the keys at both ends, '' where it says nothing."""
+def handshake_fault(event: int, with_keys: bool, peer: Literal["master", "sink"] = "master") -> str:
+    """What a monitor's event says about the keys at both ends, '' where it says nothing. ``peer`` is the other end."""
     if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         return (
-            "the master does not know our key: it was revoked, or added to another master's folder; "
-            "'cyclone keys list' on the master's host tells"
+            f"the {peer} does not know our key: it was revoked, or added to another {peer}'s folder; "
+            f"'cyclone keys list' on the {peer}'s host tells"
         )
     if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
         if with_keys:
-            return "what listens there has no keys ([comm] keys of the master), or is no master"
-        return "what listens there wants a key ([comm] key_file), or is no master"
+            return f"what listens there has no keys ([comm] keys of the {peer}), or is no {peer}"
+        section = "comm" if peer == "master" else "sink"
+        return f"what listens there wants a key ([{section}] key_file), or is no {peer}"
     if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and with_keys:
         return (
-            "the connection ended in the handshake: our key file names another master's key, or the master is "
-            "overloaded or not a master at all"
+            f"the connection ended in the handshake: our key file names another {peer}'s key, or the {peer} is "
+            f"overloaded or not a {peer} at all"
         )
     return ""
 
@@ -310,8 +312,8 @@ def _host(target: str) -> str:
     return f"[{target}]" if ":" in target else target
 
 
-def _holder(port: int) -> str:
-    """Who listens on a port, as far as we may know."""
+def port_holder(port: int) -> str:
+    """Who listens on a port, as far as we may know, to be added to a sentence."""
     import psutil
 
     try:

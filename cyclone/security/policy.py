@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 from typing import get_args
 
+from cyclone.config_key import MASTER, SINKS
 from cyclone.errors import ConfigError
 from cyclone.protocol.sockets import ClientKeys, ServerKeys
 from cyclone.security import key_files
@@ -23,12 +24,18 @@ log = logging.getLogger("cyclone.security")
 _CONSEQUENCE = {
     "master": "whoever reaches port {port} can take its tasks, answer them, and read what they hold",
     "controller": "whoever poses as the master, or sits between, can run any command on this host",
+    **dict.fromkeys(SINKS, "whoever reaches port {port} can store what they like, and read what is on its way"),
 }
 _REMEDY = {
     "master": "make keys with 'cyclone keys init' and 'cyclone keys add NAME --role controller', and set "
     "[comm] keys to their folder",
     "controller": "on the master's host 'cyclone keys init' and 'cyclone keys add NAME --role controller' make one; "
     "set [comm] key_file to it",
+    **dict.fromkeys(
+        SINKS,
+        "make keys with 'cyclone keys init' and 'cyclone keys add NAME --role master', and set [comm] keys to their "
+        "folder",
+    ),
 }
 
 
@@ -45,34 +52,33 @@ def is_loopback(target: str) -> bool:
 
 def exposure(settings: Settings) -> str:
     """What is open to others, and what would close it; '' where nothing is."""
-    comm = settings.comm
-    if settings.role == "run" or (comm.keys if settings.role == "master" else comm.key_file):
-        return ""
-    if is_loopback(comm.target):
-        return ""
-    origin = next(row.origin for row in settings.own_rows if (row.section, row.key) == ("comm", "target"))
-    consequence = _CONSEQUENCE[settings.role].format(port=comm.port)
-    return (
-        f"{origin}: [comm] target = {comm.target} is not loopback alone, and there are no keys: "
-        f"{consequence}; {_REMEDY[settings.role]}"
-    )
+    return "; ".join(filter(None, (_open_door(settings), _open_sinks(settings))))
 
 
 def master_registry(settings: Settings) -> Registry | None:
-    """The keys that a master asks its peers for; None for none. ConfigError where it must not start like this."""
-    _refuse_exposure(settings)
+    """The keys that a master or a sink asks its peers for; None for none.
+
+    ConfigError where it must not start like this.
+    """
+    _refuse(_open_door(settings), settings)
     return Registry(settings.comm.keys) if settings.comm.keys else None
 
 
 def server_keys(registry: Registry) -> ServerKeys:
-    """What the master's socket needs."""
+    """What the socket of a master or a sink needs."""
     return ServerKeys(bytes.fromhex(registry.server_key().secret))
 
 
 def controller_keys(settings: Settings) -> ClientKeys | None:
     """The controller's own keys; None for none. ConfigError where it must not start like this."""
-    _refuse_exposure(settings)
+    _refuse(_open_door(settings), settings)
     return client_keys(settings.comm.key_file, "controller") if settings.comm.key_file else None
+
+
+def sink_keys(settings: Settings) -> ClientKeys | None:
+    """A master's own keys for its sinks; None for none. ConfigError where it must not start like this."""
+    _refuse(_open_sinks(settings), settings)
+    return client_keys(settings.sink.key_file, "master") if settings.sink.key_file else None
 
 
 def client_keys(path: Path, *roles: PeerRole) -> ClientKeys:
@@ -83,8 +89,38 @@ def client_keys(path: Path, *roles: PeerRole) -> ClientKeys:
     return ClientKeys(key.name, *(bytes.fromhex(text) for text in (key.server, key.public, key.secret)))
 
 
-def _refuse_exposure(settings: Settings) -> None:
-    open_to = exposure(settings)
+def _open_door(settings: Settings) -> str:
+    comm = settings.comm
+    if settings.role == "run" or (comm.key_file if settings.role == "controller" else comm.keys):
+        return ""
+    if is_loopback(comm.target):
+        return ""
+    consequence = _CONSEQUENCE[settings.role].format(port=comm.port)
+    return (
+        f"{_origin(settings, 'comm', 'target')}: [comm] target = {comm.target} is not loopback alone, and there are no "
+        f"keys: {consequence}; {_REMEDY[settings.role]}"
+    )
+
+
+def _open_sinks(settings: Settings) -> str:
+    sink = settings.sink
+    if settings.role not in MASTER or sink.key_file:
+        return ""
+    away = [target for target in sink.targets if not is_loopback(target.rpartition(":")[0].strip("[]"))]
+    if not away:
+        return ""
+    return (
+        f"{_origin(settings, 'sink', 'targets')}: [sink] targets: {', '.join(away)} is not loopback, and there is no "
+        "key: whoever poses as the sink, or sits between, can read all results and keep them from it; on the sink's "
+        "host 'cyclone keys init' and 'cyclone keys add NAME --role master' make one; set [sink] key_file to it"
+    )
+
+
+def _origin(settings: Settings, section: str, key: str) -> str:
+    return next(row.origin for row in settings.own_rows if (row.section, row.key) == (section, key))
+
+
+def _refuse(open_to: str, settings: Settings) -> None:
     if open_to and not settings.comm.insecure:
         raise ConfigError(f"{open_to}; or write insecure = yes, where every host and user that can connect is trusted")
     if open_to:

@@ -66,6 +66,10 @@ class Registry:
             raise ConfigError(f"{self.folder}: has no server.key; 'cyclone keys init --dir {self.folder}' makes it")
         return key_files.read_server_key(self._server)
 
+    def has(self, name: str) -> bool:
+        """Whether there is a key of this name that is not revoked."""
+        return key_files.is_name(name) and (self._peers / f"{name}.pub").exists()
+
     def add(self, name: str, role: PeerRole) -> Path:
         """Let a new peer in; the file with its secret key, which is to be carried to it."""
         if not key_files.is_name(name):
@@ -76,7 +80,7 @@ class Registry:
         public, secret = key_files.new_pair()
         entry = {"name": name, "role": role, "public": public, "created": key_files.utc_now()}
         outgoing = self._outgoing / f"{name}.key"
-        if (self._peers / f"{name}.pub").exists():
+        if self.has(name):
             raise CycloneError(f"{name} has a key already: 'cyclone keys revoke {name}' first, or use another name")
         try:
             key_files.create(
@@ -93,9 +97,9 @@ class Registry:
     def revoke(self, name: str) -> PeerEntry:
         """Let it in no more. A running master sees it by itself."""
         self.server_key()
-        path = self._peers / f"{name}.pub"
-        if not key_files.is_name(name) or not path.exists():
+        if not self.has(name):
             raise CycloneError(f"no key is named {name!r}: 'cyclone keys list' shows those that are")
+        path = self._peers / f"{name}.pub"
         entry = key_files.read_peer_entry(path)
         key_files.make_folder(self._revoked)
         path.rename(self._revoked / f"{name}-{entry.public[:16]}.pub")

@@ -12,7 +12,7 @@ import pytest
 from cyclone.controller import pipe
 from cyclone.controller.worker import EX_IOERR
 from cyclone.protocol import limits, states
-from tests.support.lone_worker import LoneWorker, args, columns_of
+from tests.support.lone_worker import LoneWorker, args, columns_of, outcomes_of, records_of
 
 
 @pytest.fixture
@@ -73,6 +73,37 @@ def test_given_a_row_that_fails_then_that_is_said_of_it_and_its_neighbours_have_
 def test_given_a_class_that_is_not_allowed_then_each_row_is_refused(shared: LoneWorker) -> None:
     outcomes = shared.run(args("echo"), args("echo"), task_class="tasks.empty:EmptyTask")
     assert [status for status, _ in outcomes] == [states.REFUSED] * 2
+
+
+def test_given_records_then_each_travels_with_the_result_of_its_row_also_of_one_that_failed(worker: LoneWorker) -> None:
+    rows = [[], [1, 2], [], [3, -1], [4]]
+    base = worker.start(*(args("make_records", sizes) for sizes in rows))
+    reports = worker.reports()
+    assert records_of(reports, base) == [(1, "sample", 1), (1, "sample", 2), (3, "sample", 3), (4, "sample", 4)]
+    assert bytes(status for done in reports for status in done.statuses) == b"\0\0\0\1\0"
+
+
+def test_given_many_records_then_there_are_several_reports_and_each_record_is_in_its_row(worker: LoneWorker) -> None:
+    size = limits.BATCH_BYTES_TARGET // 2 + 1
+    base = worker.start(*[args("make_records", [size])] * 5)
+    reports = worker.reports()
+    assert records_of(reports, base) == [(row, "sample", size) for row in range(5)]
+    assert len(reports) == 3
+
+
+def test_given_more_records_than_a_task_may_make_then_it_fails_with_those_before_and_the_next_is_as_ever(
+    worker: LoneWorker,
+) -> None:
+    half = limits.RECORDS_BYTES_MAX // 2 - 100
+    base = worker.start(args("make_records", [half, half, half]), args("make_records", [half, half]))
+    reports = worker.reports()
+    assert records_of(reports, base) == [(row, "sample", half) for row in (0, 0, 1, 1)]
+    (failure, *_) = outcomes_of(reports[0])
+    assert (failure.type, failure.message) == (
+        "ValueError",
+        "the record 'sample' is one too many: all of a task take 2097152 bytes at most",
+    )
+    assert max(len(done.body) for done in reports) < limits.BODY_BYTES_MAX
 
 
 def test_given_large_values_then_there_are_several_reports_and_each_failure_is_in_its_row(worker: LoneWorker) -> None:

@@ -202,8 +202,8 @@ def redelivery_skips_one_result() -> Iterator[None]:
     def make(start: Any) -> Any:
         def skipping(self: Source) -> Any:
             feed = start(self)
-            if self._next <= self._scheduler.state.number:
-                self._next += 1
+            if self._follower.position < self._scheduler.state.number:
+                self._follower.go_to(self._follower.position + 1)
                 feed._number += 1
             return feed
 
@@ -221,7 +221,7 @@ def nothing_is_delivered_again() -> Iterator[None]:
         def forgetful(self: Source) -> Any:
             feed = start(self)
             feed._number = self._scheduler.state.number
-            self._next = feed._number + 1
+            self._follower.go_to(feed._number)
             return feed
 
         return forgetful

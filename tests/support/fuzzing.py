@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cyclone import BaseTask, BaseTaskGenerator, TaskResult
 from cyclone.protocol import wire
-from tests.support.golden_messages import FROM_CLIENT, FROM_CONTROLLER, FROM_MASTER, TO_CLIENT
+from tests.support.golden_messages import FROM_CLIENT, FROM_CONTROLLER, FROM_MASTER, FROM_SINK, TO_CLIENT, TO_SINK
 from tests.support.malformed import Malformer
 from tests.support.workload import FOLDER, note
 
@@ -19,6 +19,8 @@ SEED = os.environ.get("CYCLONE_FUZZ_SEED", "1")
 TO_MASTER = [wire.encode(message)[1] for message, _ in (*FROM_CONTROLLER, *FROM_CLIENT)]
 TO_CONTROLLER = [wire.encode(message)[1] for message, _ in FROM_MASTER]
 TO_CLIENTS = [wire.encode(message)[1] for message, _ in TO_CLIENT]
+TO_SINKS = [wire.encode(message)[1] for message, _ in TO_SINK]
+OF_SINKS = [wire.encode(message)[1] for message, _ in FROM_SINK]
 GENERATOR = "tests.support.fuzzing:SteadyGenerator"
 SQUARES = "tests.support.fuzzing:SquareTask"
 _IN_FLIGHT = 20
@@ -63,6 +65,16 @@ def for_a_controller(seed: str = SEED) -> Malformer:
 def for_a_client(seed: str = SEED) -> Malformer:
     """What a client gets to hear."""
     return Malformer(TO_CLIENTS, TO_MASTER, seed)
+
+
+def for_a_sink(seed: str = SEED) -> Malformer:
+    """What a sink gets to hear."""
+    return Malformer(TO_SINKS, [*OF_SINKS, *TO_MASTER], seed)
+
+
+def from_a_sink(seed: str = SEED) -> Malformer:
+    """What a master gets to hear of a sink."""
+    return Malformer(OF_SINKS, [*TO_SINKS, *TO_CONTROLLER], seed)
 
 
 # ZMTP 3.1 (https://rfc.zeromq.org/spec/37/): signature, version, mechanism, as-server, filler.

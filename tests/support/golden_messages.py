@@ -32,6 +32,7 @@ from cyclone.protocol.messages import (
     Tasks,
     Welcome,
 )
+from cyclone.protocol.sink_messages import AnyFromSink, AnyToSink, Attach, Attached, Blocks, Stored
 
 INCARNATION = "0123456789abcdef" * 2
 JOURNAL_ID = "fedcba9876543210" * 2
@@ -98,5 +99,14 @@ TO_CLIENT: list[tuple[AnyToClient, str]] = [
         "9b cd012d 01 a3312e30 a36f6666 07 82a671756575656403a66c6561736564cd012c cd0190 c3 c2 91a26332 "
         "9196a26331a46e6f646502cd012ccb3fe0000000000000a7647261696e6564",
     ),
-    (Answer(2, True, 26, "done"), "95 cd012e 02 c3 1a a4646f6e65"),
+    (Answer(2, False, 0, "known:", ["c1"]), "96 cd012e 02 c2 00 a66b6e6f776e3a 91a26331"),
+]
+_JOURNAL_ID = "d9206665646362613938373635343332313066656463626139383736353433323130"
+TO_SINK: list[tuple[AnyToSink, str]] = [
+    (Attach(JOURNAL_ID, "node", "3.0", True), f"95 cd0191 {_JOURNAL_ID} a46e6f6465 a3332e30 c3"),
+    (Blocks(JOURNAL_ID, 7, [b"\x98", b""]), f"94 cd0192 {_JOURNAL_ID} 07 92c40198c400"),
+]
+FROM_SINK: list[tuple[AnyFromSink, str]] = [
+    (Attached(JOURNAL_ID, 6), f"93 cd01f5 {_JOURNAL_ID} 06"),
+    (Stored(JOURNAL_ID, 8, "no room"), f"94 cd01f6 {_JOURNAL_ID} 08 a76e6f20726f6f6d"),
 ]

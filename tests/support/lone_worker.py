@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,14 @@ class Do(BaseTask):
 
     def text(self) -> str:
         return "x" * int(self.value)
+
+    def make_records(self) -> int:
+        """Records with these numbers of bytes, and then a failure where one of them is negative."""
+        for size in self.value:
+            if size < 0:
+                raise OverflowError("after some records")
+            self.record("sample", content=b"x" * size)
+        return len(self.value)
 
     def fail(self) -> None:
         raise OverflowError(self.value)
@@ -146,6 +154,15 @@ class LoneWorker:
 def columns_of(done: pipe.Done) -> ResultColumns:
     """The columns of a report."""
     return msgspec.msgpack.decode(done.body, type=ResultColumns)
+
+
+def records_of(dones: Sequence[pipe.Done], base: int) -> list[tuple[int, str, int]]:
+    """The records of a batch: the row that made it, from 0 on, its name, and how many bytes it holds."""
+    return [
+        (done.base - base + row, name, len(msgspec.msgpack.decode(packed)["content"]))
+        for done in dones
+        for row, name, packed in columns_of(done).records
+    ]
 
 
 def outcomes_of(done: pipe.Done) -> list[Any]:

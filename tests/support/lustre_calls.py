@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclone import BaseTask, values
-from cyclone.lustre.lfs import Layout, Lfs, LfsError
+from cyclone.lustre.lfs import Layout, Lfs, LfsError, Reason
 from cyclone.task import TaskContext
 from tests.support.drive import rebuilt
 
@@ -75,8 +75,6 @@ def on(*indices: int, **more: Any) -> Layout:
 
 def refusal(reason: str, text: str = "lfs said no") -> LfsError:
     """What Lfs raises."""
-    from cyclone.lustre.lfs import Reason
-
     return LfsError(text, reason=Reason(reason))
 
 

@@ -183,9 +183,13 @@ class CommitCutter:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._server_port))
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._server_port))
+            except OSError:
+                client.close()
+                continue
             for one, other, is_client in ((client, server, True), (server, client, False)):
                 threading.Thread(target=self._pump, args=(one, other, is_client), daemon=True).start()
 

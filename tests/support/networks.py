@@ -30,11 +30,11 @@ class NoNetwork(Exception):
 
 
 class ProxiedLink:
-    """A way to the lab's master that ``do`` harms; ``port`` is where its controller connects to."""
+    """A way to the lab's master, or to another port, that ``do`` harms; ``port`` is where to connect to instead."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, to_port: int = 0) -> None:
         self._tap = Tap(lab.folder)
-        self._link = Link("far", lab.port, self._tap, random.Random(0))
+        self._link = Link("far", to_port or lab.port, self._tap, random.Random(0))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()

@@ -1,4 +1,4 @@
-"""The real servers beside Cyclone: where their programs are, and how one is run for a test.
+"""The real programs beside Cyclone: where they are, and how one that is a server is run for a test.
 
 ``make test`` unpacks them (``python -m tests.parts``) into ``.parts/``; on PATH they are as welcome. Each runs in a
 folder of its own on a free port, is there when its ``with`` block begins, and gone when it ends.
@@ -31,7 +31,8 @@ def program(name: str) -> str:
 
 def environment() -> dict[str, str]:
     """The environment in which an unpacked program finds its libraries."""
-    libraries = [str(folder) for folder in sorted((PARTS / "usr/lib").glob("*-linux-gnu*"))]
+    folders = [*sorted((PARTS / "usr/lib").glob("*-linux-gnu*")), PARTS / "usr/libexec/sudo"]
+    libraries = [str(folder) for folder in folders if folder.is_dir()]
     return os.environ | {"LD_LIBRARY_PATH": ":".join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]).strip(":")}
 
 

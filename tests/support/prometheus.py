@@ -14,7 +14,7 @@ from typing import Any
 
 from cyclone import BaseTask, BaseTaskGenerator
 from tests.support.lab import free_port
-from tests.support.metrics_records import MeasuringTask, check
+from tests.support.metrics_records import MeasuringTask, check, probe
 from tests.support.parts import environment, program, running
 from tests.support.workload import Act, LimitedAct, OtherAct, RetriedAct
 
@@ -39,6 +39,7 @@ class LivelyGenerator(BaseTaskGenerator):
                 yield Act("raise", "as it was told to")
                 yield RetriedAct("refused_at_first", 2)
                 yield MeasuringTask([check(0, 5), check(1, 5, "FAILED"), check(2, 6, "ERROR")])
+                yield MeasuringTask([probe("OST0005"), probe("OST0006", None, None, error="EIO")])
             time.sleep(_ROUND_S)
 
 

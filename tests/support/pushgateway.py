@@ -6,6 +6,7 @@ Metrics are read as Prometheus reads them.
 import base64
 import contextlib
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -101,6 +102,28 @@ def _make_closed(folder: Path, certificate: Path) -> Path:
         f"basic_auth_users:\n  {USER}: {_PASSWORD_HASH}\n"
     )
     return web
+
+
+@contextlib.contextmanager
+def answering(answer: bytes, hangs: bool) -> Iterator[str]:
+    """The address of what answers whoever connects with these bytes, and then closes the connection, or ``hangs``."""
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as connections:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection = server.accept()[0]
+                    if hangs:
+                        connections.enter_context(connection)
+                    with contextlib.nullcontext() if hangs else connection:
+                        connection.recv(1 << 16)
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 class Asked(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 from cyclone import values
 from cyclone.protocol import states
 from cyclone.protocol.messages import ErrorRecord, ResultColumns
-from cyclone.results import OpenBlock, RecordedBlock, encode_columns, pack_seconds, unpack_seconds
+from cyclone.results import OpenBlock, RecordedBlock, encode_columns, pack_seconds, row_columns, unpack_seconds
 
 ERROR = ErrorRecord("ValueError", "no", "Traceback...")
 THREE = (states.COMPLETED, states.FAILED, states.COMPLETED)
@@ -96,6 +96,30 @@ def test_given_rows_that_do_not_count_then_they_are_passed_over() -> None:
 
     assert [(result.task_id, result.value) for result in OpenBlock(recorded)] == [(11, None), (12, 2)]
     assert (recorded.count(), recorded.completed()) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("runs", "accepted", "left"),
+    [
+        ([("m:A", 3)], None, [10, 11, 12]),
+        ([("m:A", 1), ("", 2)], None, [10]),
+        ([("", 1), ("m:A", 2)], b"\1\1\0", [11]),
+        ([("", 3)], None, []),
+    ],
+)
+def test_given_tasks_that_the_journal_has_let_go_then_their_rows_are_passed_over(
+    runs: list[tuple[str, int]], accepted: bytes | None, left: list[int]
+) -> None:
+    known = block(runs=runs, accepted=accepted).of_known_tasks()
+    assert [result.task_id for result in OpenBlock(known)] == left
+
+
+@pytest.mark.parametrize(("row", "records"), [(0, []), (1, ["b", "c"]), (2, ["a"])])
+def test_given_a_row_of_a_batch_alone_then_it_has_its_own_records_and_no_others(row: int, records: list[str]) -> None:
+    made = [(2, "a", b"\x80"), (1, "b", b"\x80"), (1, "c", b"\x80")]
+    body = row_columns(encode_columns(columns(records=made)), row)
+    opened = OpenBlock(block((THREE[row],), msgspec.msgpack.decode(body, type=ResultColumns)))
+    assert [(of_row, name) for of_row, name, _ in opened.columns.records] == [(0, name) for name in records]
 
 
 def test_given_that_all_rows_count_then_they_are_counted_by_status() -> None:

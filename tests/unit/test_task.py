@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -178,6 +179,40 @@ def test_given_a_scratch_folder_then_it_is_one_per_task_and_writable(context: Fa
     assert task.scratch_dir.stat().st_mode & 0o777 == 0o700
     assert context._scratch is not None
     context._scratch.cleanup()
+
+
+def test_given_a_task_run_by_hand_when_it_makes_records_then_they_are_there_to_be_looked_at(
+    context: FakeContext,
+) -> None:
+    task = sample_tasks.NothingTask()
+    task.record("io", ost=1, rates=[0.5, None])
+    task.record("a name", name="may be a field, too", self="as well")
+    assert [(name, values.decode(packed)) for name, packed in context.records] == [
+        ("io", {"ost": 1, "rates": [0.5, None]}),
+        ("a name", {"name": "may be a field, too", "self": "as well"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("", {}, "'' is no name of a record: it has 1 to 255 printable characters"),
+        ("n" * 256, {}, "is no name of a record"),
+        ("a\nb", {}, "is no name of a record"),
+        (os.fsdecode(b"\xff"), {}, "is no name of a record"),
+        (b"io", {}, "b'io' is no name of a record"),
+        (5, {}, "5 is no name of a record"),
+        ("io", {"osts": {1, 2}}, "the record 'io' holds a builtins.set; it may hold None, bool"),
+        ("io", {"size": 1 << 64}, "the record 'io' holds an integer of more than 64 bits"),
+        ("io", {"content": bytes(4 << 20)}, "the record 'io' takes 41943[0-9]+ bytes, the limit is 4194304"),
+    ],
+)
+def test_given_a_record_that_is_none_then_it_is_refused_where_it_is_made(
+    context: FakeContext, name: Any, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message) if "[" not in message else message):
+        sample_tasks.NothingTask().record(name, **fields)
+    assert context.records == []
 
 
 def identity(task: BaseTask) -> bytes:

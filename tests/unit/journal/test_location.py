@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from cyclone import file_systems
 from cyclone.errors import ConfigError
-from cyclone.journal import location, open_journal
+from cyclone.journal import open_journal
 from tests.support.journals import ORIGIN
 
 
@@ -40,8 +41,8 @@ def test_given_mounts_within_mounts_then_the_innermost_and_uppermost_counts(
     inner = tmp_path / "inner"
     inner.mkdir()
     mount(monkeypatch, (str(inner), "xfs"), (str(tmp_path), "nfs"), (str(inner), "btrfs"), (str(tmp_path / "in"), "9p"))
-    assert location.file_system(inner / "new" / "journal") == ("btrfs", str(inner))
-    assert location.file_system(tmp_path / "journal") == ("nfs", str(tmp_path))
+    assert file_systems.file_system(inner / "new" / "journal") == ("btrfs", str(inner))
+    assert file_systems.file_system(tmp_path / "journal") == ("nfs", str(tmp_path))
 
 
 def test_given_a_link_to_a_network_file_system_then_it_is_followed(
@@ -50,7 +51,7 @@ def test_given_a_link_to_a_network_file_system_then_it_is_followed(
     (tmp_path / "far").mkdir()
     (tmp_path / "near").symlink_to("far")
     mount(monkeypatch, (str(tmp_path / "far"), "nfs"))
-    assert location.file_system(tmp_path / "near" / "journal")[0] == "nfs"
+    assert file_systems.file_system(tmp_path / "near" / "journal")[0] == "nfs"
 
 
 def test_given_folders_that_are_missing_then_they_are_made_for_the_owner_alone(tmp_path: Path) -> None:

@@ -143,7 +143,8 @@ class TestDrain:
         (answer,) = sent(master.scheduler.answer(b"client", DrainRequest(1, "c9", False), master.now))
         assert isinstance(answer, Answer)
         assert not answer.granted
-        assert "known: c1" in answer.text
+        assert answer.text == "no controller is called 'c9'; known:"
+        assert answer.names == ["c1"]
 
 
 def test_given_tasks_in_every_state_then_status_counts_them(master: Master, leased: int) -> None:

@@ -202,7 +202,7 @@ class TestTheWait:
         actions = master.advance()
         assert actions[:3] == [
             Record(ControllerLeft("c1")),
-            Say("warning", "did not come back after the restart: c1"),
+            Say("warning", "did not come back after the restart:", ("c1",)),
             Say("info", "6 tasks of an earlier epoch are held by nobody: they wait again"),
         ]
         assert leases(actions) == [("c2", 1, 6, 2)]

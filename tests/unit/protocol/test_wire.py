@@ -28,23 +28,26 @@ from cyclone.protocol.messages import (
     TaskRange,
     Tasks,
 )
-from tests.support.golden_messages import FROM_CLIENT, FROM_CONTROLLER, FROM_MASTER, TO_CLIENT
+from cyclone.protocol.sink_messages import AnyFromSink, AnyToSink
+from tests.support.golden_messages import FROM_CLIENT, FROM_CONTROLLER, FROM_MASTER, FROM_SINK, TO_CLIENT, TO_SINK
 
 pack = msgspec.msgpack.encode
 
-AnyMessage = AnyFromController | AnyFromClient | AnyFromMaster | AnyToClient
-TO_MASTER = [*FROM_CONTROLLER, *FROM_CLIENT]
-# A client that may not ask is told so by the same message as a controller.
-FOR_CLIENT = [*TO_CLIENT, *((message, body) for message, body in FROM_MASTER if isinstance(message, Refused))]
+AnyMessage = AnyFromController | AnyFromClient | AnyFromMaster | AnyToClient | AnyToSink | AnyFromSink
+Golden = list[tuple[AnyMessage, str]]
+TO_MASTER: Golden = [*FROM_CONTROLLER, *FROM_CLIENT]
+# Who may not say something is told so by the same message, whoever it is.
+REFUSED: Golden = [(message, body) for message, body in FROM_MASTER if isinstance(message, Refused)]
+FOR_CLIENT: Golden = [*TO_CLIENT, *REFUSED]
+OF_A_SINK: Golden = [*FROM_SINK, *REFUSED]
+ALL: Golden = [*TO_MASTER, *FROM_MASTER, *TO_CLIENT, *TO_SINK, *FROM_SINK]
 
 
 def frames(body: bytes) -> list[bytes]:
     return [b"CYC1", body]
 
 
-@pytest.mark.parametrize(
-    ("message", "body"), [*TO_MASTER, *FROM_MASTER, *TO_CLIENT], ids=lambda item: type(item).__name__
-)
+@pytest.mark.parametrize(("message", "body"), ALL, ids=lambda item: type(item).__name__)
 def test_given_a_message_when_encoded_then_its_bytes_are_the_golden_ones(message: AnyMessage, body: str) -> None:
     magic, encoded = wire.encode(message)
     assert magic == b"CYC1"
@@ -57,6 +60,8 @@ def test_given_a_message_when_encoded_then_its_bytes_are_the_golden_ones(message
         *((wire.decode_for_master, *golden) for golden in TO_MASTER),
         *((wire.decode_from_master, *golden) for golden in FROM_MASTER),
         *((wire.decode_for_client, *golden) for golden in FOR_CLIENT),
+        *((wire.decode_for_sink, *golden) for golden in TO_SINK),
+        *((wire.decode_from_sink, *golden) for golden in OF_A_SINK),
     ],
     ids=lambda item: getattr(item, "__name__", type(item).__name__),
 )
@@ -67,24 +72,28 @@ def test_given_golden_bytes_when_decoded_by_their_receiver_then_the_message_is_b
 
 
 @pytest.mark.parametrize(
-    ("decode", "foreign"),
+    ("decode", "own"),
     [
-        (wire.decode_for_master, [*FROM_MASTER, *TO_CLIENT]),
-        (wire.decode_from_master, [*TO_MASTER, *TO_CLIENT]),
-        (wire.decode_for_client, [*TO_MASTER, *(golden for golden in FROM_MASTER if golden not in FOR_CLIENT)]),
+        (wire.decode_for_master, TO_MASTER),
+        (wire.decode_from_master, FROM_MASTER),
+        (wire.decode_for_client, FOR_CLIENT),
+        (wire.decode_for_sink, TO_SINK),
+        (wire.decode_from_sink, OF_A_SINK),
     ],
-    ids=["for_master", "from_master", "for_client"],
+    ids=["for_master", "from_master", "for_client", "for_sink", "from_sink"],
 )
 def test_given_golden_bytes_when_decoded_by_anybody_else_then_they_are_refused(
-    decode: Callable[[list[bytes]], AnyMessage], foreign: list[tuple[AnyMessage, str]]
+    decode: Callable[[list[bytes]], AnyMessage], own: Golden
 ) -> None:
-    for message, body in foreign:
+    for message, body in ALL:
+        if (message, body) in own:
+            continue
         with pytest.raises(ProtocolError, match=f"Invalid value {type(message).__struct_config__.tag}"):
             decode(frames(bytes.fromhex(body)))
 
 
 def test_given_every_kind_of_message_then_it_is_among_the_golden_ones() -> None:
-    golden = {type(message) for message, _ in [*TO_MASTER, *FROM_MASTER, *TO_CLIENT]}
+    golden = {type(message) for message, _ in ALL}
     assert golden == set(AnyMessage.__args__)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cyclone.errors import ProtocolError
 from cyclone.protocol import wire
-from tests.support.fuzzing import SEED, for_a_client, for_a_controller, for_a_master
+from tests.support.fuzzing import SEED, for_a_client, for_a_controller, for_a_master, for_a_sink, from_a_sink
 from tests.support.malformed import Malformer
 
 MESSAGES = 20_000
@@ -20,8 +20,10 @@ MESSAGES = 20_000
         (wire.decode_for_master, for_a_master()),
         (wire.decode_from_master, for_a_controller()),
         (wire.decode_for_client, for_a_client()),
+        (wire.decode_for_sink, for_a_sink()),
+        (wire.decode_from_sink, from_a_sink()),
     ],
-    ids=["master", "controller", "client"],
+    ids=["master", "controller", "client", "sink", "from a sink"],
 )
 def test_given_malformed_frames_when_decoded_then_they_are_refused_or_a_message_that_can_be_sent_again(
     decode: Callable[[Sequence[bytes]], Any], malformer: Malformer

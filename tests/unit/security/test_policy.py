@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from cyclone.config import Role, Settings, load
+from cyclone.config_key import SINKS
 from cyclone.errors import ConfigError
-from cyclone.security.policy import client_keys, controller_keys, exposure, is_loopback, master_registry
+from cyclone.security.policy import client_keys, controller_keys, exposure, is_loopback, master_registry, sink_keys
 from cyclone.security.registry import Registry
 
 MASTER = ("task_generator.class=gens:Gen",)
@@ -29,7 +30,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(role: Role, *sets: str) -> Settings:
-    return load(None, [*(MASTER if role == "master" else ()), *sets], role)
+    return load(None, [*(MASTER if role in ("master", "run") else ()), *sets], role)
 
 
 @pytest.mark.parametrize(
@@ -55,11 +56,67 @@ def test_given_a_target_then_it_is_loopback_only_if_it_can_be_nothing_else(targe
     assert is_loopback(target) == expected
 
 
+@pytest.mark.parametrize("role", SINKS)
+def test_given_a_sink_off_loopback_then_it_needs_keys_as_a_master_does(role: Role) -> None:
+    assert exposure(settings(role)) == ""
+    assert exposure(settings(role, "comm.target=*", "comm.keys=/keys")) == ""
+    with pytest.raises(
+        ConfigError, match=r"target = \* is not loopback alone.* can store what they like.*--role master"
+    ):
+        master_registry(settings(role, "comm.target=*"))
+
+
+@pytest.mark.parametrize("role", ["master", "run"])
+@pytest.mark.parametrize(
+    ("targets", "away"),
+    [
+        ("127.0.0.1:5777", ""),
+        ("both:5777, [::1]:5888", ""),
+        ("127.0.0.1:5777, far:5777", "far:5777"),
+        ("192.0.2.9:5777, nowhere:5888", "192.0.2.9:5777, nowhere:5888"),
+        ("[fe80::1%lo]:5777", "[fe80::1%lo]:5777"),
+    ],
+)
+def test_given_sinks_off_loopback_then_a_master_needs_a_key_for_them(role: Role, targets: str, away: str) -> None:
+    given = settings(role, f"sink.targets={targets}")
+    if not away:
+        assert sink_keys(given) is None
+        assert exposure(given) == ""
+        return
+    with pytest.raises(ConfigError) as refused:
+        sink_keys(given)
+    text = f"--set: [sink] targets: {away} is not loopback, and there is no key: whoever poses as the sink"
+    assert str(refused.value).startswith(text)
+    assert exposure(given).startswith(text)
+    assert sink_keys(settings(role, f"sink.targets={targets}", "comm.insecure=yes")) is None
+    assert exposure(settings(role, f"sink.targets={targets}", "sink.key_file=/key")) == ""
+
+
+def test_given_a_master_whose_port_and_sinks_are_open_then_it_is_told_of_both() -> None:
+    text = exposure(settings("master", "comm.target=*", "sink.targets=far:5777"))
+    assert "[comm] target = * is not loopback alone" in text
+    assert "[sink] targets: far:5777 is not loopback" in text
+
+
+def test_given_sinks_off_loopback_then_only_a_master_is_asked_for_a_key() -> None:
+    assert exposure(settings("controller", "sink.targets=far:5777")) == ""
+
+
+def test_given_a_key_then_a_master_goes_to_its_sinks_with_it_if_it_is_of_its_role(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "keys")
+    registry.init("tcp://far:5777")
+    right, wrong = registry.add("master1", "master"), registry.add("node17", "controller")
+    keys = sink_keys(settings("master", "sink.targets=far:5777", f"sink.key_file={right}"))
+    assert keys and keys.name == "master1"
+    with pytest.raises(ConfigError, match="is the key of a controller; here one of a master is needed"):
+        sink_keys(settings("master", "sink.targets=far:5777", f"sink.key_file={wrong}"))
+
+
 def test_given_no_configuration_then_a_master_and_a_controller_start_on_loopback_without_keys() -> None:
     assert master_registry(settings("master")) is None
     assert controller_keys(settings("controller")) is None
     assert exposure(settings("master")) == exposure(settings("controller")) == ""
-    assert exposure(settings("run", *MASTER, "comm.target=*")) == ""
+    assert exposure(settings("run", "comm.target=*")) == ""
 
 
 @pytest.mark.parametrize("target", ["*", "0.0.0.0", "far", "nowhere"])

@@ -12,9 +12,10 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest --quiet
 # Tests that share nothing but the processor run side by side; those that start real processes and measure time do not.
 PARALLEL := --numprocesses 2
+UNTIMED := tests/simulation tests/test_packaging.py
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check sim sim-scale chaos bench bench-peers bench-growth bench-scale faults format clean dist format-check lint types fast-tests simulation-sample
+.PHONY: help run test check sim sim-scale chaos bench bench-peers bench-growth bench-scale bench-lustre bench-database faults format clean dist format-check lint types fast-tests simulation-sample
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -28,7 +29,8 @@ run: $(VENV)/.installed ## SHA-256 of every file of a folder: DIR=/path (default
 test: $(VENV)/.installed-dev .parts/.installed ## everything: fast tests, 300 seeds of the simulation, real processes, packages
 	$(PYTEST) $(PARALLEL) -m 'not slow'
 	$(BIN)/python -m tests.simulation --seeds 300
-	$(PYTEST) -m slow
+	$(PYTEST) $(PARALLEL) -m slow $(UNTIMED)
+	$(PYTEST) -m slow $(addprefix --ignore=,$(UNTIMED))
 
 check: format-check lint types fast-tests simulation-sample ## before each commit, in under a minute
 
@@ -52,6 +54,12 @@ bench-growth: $(VENV)/.installed ## cost per task from 10^3 to 10^7 of them, the
 
 bench-scale: $(VENV)/.installed ## 10,000 controllers on one master, over real sockets; fewer: SCALE="--controllers 1000"
 	$(BIN)/python -m benchmarks.scale $(SCALE)
+
+bench-database: $(VENV)/.installed-dev .parts/.installed ## rows/s of the database proxy into a MariaDB, beside the bare driver's
+	$(BIN)/python -m benchmarks.database_proxy $(DATABASE)
+
+bench-lustre: $(VENV)/.installed-dev ## a million files from 610 OSTs to 174, the master killed twice; less: LUSTRE="--paths 20000"
+	$(BIN)/python -m benchmarks.lustre $(LUSTRE)
 
 faults: $(VENV)/.installed-dev ## figures about kills, restarts, slow links and floods; the quick form, a few minutes
 	$(BIN)/python benchmarks/redispatch.py --kills 20

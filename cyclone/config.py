@@ -15,6 +15,7 @@ from cyclone.config_keys import BY_PLACE, KEYS, SECTIONS, Key, Role
 from cyclone.config_kinds import Value, show
 from cyclone.config_text import SET, Given, Section, Sections, did_you_mean, read_ini, split_set
 from cyclone.errors import ConfigError
+from cyclone.original import former_key
 from cyclone.protocol import limits
 from cyclone.settings import (
     CommSettings,
@@ -166,8 +167,8 @@ def _compute(key: Key, values: Mapping[Key, Value], role: Role) -> str:
         state_dir = values[BY_PLACE["control", "state_dir"]]
         return str(state_dir / _file_name(key, values)) if isinstance(state_dir, Path) else ""
     if key.name == "driver":
-        has_server = values[BY_PLACE["db", "host"]] or values[BY_PLACE["db", "socket"]]
-        return "mysql" if has_server else "sqlite"
+        servers = (values[BY_PLACE["db", name]] for name in ("host", "socket", "option_file"))
+        return "mysql" if any(servers) else "sqlite"
     pid_file = values[BY_PLACE["control", "pid_file"]]
     suffix = pid_file.stem if isinstance(pid_file, Path) and role != "run" else str(os.getpid())
     # A file name may hold what a controller's name may not.
@@ -281,6 +282,10 @@ def _check(values: Mapping[Key, Value], given: Mapping[Key, Given], role: Role, 
             )
     if role == "controller" and value("comm", "target") == "*":
         raise fault("comm", "target", "is an address to bind, for a master; write the master's host")
+    if role not in ("controller", "run") and value("metrics", "port") == value("comm", "port"):
+        raise fault("metrics", "port", "is the port in [comm], too, and each needs one of its own: name another")
+    if len(targets := value("sink", "targets")) != len(set(targets)):
+        raise fault("sink", "targets", "names a sink twice, and it would get everything once: name it once")
     module, class_name = value("task_generator", "module"), value("task_generator", "class")
     if ":" in module:
         raise fault("task_generator", "module", "names a class too: write it as class = module:Class")
@@ -302,8 +307,11 @@ def _near_key(section: str, option: str) -> str:
 
 
 def _unknown_key(origin: str, section: str, option: str) -> str:
+    former = former_key(section, option)
     elsewhere = [key.section for key in KEYS if key.name == option]
-    if elsewhere:
+    if former:
+        hint = f"it is {former.now} now"
+    elif elsewhere:
         hint = f"it belongs into [{elsewhere[0]}]"
     elif near := _near_key(section, option):
         hint = f"did you mean {near}?"

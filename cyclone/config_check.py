@@ -4,18 +4,23 @@ Owns the report; ``original.py`` owns what changed, ``config.load`` what is righ
 changes nothing; its caller shows the report.
 """
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 from cyclone import original
 from cyclone.config import Role, load
 from cyclone.config_keys import BY_PLACE
-from cyclone.config_text import Sections, read_ini
+from cyclone.config_kinds import SWITCH, integer
+from cyclone.config_text import Sections, did_you_mean, read_ini
 from cyclone.errors import ConfigError
 from cyclone.ranges import range_set
 from cyclone.security.policy import exposure
 from cyclone.settings import Settings
+from cyclone.units import parse_duration
 
 ROLES: tuple[str, ...] = get_args(Role)
 # Who may read a file: a role, or a generator of the original's that has a file of its own.
@@ -37,7 +42,20 @@ _MARKS: tuple[tuple[str, str, str], ...] = (
     ("control", "num_tasks", "benchmark"),
     ("benchmark", "", "benchmark"),
 )
-_RANGES = (("lustre", "ost_select_list"), ("migration", "ost_targets"))
+# How generators read the keys that the original has, whichever section holds them.
+_GENERATOR_VALUES: Mapping[str, Callable[[str], object]] = {
+    "local_mode": SWITCH.read,
+    "measure_interval": parse_duration,
+    "update_fill_level": parse_duration,
+    "reload_files": parse_duration,
+    "print_caches": parse_duration,
+    "num_osts": integer(1, 1 << 32).read,
+    "num_tasks": integer(0, 1 << 62).read,
+    "ost_select_list": range_set,
+    "ost_targets": range_set,
+    "hexadecimal": SWITCH.read,
+}
+_SLIP_CUTOFF = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +65,7 @@ class Finding:
     section: str
     key: str
     origin: str
-    # One of original.Fate, or 'new' for what the original did not have.
+    # One of original_keys.Fate, or 'new' for what the original did not have.
     fate: str
     now: str
     why: str
@@ -68,6 +86,8 @@ def check(path: Path, scope: str = "") -> Report:
     """The report on a file; ``scope`` is one of SCOPES, '' has it found by the content and the name."""
     report = Report(path, scope)
     try:
+        if path.suffix == ".xml":
+            raise ConfigError(f"{path}: is a task file by its name: cyclone taskfile check {path}")
         file = read_ini(path)
         report.scope = scope or find_scope(path, file)
         report.findings = _findings(report.scope, file)
@@ -75,6 +95,7 @@ def check(path: Path, scope: str = "") -> Report:
             _check_generator_file(file, report)
         else:
             settings = load(path, [], role_of(report.scope))
+            require_startable(settings)
             report.warnings += filter(None, (_exposure(settings), _former_class(file, settings)))
     except ConfigError as error:
         report.errors.append(str(error))
@@ -99,6 +120,31 @@ def role_of(scope: str) -> Role:
     if role is None:
         raise ConfigError(f"{scope} is a generator: its file is shown with the one of the master that names it")
     return role
+
+
+def require_startable(settings: Settings) -> None:
+    """What the role's daemon refuses at its start, beyond what ``load`` can know.
+
+    Raises ConfigError, with file and line where the fault names a key.
+    """
+    try:
+        if settings.role == "pushgateway_client":
+            from cyclone.sinks.publisher import push_options
+
+            push_options(settings.push)
+        elif settings.role == "database_proxy":
+            from cyclone.sinks.layouts import load_layout
+
+            load_layout(settings.db.layout, settings.db.table, settings.sink.results)
+            if settings.db.driver == "mysql":
+                from cyclone.sinks.stores.mysql_connection import read_address
+
+                read_address(settings.db)
+    except ConfigError as error:
+        key = re.match(r"\[(\S+)\] (\S+):", str(error))
+        origins = {(row.section, row.key): row.origin for row in settings.own_rows}
+        origin = origins.get((key[1], key[2]), "default") if key else "default"
+        raise ConfigError(f"{settings.path if origin in ('default', 'computed') else origin}: {error}") from None
 
 
 def _findings(scope: str, file: Sections) -> list[Finding]:
@@ -144,37 +190,51 @@ def _former_class(file: Sections, settings: Settings) -> str:
 
 def _check_generator_file(file: Sections, report: Report) -> None:
     """What can be said of it without the class that will read it."""
+    known = [change.name.partition("] ")[2] for change in original.KEYS if change.scope == report.scope]
+    for finding in report.findings:
+        near = did_you_mean(finding.key, known, _SLIP_CUTOFF) if finding.fate == "new" else ""
+        if near:
+            report.warnings.append(
+                f"{finding.origin}: [{finding.section}] {finding.key}: the original has no such key; did you mean "
+                f"{near}? A generator passes over what it does not know"
+            )
+    readers = dict(_GENERATOR_VALUES)
+    if _text(file, "migration", "hexadecimal").lower() in ("yes", "on", "true", "1"):
+        readers["ost_targets"] = partial(range_set, hexadecimal=True)
+    for section, content in file.items():
+        for key, given in content.keys.items():
+            try:
+                if key in readers and given.text:
+                    readers[key](given.text)
+            except ValueError as error:
+                report.errors.append(f"{given.origin}: [{section}] {key}: {error}")
+    if _text(file, "task", "task_file"):
+        _check_task_file(file, report)
 
-    def given(section: str, key: str) -> tuple[str, str]:
-        """The text and the place, '' where there is none."""
-        found = file[section].keys.get(key) if section in file else None
-        return (found.text, f"{found.origin}: [{section}] {key}") if found else ("", "")
 
-    for section, key in _RANGES:
-        text, place = given(section, key)
-        try:
-            if text:
-                range_set(text)
-        except ValueError as error:
-            report.errors.append(f"{place}: {error}")
-    text, place = given("task", "task_file")
-    if text:
-        _check_task_file(text, place, *given("task", "task_name"), report)
+def _text(file: Sections, section: str, key: str) -> str:
+    """What is given, '' where nothing is."""
+    given = file[section].keys.get(key) if section in file else None
+    return given.text if given else ""
 
 
-def _check_task_file(text: str, place: str, name: str, name_place: str, report: Report) -> None:
+def _check_task_file(file: Sections, report: Report) -> None:
     from cyclone.taskfile import read_task_file
 
-    candidates = [folder / text for folder in (report.path.parent, Path())]
+    keys = file["task"].keys
+    text, origin = keys["task_file"]
+    candidates = list(dict.fromkeys(folder / text for folder in (report.path.parent, Path())))
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
         looked = " and ".join(str(path.absolute()) for path in candidates)
-        report.warnings.append(f"{place}: {text!r} is not on this host; looked for {looked}")
+        report.warnings.append(f"{origin}: [task] task_file: {text!r} is not on this host; looked for {looked}")
         return
     try:
         tasks = read_task_file(found)
     except ConfigError as error:
         report.errors.append(str(error))
         return
-    if name and name not in tasks:
-        report.errors.append(f"{name_place}: {found} has no task {name!r}: it has {', '.join(tasks)}")
+    name = keys.get("task_name")
+    if name and name.text and name.text not in tasks:
+        fault = f"[task] task_name: {found} has no task {name.text!r}: it has {', '.join(tasks)}"
+        report.errors.append(f"{name.origin}: {fault}")

@@ -172,7 +172,7 @@ KEYS: tuple[Key, ...] = (
         "insecure",
         kinds.SWITCH,
         "no",
-        DAEMONS,
+        ALL,
         "Whether to start without keys off loopback: whoever reaches the port can then take and answer tasks.",
     ),
     Key(

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cyclone.errors import ConfigError
+from cyclone.units import format_size
 
 SET = "--set"
+_CHARS_MAX = 1 << 20
 
 
 class Given(NamedTuple):
@@ -37,13 +39,18 @@ def read_ini(path: Path) -> Sections:
     lower-cased, as in the original.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_CHARS_MAX + 1)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
     except OSError as error:
         raise ConfigError(f"{path}: the configuration file cannot be read: {error.strerror}") from None
+    if len(text) > _CHARS_MAX:
+        raise ConfigError(
+            f"{path}: is larger than {format_size(_CHARS_MAX)}, which no configuration is: name another file"
+        )
     # No header can be empty, so that [DEFAULT] has no magic.
     parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#", ";"), default_section="")
     try:
@@ -90,14 +97,22 @@ def _syntax(path: Path, error: configparser.Error) -> str:
         case configparser.DuplicateSectionError():
             return f"{path}:{error.lineno}: [{error.section}]: given twice, join the two"
         case configparser.MissingSectionHeaderError():
-            return f"{path}:{error.lineno}: {error.line.strip()!r} stands before any section: write [section] above it"
+            line = error.line.strip()
+            fault = _unclosed(line) or f"{line!r} stands before any section: write [section] above it"
+            return f"{path}:{error.lineno}: {fault}"
         case configparser.ParsingError():
             number, line = error.errors[0]
             # Python 3.13 gives the line as it is, before it was its repr.
             line = line.strip("'").removesuffix("\\n").strip()
-            return f"{path}:{number}: {line!r} is not understood: write key = value, [section] or # comment"
+            fault = _unclosed(line) or f"{line!r} is not understood: write key = value, [section] or # comment"
+            return f"{path}:{number}: {fault}"
         case _:
             return f"{path}: {error}"
+
+
+def _unclosed(line: str) -> str:
+    """What is wrong with a section's header that does not end, '' for any other line."""
+    return f"{line!r} lacks its ]: write {line}]" if line.startswith("[") and "]" not in line else ""
 
 
 def _lines(text: str) -> dict[tuple[str, str], int]:

@@ -1,19 +1,21 @@
 """The configuration keys of the original Cyclone (1 and 2), each with what became of it.
 
-Owns that table and the shape of its lines; ``original.py`` has everything else of the original's, and the look-ups.
+Owns that table and the shape of its lines; ``original.py`` has the look-ups.
 """
 
 from typing import Literal, NamedTuple
 
 # same: name and meaning stay. default: both stay, the original's own file said something else than our default.
-# renamed: it is called otherwise now. unused: it is read and checked, and has no effect. gone: it is refused.
-Fate = Literal["same", "default", "renamed", "unused", "gone"]
+# renamed: it is called otherwise now. unused: it is read and checked, and has no effect.
+Fate = Literal["same", "default", "renamed", "unused"]
 
 
 class Change(NamedTuple):
-    """What became of one thing of the original's. ``now`` is its name today, '' where that is the same or nothing."""
+    """What became of a key. ``now`` is its name or default today, '' where that is the same or nothing.
 
-    # For a key the file that holds it: a role, or one of GENERATORS; else file, command, class, metric or port.
+    ``scope`` is whose file holds it, a role or one of GENERATORS; ``name`` is written ``[section] key``.
+    """
+
     scope: str
     name: str
     fate: Fate

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from cyclone.config_keys import BY_PLACE, Role
 from cyclone.config_kinds import Keep
+from cyclone.original import current_generator
 
 _SECRET = re.compile(r"password|passwd|secret|token")
 
@@ -66,8 +67,9 @@ class TaskGeneratorSettings:
 
     @property
     def class_path(self) -> str:
-        """``module:Class``, or '' for a role that has no generator."""
-        return self.class_name if ":" in self.class_name else f"{self.module}:{self.class_name}".strip(":")
+        """``module:Class`` as it is called now, or '' for a role that has no generator."""
+        path = self.class_name if ":" in self.class_name else f"{self.module}:{self.class_name}".strip(":")
+        return current_generator(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +104,16 @@ class SinkSettings:
 class DatabaseSettings:
     """``password`` is not in the repr."""
 
-    driver: Literal["mysql", "sqlite", "jsonlines"]
     host: str
     socket: Path | None
     user: str
     password: str = field(repr=False)
     password_file: Path | None
     option_file: Path | None
+    driver: Literal["mysql", "sqlite", "jsonlines"]
     tls: Literal["preferred", "required", "verify", "off"]
     tls_ca: Path | None
+    timeout_s: float
     database: str
     path: Path | None
     table: str
@@ -122,11 +125,18 @@ class DatabaseSettings:
 @dataclass(frozen=True, slots=True)
 class PushSettings:
     url: str
+    user: str
+    password_file: Path | None
+    tls_ca: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
     interval_s: float
     timeout_s: float
+    expire_s: float
     job: str
     delete_on_stop: bool
     textfile: Path | None
+    clear_interval_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from cyclone.protocol import limits, messages
+from cyclone.protocol import limits, messages, sink_messages
 
 ROOT = Path(__file__).parent.parent
 PRODUCT = ("cyclone", "tasks", "task_generators")
@@ -37,7 +38,14 @@ JOURNAL_MAY_IMPORT = ("cyclone.master.events", "cyclone.master.journal", "cyclon
 MAY_READ_THE_WALL_CLOCK = {
     "cyclone/controller/service.py": "when the attempt had started that a dead worker could not report",
     "cyclone/controller/worker.py": "a result's `started` is Unix time",
+    "cyclone/lustre/mail.py": "one mail is enough for a while, whichever process sends it, also after a new start",
+    "tasks/lustre_alert_io.py": "a mail says since when an OST hangs",
+    "tasks/lustre_io.py": "a record says when its OST was written to and read",
+    "cyclone/sinks/spool.py": "how long a block has waited, also while no sink ran",
     "cyclone/journal/sqlite_journal.py": "when a block was finished: `keep` counts days, also those without a master",
+    "cyclone/metrics/exporter.py": "Prometheus tells moments in Unix time",
+    "cyclone/metrics/master.py": "the same",
+    "cyclone/sinks/publisher.py": "records are dated by the nodes that made them, and may come late",
     "cyclone/master/journal.py": "without a journal nothing remembers the last epoch; the journal id differs anyway",
 }
 UNSAFE_MODULES = frozenset({"pickle", "marshal", "cloudpickle", "dill", "shelve"})
@@ -157,8 +165,23 @@ def test_given_the_journal_then_it_knows_what_happens_and_not_what_it_means() ->
     # There will be another one behind the same interface.
     refuse_imports(
         lambda module: not within(module, "cyclone.journal", "cyclone.cli"),
-        lambda imported: within(imported, "cyclone.journal") or within(imported, "apsw"),
+        lambda imported: within(imported, "cyclone.journal"),
     )
+
+
+def test_given_sqlite_then_only_journals_and_sinks_know_it() -> None:
+    knowing = ("cyclone.journal", "cyclone.sinks", "cyclone.sqlite_errors", "cyclone.cli")
+    refuse_imports(
+        lambda module: not within(module, *knowing),
+        lambda imported: within(imported, "apsw", "cyclone.sqlite_errors"),
+    )
+
+
+def test_given_a_sink_and_a_master_then_each_knows_the_other_by_the_protocol_alone() -> None:
+    inner = ("cyclone.master", "cyclone.controller", "cyclone.client", "cyclone.journal")
+    refuse_imports(lambda m: within(m, "cyclone.sinks"), lambda i: within(i, *inner))
+    others = (*inner, "cyclone.protocol", "cyclone.security")
+    refuse_imports(lambda m: within(m, *others), lambda i: within(i, "cyclone.sinks"))
 
 
 def test_given_the_rights_of_keys_then_what_asks_for_them_is_not_asked_by_them() -> None:
@@ -168,6 +191,17 @@ def test_given_the_rights_of_keys_then_what_asks_for_them_is_not_asked_by_them()
 
 def test_given_the_command_line_then_nothing_below_it_imports_it() -> None:
     refuse_imports(lambda module: not within(module, "cyclone.cli"), lambda imported: within(imported, "cyclone.cli"))
+
+
+def test_given_metrics_then_who_is_counted_does_not_know_it() -> None:
+    counted = ("cyclone.master", "cyclone.controller", "cyclone.journal", "cyclone.protocol", "cyclone.security")
+    refuse_imports(lambda m: within(m, *counted), lambda i: within(i, "cyclone.metrics", "prometheus_client"))
+    # Its import takes 70 ms, which only those pay who serve something.
+    refuse_imports(
+        lambda m: within(m, "cyclone.metrics") and m != "cyclone.metrics.exporter",
+        lambda imported: within(imported, "prometheus_client"),
+    )
+    refuse_imports(lambda m: m != "cyclone.cli.metering", lambda i: within(i, "cyclone.metrics.exporter"))
 
 
 def test_given_tasks_and_generators_then_they_use_only_what_users_have() -> None:
@@ -267,35 +301,42 @@ def protocol_page() -> list[str]:
     return (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8").splitlines()
 
 
-def messages_by_name() -> dict[str, str | int | None]:
-    bases = (messages.FromController, messages.FromClient, messages.FromMaster, messages.ToClient)
+def messages_by_name() -> dict[str, type[msgspec.Struct]]:
+    bases: tuple[type[msgspec.Struct], ...] = (
+        *(messages.FromController, messages.FromClient, messages.FromMaster, messages.ToClient),
+        *(sink_messages.ToSink, sink_messages.FromSink),
+    )
     return {
-        name: kind.__struct_config__.tag
-        for name, kind in vars(messages).items()
+        name: kind
+        for name, kind in [*vars(messages).items(), *vars(sink_messages).items()]
         if isinstance(kind, type) and issubclass(kind, bases) and kind not in bases
     }
 
 
+def tag_of(kind: type[msgspec.Struct]) -> str | int | None:
+    return kind.__struct_config__.tag
+
+
 def test_given_the_messages_when_collected_then_none_shares_its_tag_with_another() -> None:
-    tags = messages_by_name()
+    tags = [tag_of(kind) for kind in messages_by_name().values()]
     assert tags
-    assert len(set(tags.values())) == len(tags)
+    assert len(set(tags)) == len(tags)
 
 
 def test_given_a_message_then_a_line_of_the_protocol_page_has_its_name_and_tag() -> None:
     page = protocol_page()
     refuse(
-        f"{name}, tag {tag}: not in docs/protocol.md"
-        for name, tag in messages_by_name().items()
-        if not any(re.search(rf"\b{name}\b", line) and re.search(rf"\b{tag}\b", line) for line in page)
+        f"{name}, tag {tag_of(kind)}: not in docs/protocol.md"
+        for name, kind in messages_by_name().items()
+        if not any(re.search(rf"\b{name}\b", line) and re.search(rf"\b{tag_of(kind)}\b", line) for line in page)
     )
 
 
 def test_given_a_message_then_its_row_in_the_protocol_page_has_its_fields_in_their_order() -> None:
     offenders = []
-    for name, tag in messages_by_name().items():
-        fields = [field.removesuffix("_s").replace("_", " ") for field in getattr(messages, name).__struct_fields__]
-        rows = [line.split(" | ") for line in protocol_page() if line.startswith(f"| {tag} | `{name}` | ")]
+    for name, kind in messages_by_name().items():
+        fields = [field.removesuffix("_s").replace("_", " ") for field in kind.__struct_fields__]
+        rows = [line.split(" | ") for line in protocol_page() if line.startswith(f"| {tag_of(kind)} | `{name}` | ")]
         listed = [re.split(r", (?![^(]*\))", row[2]) for row in rows]
         matches = [
             len(cells) == len(fields) and all(cell.startswith(field) for cell, field in zip(cells, fields, strict=True))

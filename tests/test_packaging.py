@@ -51,10 +51,11 @@ def product_files() -> set[str]:
         for name in ("cyclone", "tasks", "task_generators")
         for p in (ROOT / name).rglob("*.py")
     }
+    found |= {p.relative_to(ROOT).as_posix() for p in (ROOT / "cyclone" / "sinks" / "layout_files").iterdir()}
     return found | {"cyclone/py.typed"}
 
 
-def test_given_the_wheel_then_it_holds_every_module_the_type_marker_and_nothing_else(wheel: Path) -> None:
+def test_given_the_wheel_then_it_holds_every_module_the_layouts_the_type_marker_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert names == product_files()
@@ -111,7 +112,7 @@ def test_given_the_source_package_then_it_holds_what_its_tests_need(packages: Pa
     [archive] = packages.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    folders = ("Configuration", "benchmarks", "docs", "systemd", "tests")
+    folders = ("Configuration", "benchmarks", "deploy", "docs", "systemd", "tests")
     expected = {p.relative_to(ROOT).as_posix() for folder in folders for p in (ROOT / folder).rglob("*") if p.is_file()}
     expected = {name for name in expected if "__pycache__" not in name} | product_files()
     expected |= {"Makefile", "LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "setup.cfg"}

@@ -24,7 +24,7 @@ from cyclone.bench.plan import MIXED_WORKERS, TASKS, Plan
 from cyclone.bench.report import Report
 from cyclone.bench.stopwatch import Measured, Stopwatch
 from cyclone.bench.table import lines
-from cyclone.cli import common
+from cyclone.cli import common, metering
 from cyclone.errors import ConfigError, CycloneError
 from cyclone.protocol import limits
 
@@ -186,7 +186,9 @@ def _once(plan: Plan, setting: _Setting) -> Measured:
             lambda: [controller.pid for controller in controllers],
             lambda: journal.syncs if isinstance(journal, SqliteJournal) else 0,
         )
-        service = stack.enter_context(MasterService(options, journal, [watch, *controllers]))
+        board = stack.enter_context(metering.served(settings))
+        metered, meter = metering.of_master(settings, board, journal)
+        service = stack.enter_context(MasterService(options, metered, [watch, *controllers], meter))
         for controller in controllers:
             stack.enter_context(controller.running(service))
         outcome = service.run(generator_at_once=False)

@@ -5,6 +5,7 @@ Exit codes follow sysexits(3) where it has one.
 
 import argparse
 import platform
+import re
 import socket
 import sys
 import uuid
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cyclone.master.journal import Journal
     from cyclone.master.service import MasterOptions
     from cyclone.settings import Settings
+    from cyclone.sinks.receiver import ReceiverOptions
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -32,6 +34,8 @@ EXIT_UNAVAILABLE = 69
 EXIT_SOFTWARE = 70
 EXIT_CONFIG = 78
 EXIT_INTERRUPTED = 130
+
+_SEVERAL_NAMES = re.compile(r"^@|[][,!&^]")
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +68,24 @@ def positive(text: str) -> int:
     return number
 
 
+def names(text: str) -> list[str]:
+    """One name as it is, or those of a set such as ``node[001-176]`` or ``@group``. Raises ConfigError."""
+    found = [text]
+    if not text or _SEVERAL_NAMES.search(text):
+        from cyclone.ranges import node_set
+
+        try:
+            found = node_set(text)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+    for name in found:
+        if len(name) > limits.NAME_CHARS_MAX:
+            raise ConfigError(
+                f"{name!r} is longer than a name may be: write at most {limits.NAME_CHARS_MAX} characters"
+            )
+    return found
+
+
 def guarded(prog: str, body: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run an entry point; our own errors become one line on stderr and an exit code."""
     try:
@@ -91,9 +113,11 @@ def guarded(prog: str, body: Callable[[Sequence[str] | None], int], argv: Sequen
 
 
 def check_config(settings: "Settings") -> int:
-    """``--check-config``."""
+    """``--check-config``. Raises ConfigError before anything is printed: what is refused may hold a password."""
+    from cyclone.config_check import require_startable
     from cyclone.settings import explain
 
+    require_startable(settings)
     print(explain(settings))
     from cyclone.security.policy import exposure
 
@@ -125,13 +149,49 @@ def make_private_folder(folder: Path) -> Path:
     return folder
 
 
+def state_dir(settings: "Settings") -> Path:
+    """The folder of what outlives a sink, made where it is not there. Raises ConfigError."""
+    if settings.control.state_dir is None:
+        raise ConfigError(
+            "[control] state_dir: this host names none ($STATE_DIRECTORY, $XDG_STATE_HOME, $HOME): write one"
+        )
+    return make_private_folder(settings.control.state_dir)
+
+
+def receiver_options(settings: "Settings", name: str) -> "ReceiverOptions":
+    """What a sink's receiver takes; ``name`` is what the log calls it. Raises ConfigError where it must not start."""
+    from cyclone.security.gate import GateOptions
+    from cyclone.security.policy import master_registry
+    from cyclone.sinks.receiver import ReceiverOptions
+
+    return ReceiverOptions(
+        name=name,
+        target=settings.comm.target,
+        port=settings.comm.port,
+        poll_timeout_s=loop_wait_s(settings),
+        stop_timeout_s=settings.control.stop_timeout_s,
+        gate=GateOptions(master_registry(settings), settings.comm.strike_limit),
+    )
+
+
+def loop_wait_s(settings: "Settings") -> float:
+    """The longest that a main loop sleeps: no longer than metrics wait to be shown, where there are some."""
+    wait_s = settings.comm.poll_timeout_s
+    if not settings.metrics.port:
+        return wait_s
+    from cyclone.metrics.loop import PUBLISH_S
+
+    return min(wait_s, PUBLISH_S)
+
+
 def master_options(settings: "Settings", debug: bool, port: int | None = None) -> "MasterOptions":
     """What the master service takes; with ``port`` it binds that one on loopback, whatever the configuration says."""
     from cyclone.master.feed import FeedOptions
     from cyclone.master.scheduler import SchedulerOptions
     from cyclone.master.service import MasterOptions
+    from cyclone.master.sink_feed import SinkOptions
     from cyclone.security.gate import GateOptions
-    from cyclone.security.policy import master_registry
+    from cyclone.security.policy import master_registry, sink_keys
 
     control, comm = settings.control, settings.comm
     options_path = settings.generator_options_path
@@ -146,7 +206,7 @@ def master_options(settings: "Settings", debug: bool, port: int | None = None) -
     return MasterOptions(
         target=comm.target if port is None else "127.0.0.1",
         port=comm.port if port is None else port,
-        poll_timeout_s=comm.poll_timeout_s,
+        poll_timeout_s=loop_wait_s(settings),
         stop_timeout_s=control.stop_timeout_s,
         scheduler=SchedulerOptions(
             controller_timeout_s=control.controller_timeout_s,
@@ -158,6 +218,7 @@ def master_options(settings: "Settings", debug: bool, port: int | None = None) -
         ),
         feed=FeedOptions(feed),
         gate=GateOptions(master_registry(settings) if port is None else None, comm.strike_limit),
+        sinks=SinkOptions(settings.sink.targets, sink_keys(settings), _host_name()),
     )
 
 
@@ -176,7 +237,7 @@ def controller_parts(settings: "Settings", debug: bool) -> tuple["Identity", "Ag
     identity = Identity(
         name=_name_of_controller(settings, keys.name if keys else ""),
         incarnation=uuid.uuid4().hex,
-        host=socket.gethostname() or "localhost",
+        host=_host_name(),
         pid=os.getpid(),
         version=__version__,
         python=platform.python_version(),
@@ -200,7 +261,11 @@ def controller_parts(settings: "Settings", debug: bool) -> tuple["Identity", "Ag
     }
     worker = WorkerOptions(arguments, processing.environment_keep, processing.stdout_max_bytes)
     comm = settings.comm
-    return identity, agent, ControllerOptions(comm.target, comm.port, comm.poll_timeout_s, worker, keys)
+    return identity, agent, ControllerOptions(comm.target, comm.port, loop_wait_s(settings), worker, keys)
+
+
+def _host_name() -> str:
+    return socket.gethostname() or "localhost"
 
 
 def _name_of_controller(settings: "Settings", key_name: str) -> str:

@@ -70,8 +70,9 @@ def _check(args: argparse.Namespace) -> int:
             lines += [f"  warning: {text}" for text in report.warnings]
             lines += [f"  error: {text}" for text in report.errors]
             verdict = "bad" if report.errors else "good, with warnings" if report.warnings else "good"
-            same = sum(one.fate == "same" for one in report.findings)
-            print("\n".join([*lines, f"  {verdict}; {same} of its keys are as in the original"]))
+            if same := sum(one.fate == "same" for one in report.findings):
+                verdict += f"; {same} of its keys are as in the original"
+            print("\n".join([*lines, f"  {verdict}"]))
     return common.EXIT_CONFIG if any(report.errors for report in reports) else common.EXIT_OK
 
 
@@ -85,8 +86,6 @@ def _line(finding: "Finding") -> str:
             return f"{name} is {finding.now} now. {finding.why}"
         case "unused":
             return f"{name} is not used any more. {finding.why}"
-        case "gone":
-            return f"{name} is gone. {finding.why}"
     return ""
 
 

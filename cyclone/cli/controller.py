@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from cyclone.cli import common
+from cyclone.cli import common, metering
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,8 +43,9 @@ def _run(argv: Sequence[str] | None) -> int:
     logs.configure("controller", settings.log.filename, settings.log.format, settings.log.level, args.debug)
     identity, agent, options = common.controller_parts(settings, args.debug)
     pid_file = settings.control.pid_file
-    with PidFile(pid_file) if pid_file else nullcontext():
-        return ControllerService(identity, agent, options, random.Random(os.urandom(16))).run()
+    with PidFile(pid_file) if pid_file else nullcontext(), metering.served(settings) as board:
+        meter = metering.of_controller(board, identity.name)
+        return ControllerService(identity, agent, options, random.Random(os.urandom(16)), meter).run()
 
 
 def main() -> None:

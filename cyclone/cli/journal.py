@@ -74,6 +74,8 @@ def _stats(args: argparse.Namespace) -> int:
 
 
 def _print_stats(path: Path, stats: "Stats") -> None:
+    from cyclone.ranges import fold_nodes
+
     generator = stats.generator
     progress = "not started" if generator is None else f"{generator['pulled']} tasks pulled"
     if generator is not None:
@@ -93,7 +95,7 @@ def _print_stats(path: Path, stats: "Stats") -> None:
         "blocks": f"{stats.blocks_open} open, {stats.blocks_closed} closed",
         "batches of results": stats.result_batches,
         "keys": stats.keys,
-        "controllers alive": ", ".join(stats.controllers) or "none",
+        "controllers alive": fold_nodes(stats.controllers) or "none",
         "bytes": f"{stats.file_bytes} and {stats.wal_bytes} in the write-ahead log",
     }
     for name, value in lines.items():

@@ -9,12 +9,12 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cyclone.cli.common import EXIT_OK, names
 from cyclone.config_keys import DEFAULT_PORT
-from cyclone.errors import ConfigError
+from cyclone.errors import ConfigError, CycloneError
 from cyclone.security.registry import Registry
 from cyclone.security.roles import PeerRole
 
@@ -51,6 +51,12 @@ def _init(registry: Registry, address: str | None) -> None:
 
 def _add(registry: Registry, added: Sequence[str], role: PeerRole) -> None:
     server = registry.server_key()
+    had = [name for name in added if registry.has(name)]
+    if had and len(added) > 1:
+        # The set as a whole, so that nobody has to find out which of its keys were made.
+        rest = _fold(set(added).difference(had))
+        others = f"write {rest} for the others, or " if rest else ""
+        raise CycloneError(f"there are keys of {_fold(had)} already: {others}'cyclone keys revoke {_fold(had)}' first")
     path = Path()
     for one in added:
         path = registry.add(one, role).absolute()
@@ -64,13 +70,19 @@ def _add(registry: Registry, added: Sequence[str], role: PeerRole) -> None:
 
 
 def _revoke(registry: Registry, revoked: Sequence[str]) -> None:
-    # One by one: what comes before a name that has no key is revoked, and said to be.
+    # A name that has no key keeps none of the others in.
+    absent = []
     for name in revoked:
+        if not registry.has(name):
+            absent.append(name)
+            continue
         entry = registry.revoke(name)
         _say(f"revoked: {entry.role} {entry.name}; a running master cuts it off within a second")
+    if absent:
+        raise CycloneError(f"no key is named {_fold(absent)!r}: 'cyclone keys list' shows those that are")
 
 
-def _fold(folded: Sequence[str]) -> str:
+def _fold(folded: Iterable[str]) -> str:
     from cyclone.ranges import fold_nodes
 
     return fold_nodes(folded)

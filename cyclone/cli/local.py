@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cyclone.config_keys import SECTIONS
+from cyclone.config_keys import BY_PLACE
+from cyclone.config_text import split_set
 from cyclone.errors import CycloneError
 from cyclone.master.service import MasterService
 from cyclone.processes import end_text, python_command
@@ -55,6 +56,8 @@ class LocalController:
             "comm.target=127.0.0.1",
             f"comm.port={service.port}",
             "control.pid_file=",
+            # The port is the master's.
+            "metrics.port=0",
             # Its tasks are those of our own generator, which could do itself whatever they do.
             "processing.task_modules=*",
             f"control.name={self._name}",
@@ -62,8 +65,8 @@ class LocalController:
         arguments = ["--parent-pid", str(os.getpid())]
         if self._config_file:
             arguments += ["-f", str(self._config_file)]
-        # What is set for the generator is none of the controller's.
-        own = [text for text in self._overrides if text.partition("=")[0].rpartition(".")[0].strip() in SECTIONS]
+        # What is set for the generator is none of the controller's; its sections may be called as ours are.
+        own = [text for text in self._overrides if _place(text) in BY_PLACE]
         for override in [*own, *forced]:
             arguments += ["--set", override]
         if self._debug:
@@ -118,3 +121,9 @@ class LocalController:
                 continue
         self._process.kill()
         self._process.wait()
+
+
+def _place(override: str) -> tuple[str, str]:
+    """Section and key of a ``--set``."""
+    section, _, key = split_set(override)[0].rpartition(".")
+    return section, key.lower()

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclone.cli import ask_verbs, bench_options, common, journal
+from cyclone.cli import ask_verbs, bench_options, common, config, journal, lustre, taskfile
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -18,7 +18,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Start a master, a controller and workers on this machine, and run until the generator is done. "
         "[comm] and pid_file of the configuration are ignored: a free loopback port is taken. Each run has a folder "
         "with its journal, by which it can be resumed after a kill.",
-        epilog="Exit codes: 0 every task succeeded, 1 one failed, 78 bad configuration, 130 Ctrl-C, 143 SIGTERM.",
+        epilog="Exit codes: 0 every task succeeded, 1 one failed or a sink lacks results, 78 bad configuration, "
+        "130 Ctrl-C, 143 SIGTERM.",
     )
     common.add_config_options(run, required=False)
     run.add_argument(
@@ -33,6 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     ask_verbs.add_verbs(verbs)
     _add_keys(verbs)
     journal.add_parser(verbs)
+    config.add_parser(verbs)
+    taskfile.add_parser(verbs)
+    lustre.add_parser(verbs)
     return parser
 
 
@@ -46,14 +50,18 @@ def _add_keys(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     init = actions.add_parser("init", help="make the folder and the master's own key")
     init.add_argument("--address", metavar="HOST[:PORT]", help="where nodes find the master (default: this host:5678)")
     add = actions.add_parser("add", help="let a peer in: make its key, and print one line to carry to it")
-    add.add_argument("name", metavar="NAME", help="whose key it is: for a controller its name, as a rule the host's")
+    add.add_argument(
+        "names",
+        metavar="NAMES",
+        help="whose key it is: for a controller its name, as a rule the host's; of node[001-176] each gets one",
+    )
     add.add_argument(
         "--role", choices=("controller", "client", "monitor", "master"), required=True, help="what it may do"
     )
     listing = actions.add_parser("list", help="list the keys")
     listing.add_argument("--json", action="store_true", help="print a JSON object for each")
     revoke = actions.add_parser("revoke", help="let a peer in no more; a running master cuts it off")
-    revoke.add_argument("name", metavar="NAME")
+    revoke.add_argument("names", metavar="NAMES", help="a name, or several: node[001-003]")
     for action in (init, add, listing, revoke):
         action.add_argument(
             "--dir",
@@ -74,6 +82,12 @@ def _run(argv: Sequence[str] | None) -> int:
         return run(args)
     if args.verb == "journal":
         return journal.journal(args)
+    if args.verb == "config":
+        return config.config(args)
+    if args.verb == "taskfile":
+        return taskfile.taskfile(args)
+    if args.verb == "lustre":
+        return lustre.lustre(args)
     if args.verb in ("status", "cancel", "drain"):
         from cyclone.cli import ask
 

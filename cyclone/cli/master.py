@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common
+from cyclone.cli import common, metering
 
 if TYPE_CHECKING:
     from cyclone.master.journal import Journal
@@ -41,12 +41,14 @@ def _run(argv: Sequence[str] | None) -> int:
     logs.configure("master", settings.log.filename, settings.log.format, settings.log.level, args.debug)
     pid_file = settings.control.pid_file
     options = common.master_options(settings, args.debug)
-    with PidFile(pid_file) if pid_file else nullcontext(), MasterService(options, _journal(settings)) as service:
-        if service.scheduler.all_done:
-            log.warning(
-                "nothing is left to do: journal %s is finished; to begin anew, name another", settings.journal.path
-            )
-        outcome = service.run()
+    with PidFile(pid_file) if pid_file else nullcontext(), metering.served(settings) as board:
+        journal, meter = metering.of_master(settings, board, _journal(settings))
+        with MasterService(options, journal, meter=meter) as service:
+            if service.scheduler.all_done:
+                log.warning(
+                    "nothing is left to do: journal %s is finished; to begin anew, name another", settings.journal.path
+                )
+            outcome = service.run()
     return common.EXIT_FAILED if outcome.failure else common.EXIT_OK
 
 

@@ -24,21 +24,17 @@ def _parser() -> argparse.ArgumentParser:
 def _run(argv: Sequence[str] | None) -> int:
     args = _parser().parse_args(argv)
     settings = common.load_settings(args, "pushgateway_client")
-    from cyclone.sinks.publisher import Publisher, push_options
-
     if args.check_config:
-        code = common.check_config(settings)
-        # Also what can only be seen by looking at the files that it names.
-        push_options(settings.push)
-        return code
+        return common.check_config(settings)
     from cyclone import logs
     from cyclone.pidfile import PidFile
+    from cyclone.sinks.publisher import Publisher, push_options
     from cyclone.sinks.pushgateway_client import PushgatewayClient
     from cyclone.sinks.receiver import Receiver
     from cyclone.sinks.spool import Spool
 
-    logs.configure("pushgateway_client", settings.log.filename, settings.log.format, settings.log.level, args.debug)
     push = push_options(settings.push)
+    logs.configure("pushgateway_client", settings.log.filename, settings.log.format, settings.log.level, args.debug)
     options = common.receiver_options(settings, "Pushgateway client")
     folder = common.state_dir(settings)
     pid_file = settings.control.pid_file

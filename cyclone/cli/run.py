@@ -13,9 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
-from cyclone.cli import common
+from cyclone.cli import common, metering
 from cyclone.cli.progress import Progress, state_counts
 from cyclone.cli.run_folder import Request, RunFolder
 from cyclone.config_kinds import Keep
@@ -52,7 +50,7 @@ class _Recorder:
         """Write what was recorded before."""
         with self._naming_the_file():
             for count, (_, block) in enumerate(journal.results_after(0), 1):
-                self._file.write(_without_dropped(block))
+                self._file.write(block.of_known_tasks())
                 if count % _REFILL_BLOCKS == 0:
                     self._file.flush()
             self._file.flush()
@@ -87,15 +85,6 @@ class _Recorder:
         except (OSError, sqlite3.Error) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or error
             raise CycloneError(f"results file {self._path}: {reason}") from error
-
-
-def _without_dropped(block: "RecordedBlock") -> "RecordedBlock":
-    """Without the rows of tasks that the journal has let go: they have no class any more."""
-    if all(task_class for task_class, _ in block.runs):
-        return block
-    known = b"".join(bytes([bool(task_class)]) * count for task_class, count in block.runs)
-    accepted = known if block.accepted is None else bytes(map(min, known, block.accepted))
-    return msgspec.structs.replace(block, accepted=accepted)
 
 
 class _Books(NamedTuple):
@@ -212,10 +201,12 @@ def _run(
         listeners.insert(0, books.recorder)
     try:
         options = common.master_options(settings, args.debug, port=0)
-        with MasterService(options, books.journal, listeners) as service, controller.running(service):
-            if books.recorder and books.refill:
-                books.recorder.refill(books.journal)
-            outcome = service.run()
+        with metering.served(settings) as board:
+            journal, meter = metering.of_master(settings, board, books.journal)
+            with MasterService(options, journal, listeners, meter) as service, controller.running(service):
+                if books.recorder and books.refill:
+                    books.recorder.refill(books.journal)
+                outcome = service.run()
     finally:
         progress.close()
     # As it was written, because a relative path is easier to read.
@@ -239,7 +230,8 @@ def _exit_code(outcome: "Outcome") -> int:
     if outcome.failure and outcome.failure.type in ("ConfigError", "PluginError"):
         return common.EXIT_CONFIG
     failed = sum(outcome.ended.values()) - outcome.ended["completed"]
-    return common.EXIT_FAILED if outcome.failure or failed or outcome.unfinished else common.EXIT_OK
+    incomplete = outcome.failure or failed or outcome.unfinished or outcome.behind
+    return common.EXIT_FAILED if incomplete else common.EXIT_OK
 
 
 def _summarise(report: _Report) -> None:
@@ -268,6 +260,9 @@ def _summarise(report: _Report) -> None:
             rows.append((name, f"{value:,}  ({format_size(int(value / seconds)) if seconds else 0}/s)"))
         else:
             rows.append((name, f"{value:,}" if isinstance(value, int) else str(value)))
+    rest = "--resume sends them" if folder else "they are lost to it"
+    for sink in outcome.behind:
+        rows.append(("sinks", f"{sink.name} lacks {sink.lag:,} result blocks: {rest}"))
     if folder:
         rows.append(("folder", str(folder.path)))
     if results:

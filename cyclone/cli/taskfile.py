@@ -59,7 +59,7 @@ def _check_task(path: Path, template: "TaskTemplate", as_json: bool) -> str:
         types = {name: type(value).__name__ for name, value in template.given.items()}
         left_out, warnings = list(template.left_out), list(template.warnings)
         if not left_out:
-            template.build()
+            template.try_out()
     except ConfigError as error:
         fault = str(error)
     if as_json:

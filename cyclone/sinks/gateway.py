@@ -9,7 +9,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPSHandler, Request, build_opener
@@ -66,19 +66,21 @@ def _split_url(text: str, job: str) -> tuple[str, str]:
     """The gateway's own address, and the job; files of the original have the job's group in their url."""
     url = text if "://" in text else f"http://{text}"
 
-    def fault(reason: str) -> ConfigError:
-        # It may hold a password, where none belongs.
-        return ConfigError(f"[push] url: {re.sub('//[^/]*@', '//...@', text)!r} {reason}")
+    # It may hold a password, where none belongs; of that nothing is shown, also where it has a slash in it.
+    shown = re.sub("//.*@(?!base64/)", "//...@", url)
 
+    def fault(reason: str) -> ConfigError:
+        return ConfigError(f"[push] url: {shown if shown != url else text!r} {reason}")
+
+    if shown != url:
+        raise fault("holds a user: write user and password_file")
     try:
         parts = urlsplit(url)
-        has_host, _ = bool(parts.hostname), parts.port
+        host, _ = parts.hostname or "", parts.port
     except ValueError as error:
         raise fault(f"is no address: {error}") from None
-    if parts.scheme not in ("http", "https") or not has_host or not re.fullmatch(r"[!-~]+", url):
+    if parts.scheme not in ("http", "https") or not _is_host(host) or not re.fullmatch(r"[!-~]+", url):
         raise fault("is no address of a Pushgateway: write such as http://gateway:9091")
-    if parts.username is not None or parts.password is not None:
-        raise fault("holds a user: write user and password_file")
     if parts.query or parts.fragment:
         raise fault("has more than a path: leave out what begins with ? or #")
     group = _GROUP.fullmatch(parts.path.rstrip("/"))
@@ -92,6 +94,14 @@ def _split_url(text: str, job: str) -> tuple[str, str]:
     if not job:
         raise ConfigError("[push] job: is empty: write a name, such as cyclone")
     return f"{parts.scheme}://{parts.netloc}{base}".rstrip("/"), job
+
+
+def _is_host(name: str) -> bool:
+    """Whether the resolver may be asked for it."""
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def _tls(settings: PushSettings) -> ssl.SSLContext:
@@ -140,17 +150,36 @@ class Gateway:
         request = Request(url, data, own, method=method)
 
         def send() -> None:
+            about = self.address.url
             try:
                 with self._opener.open(request, timeout=timeout) as response:
                     response.read(_REASON_CHARS_MAX)
             except HTTPError as error:
                 with error:
-                    text = error.read(_REASON_CHARS_MAX).decode("utf-8", "replace").partition("\n")[0].strip()
-                raise GatewayRefused(
-                    f"{self.address.url} answers {error.code} {error.reason}{text and f': {text}'}"
-                ) from None
-            except (OSError, HTTPException) as error:
+                    raise GatewayRefused(f"{about} answers {_answer(error)}") from None
+            except OSError as error:
                 reason = error.reason if isinstance(error, URLError) else error
-                raise GatewayUnreachable(f"{self.address.url} does not answer: {reason}") from None
+                raise GatewayUnreachable(f"{about} does not answer: {reason}") from None
+            except (ValueError, InvalidURL) as error:
+                # Our own address was looked at when it was read.
+                raise GatewayUnreachable(
+                    f"{about} cannot be asked: {error}: see http_proxy and https_proxy in the environment"
+                ) from None
+            except HTTPException as error:
+                raise GatewayUnreachable(
+                    f"{about} does not answer as a gateway does: {type(error).__name__}: {str(error).strip()}"
+                ) from None
 
         return send
+
+
+def _answer(error: HTTPError) -> str:
+    """What was answered, for people. Whoever answers so may not even end what they began to say."""
+    status = f"{error.code} {error.reason}".strip()
+    if elsewhere := error.headers.get("Location"):
+        return f"{status}, and points to {elsewhere[:_REASON_CHARS_MAX]}: write where the gateway itself is"
+    try:
+        text = error.read(_REASON_CHARS_MAX).decode("utf-8", "replace").partition("\n")[0].strip()
+    except (OSError, HTTPException):
+        text = ""
+    return f"{status}{text and f': {text}'}"

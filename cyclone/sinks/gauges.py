@@ -6,6 +6,7 @@ them, and may come late.
 """
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -28,19 +29,12 @@ _STATE_VERSION = 1
 
 
 class _Reading(NamedTuple):
-    """What a record says of one series: its values, none where it could not be measured, or that there is none.
-
-    A label that is empty stands for all: an OST that is ignored is so for every MDT.
-    """
+    """What a record says of one series: its values, none where it could not be measured, or that there is none."""
 
     target: str
     labels: tuple[str, ...]
     values: tuple[float, ...]
     is_gone: bool = False
-
-    def covers(self, labels: tuple[str, ...]) -> bool:
-        """Whether a series is meant by it."""
-        return all(own in ("", other) for own, other in zip(self.labels, labels, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +91,22 @@ class _Series:
     def take(self, reading: _Reading, at: float) -> None:
         self.last_run = max(self.last_run, at)
         if reading.is_gone:
-            self.samples = {labels: sample for labels, sample in self.samples.items() if not reading.covers(labels)}
+            self.samples.pop(reading.labels, None)
             return
         former = self.samples.get(reading.labels)
         interval_s = at - former.at if former and at > former.at else former.interval_s if former else 0.0
         self.samples[reading.labels] = _Sample(reading.labels, reading.values, at, interval_s)
 
     def expire(self, now: float, expire_s: float, round_min_s: float) -> None:
-        # A round takes as long as the slowest of its series, and where none has come twice nobody knows.
-        round_s = max((sample.interval_s for sample in self.samples.values()), default=0.0)
-        limit_s = expire_s or (_ROUNDS * max(round_s, round_min_s) if round_s else 0.0)
+        # Our own clock was ahead, else there would be nothing from the future.
+        self.last_run = min(self.last_run, now)
+        # Not the longest: one node whose clock is wrong for a moment has had a round of years.
+        seen_s = [sample.interval_s for sample in self.samples.values() if sample.interval_s]
+        round_s = max(statistics.median_high(seen_s), round_min_s) if seen_s else 0.0
+        limit_s = expire_s or _ROUNDS * round_s
         if limit_s:
-            self.samples = {labels: sample for labels, sample in self.samples.items() if now - sample.at <= limit_s}
+            fresh = {labels: sample for labels, sample in self.samples.items() if abs(now - sample.at) <= limit_s}
+            self.samples = fresh
 
 
 class Gauges:
@@ -141,11 +139,14 @@ class Gauges:
         kinds = self._targets.get(reading.target, {})
         series = kinds.get(row.name) or _Series()
         if not kinds and len(self._targets) >= TARGETS_MAX:
-            raise ValueError(f"target {reading.target!r} would be one too many: at most {TARGETS_MAX} are kept")
+            raise ValueError(
+                f"target {reading.target!r} would be one too many: at most {TARGETS_MAX} are kept; one that is gone for "
+                "good is forgotten when the client is stopped and its state file removed"
+            )
         if reading.labels not in series.samples and not reading.is_gone and self.series_count >= SERIES_MAX:
             raise ValueError(f"it would be one series too many: at most {SERIES_MAX} are kept")
-        # A node whose clock is ahead must not keep its values fresh for longer.
-        series.take(reading, min(now, row.started + row.seconds))
+        # A node whose clock is ahead must not keep its values fresh for longer, and infinity cannot be saved.
+        series.take(reading, max(0.0, min(now, row.started + row.seconds)))
         self._targets.setdefault(reading.target, {})[row.name] = series
         return True
 
@@ -224,9 +225,7 @@ def _read_file_creation(fields: Mapping[str, Any]) -> _Reading:
     outcome = fields.get("outcome")
     if not isinstance(outcome, str) or outcome not in outcomes:
         raise ValueError(f"its outcome is {str(outcome)[:_LABEL_CHARS_MAX]!r}, not one of {', '.join(outcomes)}")
-    labels = tuple("" if fields.get(name) is None else _label(fields, name) for name in ("mdt_index", "ost_index"))
-    if outcomes[outcome] and "" in labels:
-        raise ValueError(f"it has no {'mdt_index' if not labels[0] else 'ost_index'}, and its outcome is {outcome}")
+    labels = _label(fields, "mdt_index"), _label(fields, "ost_index")
     return _Reading(_label(fields, "target"), labels, outcomes[outcome], outcome == "IGNORED")
 
 

@@ -18,12 +18,15 @@ def read_password(path: Path, key: str) -> str:
     candidates = [Path(folder) / path, path] if folder and len(path.parts) == 1 else [path]
     for candidate in candidates:
         try:
-            return candidate.read_text(encoding="utf-8").rstrip("\r\n")
+            password = candidate.read_text(encoding="utf-8").rstrip("\r\n")
         except FileNotFoundError:
             continue
         except OSError as error:
             raise ConfigError(f"{key}: {candidate} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise ConfigError(f"{key}: {candidate} is not UTF-8 text") from None
+        if not password:
+            raise ConfigError(f"{key}: {candidate} is empty: write the password into it")
+        return password
     looked = " and ".join(str(candidate.absolute()) for candidate in candidates)
     raise ConfigError(f"{key}: there is no such file; looked for {looked}")

@@ -62,6 +62,12 @@ def push_options(settings: PushSettings) -> PushOptions:
         raise ConfigError(f"[push] textfile: {textfile} does not end in .prom: node_exporter would not read it")
     if textfile and not textfile.parent.is_dir():
         raise ConfigError(f"[push] textfile: {textfile.parent} is no folder: make it, or name that of node_exporter")
+    if 0 < settings.expire_s < settings.interval_s:
+        expire, interval = format_duration(settings.expire_s), format_duration(settings.interval_s)
+        raise ConfigError(
+            f"[push] expire: {expire} is shorter than interval, {interval}: a value would be gone before it is "
+            "published; write a few times as long as a round, or 0"
+        )
     return PushOptions(
         gateway=read_address(settings) if settings.url else None,
         textfile=textfile,
@@ -223,7 +229,10 @@ class Publisher:
         try:
             replace_file(self._state_file, self._gauges.dump(), 0o600)
             self._spool.done(self._sequence)
-        except (OSError, SpoolFull) as error:
+        except OSError as error:
+            self._note(self._saving, f"{self._state_file}: {error.strerror}")
+            return
+        except SpoolFull as error:
             self._note(self._saving, str(error))
             return
         self._saved_sequence, self._unsaved_bytes = self._sequence, 0

@@ -292,6 +292,22 @@ def test_given_a_drained_controller_when_the_master_is_killed_then_it_is_still_d
     assert status(lab, config)["tasks"]["queued"] == 10
 
 
+def test_given_a_set_of_nodes_then_each_is_drained_and_those_that_do_not_come_back_are_named_as_a_set(lab: Lab) -> None:
+    config = lab.script({"what": "gate", "value": "gate", "times": 2})
+    master = lab.master(config)
+    nodes = [lab.controller(config, name, ONE_WORKER) for name in ("node1", "node2")]
+    # Whom nothing was given to, nobody awaits.
+    lab.noted("start", 2, what="gate")
+    answer = asked(lab, "drain", "node[1-3]", "-f", config, exit_code=1)
+    assert answer.stdout() == "2: node[1-2]: gets no new tasks\n"
+    assert answer.stderr() == "1: node3: no controller is called that; known: node[1-2]\n"
+    assert {one["mark"] for one in status(lab, config)["controllers"]} == {"drained"}
+    for daemon in (master, *nodes):
+        daemon.signal(signal.SIGKILL)
+        daemon.exits()
+    lab.master(config, "control.controller_timeout=1s").says("did not come back after the restart: node[1-2]")
+
+
 # --- retries
 
 

@@ -11,26 +11,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from cyclone import logs
-from tests.support import parts
+from tests.support.parts import environment, program
 
 FOLDER = Path(__file__).parents[2] / "deploy"
 OWN_USER = pwd.getpwuid(os.getuid()).pw_name
 OWN_GROUP = grp.getgrgid(os.getgid()).gr_name
 
 
-def program(name: str) -> str:
-    try:
-        return parts.program(name)
-    except FileNotFoundError:
-        pytest.skip(f"{name} is not on this host")
-
-
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=30, check=False, env=parts.environment(), umask=0o022
+        command, capture_output=True, text=True, timeout=30, check=False, env=environment(), umask=0o022
     )
 
 

@@ -197,7 +197,7 @@ def test_given_the_alert_rules_then_each_is_evaluated_and_everything_that_it_loo
     for name in sorted(set(re.findall(r"\bcyclone_\w+", "\n".join(rule["query"] for rule in server.rules())))):
         wait_until(lambda name=name: server.query(name), name)  # type: ignore[misc]
     firing = {rule["name"] for rule in server.rules() if rule["state"] == "firing"}
-    assert firing == {"LustreFileCreationFails", "LustreFileCreationError"}
+    assert firing == {"LustreFileCreationFails", "LustreFileCreationError", "LustreOstFails"}
 
 
 def test_given_a_full_disk_then_the_master_shows_it_although_its_loop_stands_still(lab: Lab) -> None:

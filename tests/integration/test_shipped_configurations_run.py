@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.lab import ROOT, Lab, Started, read_records
+from tests.support.migrations import write_input
 
 FOLDER = ROOT / "Configuration"
 SITE = FOLDER / "examples" / "site"
@@ -122,6 +123,30 @@ def test_given_a_web_server_when_crawled_then_the_graph_is_that_of_the_folder(la
     assert len(set(crawled)) == len(crawled)
     pages = {urllib.parse.unquote(page).partition("?")[0] for page in crawled}
     assert pages == {str(path.relative_to(SITE)) for path in SITE.rglob("*.html")}
+
+
+def test_given_the_monitoring_configuration_when_run_without_a_lustre_then_each_ost_is_measured(lab: Lab) -> None:
+    probe = (f"probe.target_dir={lab.folder}", "probe.total_size_bytes=4KiB", "lustre.ost_select_list=0-9")
+    told, records = run(lab, "lustre_ost_monitoring.conf", "monitoring.rounds=1", *probe)
+    assert [record["value"]["ost"] for record in records] == [f"OST{ost:04x}" for ost in range(10)]
+    assert ["probes", "10"] in told
+
+
+def test_given_the_file_creation_configuration_when_run_without_a_lustre_then_each_mdt_is_checked(lab: Lab) -> None:
+    probe = (f"probe.target_base_dir={lab.folder}", "lustre.ost_select_list=0-9")
+    told, records = run(lab, "lustre_file_creation.conf", "monitoring.rounds=1", *probe)
+    assert [record["value"]["ok"] for record in records] == [[0, 1, 2]] * 10
+    assert ["failed", "0"] in told
+
+
+def test_given_the_migration_configuration_when_run_without_a_lustre_then_each_path_has_its_outcome(lab: Lab) -> None:
+    paths = (FOLDER / "examples" / "projects.input").read_bytes()
+    write_input(lab.folder, "projects.input", paths)
+    told, records = run(lab, "lustre_ost_migration.conf", f"migration.input_dir={lab.folder}")
+    moved = sorted(f"{r['value']['source']} {r['value']['path']}" for r in records)
+    assert moved == sorted(paths.decode().splitlines())
+    assert ["success", "40"] in told
+    assert (lab.folder / "projects.input.done").exists()
 
 
 def test_given_master_and_controller_configurations_when_started_by_hand_then_the_work_is_done(lab: Lab) -> None:

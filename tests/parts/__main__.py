@@ -1,17 +1,22 @@
-"""``python -m tests.parts FOLDER``: the real servers that the tests talk to, unpacked into a folder of their own.
+"""``python -m tests.parts FOLDER``: the real programs that the tests use, unpacked into a folder of their own.
 
-MariaDB, Prometheus and the Pushgateway come as Debian packages, with the libraries that this host lacks. Nothing is
-installed on the host, no root is needed, and nothing is started: ``tests/support/parts.py`` does that. Where there is
-no apt, the programs must be on PATH already.
+MariaDB, Prometheus, the Pushgateway, logrotate and sudo's visudo come as Debian packages, with the libraries that this
+host lacks. Nothing is installed on the host, no root is needed, and nothing is started: ``tests/support/parts.py`` does
+that. Where there is no apt, the programs must be on PATH already.
 """
 
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = ("mariadb-server-core", "mariadb-client-core", "prometheus", "prometheus-pushgateway")
-PROGRAMS = ("mariadbd", "mariadb-install-db", "prometheus", "promtool", "prometheus-pushgateway")
+PACKAGES = (
+    "mariadb-server-core", "mariadb-client-core", "prometheus", "prometheus-pushgateway", "logrotate", "sudo",
+)  # fmt: skip
+PROGRAMS = (
+    "mariadbd", "mariadb-install-db", "prometheus", "promtool", "prometheus-pushgateway", "logrotate", "visudo",
+)  # fmt: skip
 # Of Prometheus' packages only the pages that a browser would show need these.
 NOT_NEEDED = ("fonts-", "libjs-")
 
@@ -39,6 +44,15 @@ def main() -> None:
     for package in state.glob("*.deb"):
         _run(["dpkg-deb", "-x", str(package), str(folder)])
     shutil.rmtree(state)
+    _take_rights_away(folder)
+
+
+def _take_rights_away(folder: Path) -> None:
+    """Nobody becomes root, or anybody else, by a sudo that lies about here and that nobody keeps up to date."""
+    for path in folder.rglob("*"):
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID):
+            path.chmod(stat.S_IMODE(mode) & ~(stat.S_ISUID | stat.S_ISGID))
 
 
 def _run(command: list[str], cwd: Path | None = None) -> str:

@@ -25,6 +25,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("text", "message"),
     [
         ("a = 1\n", "1: 'a = 1' stands before any section: write [section] above it"),
+        ("[log\nlevel = info\n", "1: '[log' lacks its ]: write [log]"),
+        ("[log]\nlevel = info\n[comm\nport = 1\n", "3: '[comm' lacks its ]: write [comm]"),
         ("[log]\nlevel: info\n", "2: 'level: info' is not understood: write key = value, [section] or # comment"),
         ("[log]\n= info\n", "2: "),
         ("[log]\nlevel\n", "2: "),
@@ -44,6 +46,7 @@ def test_given_a_file_that_cannot_be_read_when_loaded_then_the_message_says_why(
     path = folder / "latin.conf"
     path.write_bytes(b"[log]\nfilename = \xe9\n")
     assert "is not UTF-8 text (byte 17)" in failure(path)
+    assert failure(Path("/dev/zero")) == "/dev/zero: is larger than 1 MiB, which no configuration is: name another file"
 
 
 def test_given_indents_comments_and_a_byte_order_mark_when_read_then_the_lines_are_right(folder: Path) -> None:

@@ -22,6 +22,8 @@ MUST_EXIST = [
     "docs/dependencies.md",
     "docs/guarantees.md",
     "docs/journal.md",
+    "docs/metrics.md",
+    "docs/migrating-from-2.md",
     "docs/operating.md",
     "docs/protocol.md",
     "docs/task-states.md",

@@ -1,22 +1,28 @@
-"""docs/migrating-from-2.md against the table that ``cyclone config check`` goes by."""
+"""docs/migrating-from-2.md against the table that ``cyclone config check`` goes by, and against what there is."""
 
+import configparser
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from cyclone import original, taskfile
+from cyclone import original
+from cyclone.config_keys import BY_PLACE, Role
 from cyclone.original import Change
+from cyclone.original_keys import Fate
+from cyclone.plugins import load_class
+from cyclone.sinks.gauges import KINDS
+from cyclone.task import BaseTask
 
-PAGE = Path(__file__).parents[2] / "docs" / "migrating-from-2.md"
-SCOPES = list(dict.fromkeys(change.scope for change in [*original.THINGS, *original.KEYS]))
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "migrating-from-2.md"
+SCOPES = list(dict.fromkeys(change.scope for change in original.KEYS))
 
 
 def row(change: Change) -> str:
-    name, now = (
-        text if text.startswith(("a ", "the ")) or not text else f"`{text}`" for text in (change.name, change.now)
-    )
-    return f"| {name} | {change.fate} | {now} | {change.why} |"
+    now = f"`{change.now}`" if change.now else ""
+    return f"| `{change.name}` | {change.fate} | {now} | {change.why} |"
 
 
 def tables() -> dict[str, list[str]]:
@@ -26,27 +32,52 @@ def tables() -> dict[str, list[str]]:
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if heading := re.fullmatch(r"### .*<!-- (\w+) -->", line):
             rows = found[heading[1]] = []
-        elif line.startswith("| ") and not line.startswith(("| there", "|---")):
+        elif line.startswith("| ") and not line.startswith("| there"):
             rows.append(line)
     return found
 
 
+def cells(scope: str) -> list[tuple[str, str, str]]:
+    """What it was, its fate, and what it is."""
+    rows = [[cell.strip(" `") for cell in line.split("|")] for line in tables()[scope]]
+    return [(there, fate, here) for _, there, fate, here, _, _ in rows]
+
+
 @pytest.mark.parametrize("scope", SCOPES)
-def test_given_the_page_then_it_says_what_the_table_says(scope: str) -> None:
-    changes = [change for change in [*original.THINGS, *original.KEYS] if change.scope == scope]
-    assert tables()[scope] == [row(change) for change in changes]
+def test_given_the_keys_of_a_file_then_the_page_says_what_the_table_says(scope: str) -> None:
+    assert tables()[scope] == [row(change) for change in original.KEYS if change.scope == scope]
 
 
-def test_given_the_page_then_it_has_nothing_else() -> None:
-    assert list(tables()) == SCOPES
+def test_given_the_page_then_it_has_each_table_once_and_uses_no_other_words() -> None:
+    others = ["command", "file", "class", "metric", "port"]
+    assert list(tables()) == [*others, *SCOPES]
+    assert {fate for scope in others for _, fate, _ in cells(scope)} <= {*get_args(Fate), "gone"}
 
 
-def test_given_the_classes_of_task_files_then_both_tables_name_the_same() -> None:
-    named = {change.name: change.now for change in original.THINGS if change.now.startswith("tasks.")}
-    assert named.items() <= taskfile._FORMER_CLASSES.items()
-    assert set(named.values()) == set(taskfile._FORMER_CLASSES.values())
+def test_given_the_commands_then_those_of_today_are_installed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    installed = {line.partition(" =")[0] for line in setup["options.entry_points"]["console_scripts"].split("\n")}
+    named = [here.split()[0] for _, _, here in cells("command") if here.startswith("cyclone")]
+    assert len(named) == 4
+    assert set(named) <= installed
 
 
-def test_given_the_generators_then_the_page_names_those_that_are_found() -> None:
-    named = {change.name: change.now for change in original.THINGS if change.now.startswith("task_generators.")}
-    assert set(named.values()) == set(original.GENERATORS.values())
+def test_given_the_classes_then_each_is_found_by_its_former_name_and_all_are_named() -> None:
+    named = {there: here for there, fate, here in cells("class") if fate == "same"}
+    assert set(named.values()) == {*original.TASKS.values(), *original.GENERATORS.values()}
+    for there, here in named.items():
+        if here.startswith("tasks."):
+            assert original.current_task(f"task.former:{there}") == here
+            assert load_class(here, BaseTask).__name__ == there
+        else:
+            assert original.current_generator(f"task.generator.former:{there}") == here
+
+
+def test_given_the_metrics_and_ports_then_they_are_those_of_today() -> None:
+    kind = KINDS["lustre_file_creation_check"]
+    checks = f"{kind.values[0].name}{{target,{','.join(kind.labels)}}}"
+    assert [there for there, _, _ in cells("metric")] == [kind.error.name, checks]
+    port = BY_PLACE["comm", "port"]
+    roles: tuple[Role, ...] = ("master", "database_proxy", "pushgateway_client")
+    assert [there for there, _, _ in cells("port")] == [port.default_for(role) for role in roles]

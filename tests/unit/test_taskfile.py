@@ -75,6 +75,13 @@ class Picky(BaseTask):
         self.indices = indices
 
 
+class Broken(BaseTask):
+    """A constructor with a mistake in it."""
+
+    def __init__(self, indices: str) -> None:
+        self.indices = {"": 0}[indices]
+
+
 class Starred(BaseTask):
     def __init__(self, *names: str) -> None:
         self.names = names
@@ -413,6 +420,11 @@ TAKES = f"{__name__}:Probe takes ost_idx, block_mib, sync, target_dir, retries_m
             "Picky",
             ["<indices></indices>"],
             f":2: task 'probe': {__name__}:Picky refuses its properties: indices are empty: write such as 0-7",
+        ),
+        (
+            "Broken",
+            ["<indices>0-7</indices>"],
+            f":2: task 'probe': {__name__}:Broken refuses its properties: KeyError: '0-7'",
         ),
     ],
 )

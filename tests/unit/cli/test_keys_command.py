@@ -32,8 +32,22 @@ def test_given_a_set_of_nodes_then_each_gets_a_key_of_its_own(folder: Path, caps
     assert "carry NAME.key to where NAME, of node[08-11], runs" in printed.err
 
 
-def test_given_a_set_of_nodes_then_each_is_revoked_up_to_the_first_that_has_no_key(folder: Path) -> None:
-    _run(["keys", "add", "node[1-3]", "--role", "controller", "--dir", str(folder)])
-    with pytest.raises(CycloneError, match="no key is named 'node4'"):
-        _run(["keys", "revoke", "node[2-5]", "--dir", str(folder)])
+def test_given_a_set_of_which_some_have_keys_then_none_is_made_and_it_says_which(folder: Path) -> None:
+    _run(["keys", "add", "node[2-3],node5", "--role", "controller", "--dir", str(folder)])
+    with pytest.raises(CycloneError) as caught:
+        _run(["keys", "add", "node[1-5]", "--role", "controller", "--dir", str(folder)])
+    assert str(caught.value) == (
+        "there are keys of node[2-3,5] already: write node[1,4] for the others, or 'cyclone keys revoke node[2-3,5]' "
+        "first"
+    )
+    with pytest.raises(CycloneError, match=r"there are keys of node\[2-3\] already: 'cyclone keys revoke"):
+        _run(["keys", "add", "node[2-3]", "--role", "controller", "--dir", str(folder)])
+    assert valid(folder) == ["node2", "node3", "node5"]
+
+
+def test_given_a_set_of_which_some_have_no_key_then_all_others_are_revoked_and_it_says_which(folder: Path) -> None:
+    _run(["keys", "add", "node[1-3],node5", "--role", "controller", "--dir", str(folder)])
+    with pytest.raises(CycloneError) as caught:
+        _run(["keys", "revoke", "node[2-6]", "--dir", str(folder)])
+    assert str(caught.value) == "no key is named 'node[4,6]': 'cyclone keys list' shows those that are"
     assert valid(folder) == ["node1"]

@@ -17,7 +17,13 @@ MODULE = """from cyclone import BaseTask
 class Probe(BaseTask):
     def __init__(self, ost_idx: int, size: float) -> None:
         self.ost_idx, self.size = ost_idx, size
+
+class Forgetful(BaseTask):
+    def __init__(self, folder: str) -> None:
+        self.path = folder
 """
+FORGETFUL = """<task name="forgetful">
+<class module="checked_tasks" name="Forgetful"/><property><folder>/lustre</folder></property></task>"""
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +46,7 @@ def write(folder: Path, *tasks: str, name: str = "tasks.xml") -> str:
         ([GOOD.format("<milliseconds>5</milliseconds>"), PARTIAL], 0),
         ([GOOD.format("<milliseconds>soon</milliseconds>")], 1),
         ([GOOD.format(""), WRONG], 1),
+        ([FORGETFUL], 1),
         ([], 78),
     ],
 )
@@ -56,6 +63,19 @@ def test_given_tasks_then_there_is_a_line_for_each(folder: Path, capsys: pytest.
     assert good == f"{path}:1: good: tasks.benchmark:SleepTask, milliseconds (float)"
     assert partial == f"{path}:1: partial: checked_tasks:Probe, size (int); its generator gives ost_idx"
     assert wrong.startswith(f"wrong: {path}:2: task 'wrong': module 'tasks.benchmark'")
+
+
+def test_given_a_task_that_no_worker_could_be_given_then_that_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(folder, FORGETFUL)
+
+    _run(["taskfile", "check", path])
+
+    assert capsys.readouterr().out.startswith(
+        f"wrong: {path}:1: task 'forgetful': checked_tasks:Forgetful: the constructor does not assign its parameter "
+        "'folder' to self.folder"
+    )
 
 
 def test_given_json_then_each_task_is_an_object(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

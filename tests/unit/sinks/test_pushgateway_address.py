@@ -52,7 +52,12 @@ def test_given_an_url_then_the_gateway_and_the_job_are_found_in_it(
         ({"url": "http://g\u00e4teway"}, "is no address of a Pushgateway"),
         ({"url": "http://gateway:port"}, "is no address: Port could not be cast"),
         ({"url": "http://[::1"}, "is no address: Invalid IPv6 URL"),
+        ({"url": "http://gate..way:9091"}, "is no address of a Pushgateway"),
+        ({"url": f"http://{'g' * 64}:9091"}, "is no address of a Pushgateway"),
         ({"url": "http://me:pssst@gateway"}, "url: 'http://...@gateway' holds a user: write user and password_file"),
+        ({"url": "http://me:pssst/@gateway"}, "url: 'http://...@gateway' holds a user: write user and password_file"),
+        ({"url": "me:pssst@gateway"}, "url: 'http://...@gateway' holds a user: write user and password_file"),
+        ({"url": "http://me:5/pssst@gateway"}, "url: 'http://...@gateway' holds a user: write user and password_file"),
         ({"url": "http://gateway?job=x"}, "has more than a path"),
         (
             {"url": "http://gateway/metrics/job/a/instance/b"},
@@ -117,7 +122,15 @@ def test_given_systemds_credentials_then_a_bare_name_is_looked_for_there_first(
     )
 
 
-@pytest.mark.parametrize(("content", "expected"), [(None, "cannot be read: Is a directory"), (b"\xff", "is not UTF-8")])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "cannot be read: Is a directory"),
+        (b"\xff", "is not UTF-8"),
+        (b"", "is empty: write the password"),
+        (b"\n", "is empty: write the password"),
+    ],
+)
 def test_given_a_password_file_that_is_none_then_it_is_said(
     content: bytes | None, expected: str, tmp_path: Path
 ) -> None:
@@ -143,6 +156,16 @@ def test_given_no_place_for_metrics_then_that_is_said(changes: dict[str, Any], e
     with pytest.raises(ConfigError) as caught:
         push_options(settings(**changes))
     assert str(caught.value).startswith(expected)
+
+
+def test_given_values_that_would_expire_before_they_are_published_then_that_is_said() -> None:
+    with pytest.raises(ConfigError) as caught:
+        push_options(settings(url="http://gateway", interval_s=60.0, expire_s=59.0))
+    assert str(caught.value) == (
+        "[push] expire: 59s is shorter than interval, 1m: a value would be gone before it is published; write a few "
+        "times as long as a round, or 0"
+    )
+    assert push_options(settings(url="http://gateway", interval_s=60.0, expire_s=60.0)).expire_s == 60
 
 
 def test_given_a_textfile_alone_then_there_is_no_gateway(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cyclone.sinks.publisher import STATE_NAME, Publisher, PushOptions
 from cyclone.sinks.spool import Spool
 from tests.support.lab import free_port
 from tests.support.metrics_records import Record, block, check, probe
-from tests.support.pushgateway import StubGateway, labels, read_metrics
+from tests.support.pushgateway import StubGateway, answering, labels, read_metrics
 
 NOW = 1_700_000_000.0
 JOURNAL = "j" * 32
@@ -187,6 +187,54 @@ def test_given_a_gateway_that_does_not_answer_in_time_then_it_is_let_go(
     assert "does not answer: timed out" in bench.publisher.state
 
 
+@pytest.mark.parametrize(
+    ("answer", "hangs", "expected"),
+    [
+        (b"", False, "does not answer: Remote end closed connection without response"),
+        (b"", True, "does not answer: timed out"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", False, "does not answer as a gateway does: BadStatusLine: SSH-2.0-OpenSSH_9.2"),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 999\r\n\r\nno disk\n", False, "answers 500 Oops: no disk"),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 999\r\n\r\nno disk\n", True, "answers 500 Oops"),
+        (b"HTTP/1.1 502 Bad\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", False, "answers 502 Bad"),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: https://other/login\r\nContent-Length: 0\r\n\r\n",
+            False,
+            "answers 302 Found, and points to https://other/login: write where the gateway itself is",
+        ),
+        (b"HTTP/1.1 308 \r\nContent-Length: 0\r\n\r\n", False, "answers 308"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\nwelcome", True, "does not answer: timed out"),
+    ],
+)
+def test_given_something_else_than_a_gateway_then_what_it_answers_is_said_and_it_is_tried_again(
+    answer: bytes, hangs: bool, expected: str, alone: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with answering(answer, hangs) as url:
+        bench = alone(gateway=Address(url, "cyclone", 0.02))
+        bench.take(check(0, 5))
+        bench.publisher.publish()
+
+        state = bench.publisher.state
+        assert expected in state
+        assert url in state
+        bench.publisher.publish()
+        assert bench.publisher.counts.errors == 2
+
+
+@pytest.mark.parametrize("proxy", ["http://proxy:port", "http://a..b:1"])
+def test_given_a_proxy_in_the_environment_that_is_none_then_that_is_said(
+    proxy: str, alone: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    bench = alone("http://gateway.example.org")
+    bench.take(check(0, 5))
+
+    bench.publisher.publish()
+
+    assert "http://gateway.example.org cannot be asked: " in bench.publisher.state
+
+
 def test_given_a_stop_that_deletes_then_each_group_is_deleted(bench: Bench, gateway: StubGateway) -> None:
     bench.take(check(0, 5), check(0, 5, target="nyx"))
 
@@ -262,7 +310,8 @@ def test_given_a_state_that_cannot_be_saved_then_the_spool_forgets_nothing_until
         bench.publisher.publish()
         assert bench.spool.waiting_blocks == 1
         assert caplog.messages == [
-            "saving the state fails, it is tried again at each interval: [Errno 28] No space left on device"
+            "saving the state fails, it is tried again at each interval: "
+            f"{bench.folder}/{STATE_NAME}: No space left on device"
         ]
     # What is known is published all the same.
     assert gateway.asked[0].metrics[CHECK] == OK_0_5

@@ -115,9 +115,9 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/pip
 	@$(PIP) install --editable .
 	@touch $@
 
-# The servers that tests talk to, unpacked and not installed: MariaDB, Prometheus, the Pushgateway.
+# Programs that tests use, unpacked and not installed: MariaDB, Prometheus, the Pushgateway, logrotate, visudo.
 .parts/.installed: tests/parts/__main__.py | $(BIN)/pip
-	@echo "unpacking the servers for the tests into .parts"
+	@echo "unpacking the programs for the tests into .parts"
 	@$(BIN)/python -m tests.parts .parts
 	@touch $@
 

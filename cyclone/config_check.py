@@ -1,7 +1,7 @@
 """A configuration file against this Cyclone and against the original one: what is wrong in it, and what changes.
 
-Owns the report; ``original.py`` owns what changed, ``config.load`` what is right. Imports no class of the user's and
-changes nothing; its caller shows the report.
+Owns the report, and what a sink would refuse at its start; ``original.py`` owns what changed, ``config.load`` what is
+right. Imports no class of the user's and changes nothing; its caller shows the report.
 """
 
 import re

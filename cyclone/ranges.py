@@ -19,11 +19,11 @@ _NODE_FORMS = "node[001-176], node[0-10/2], node1,node2, node[1-9]!node3 or @gro
 
 _RANGE = re.compile(r"(\w+)(?:\s*-\s*(\w+)(?:[/:]([0-9]{1,18}))?)?", re.ASCII)
 _OPERATOR = re.compile(r"([,!&^])")
-_OPERATIONS: dict[str, Callable[[set[int], range], set[int]]] = {
-    ",": set.union,
-    "!": set.difference,
-    "&": set.intersection,
-    "^": set.symmetric_difference,
+_OPERATIONS: dict[str, Callable[[set[int], range], None]] = {
+    ",": set.update,
+    "!": set.difference_update,
+    "&": set.intersection_update,
+    "^": set.symmetric_difference_update,
 }
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _HEX_NUMBER = re.compile(r"(?:0x|OST|MDT)?([0-9a-f]{1,15})", re.IGNORECASE)
@@ -57,7 +57,7 @@ def range_set(text: str, hexadecimal: bool = False) -> list[int]:
         total += len(numbers)
         if total > NUMBERS_MAX:
             raise ValueError(f"{text!r} holds more than {NUMBERS_MAX:,} numbers: write a shorter range")
-        found = _OPERATIONS[operator](found, numbers)
+        _OPERATIONS[operator](found, numbers)
     if not found:
         raise ValueError(f"{text!r} holds no number: nothing is left of it; write {forms}")
     return sorted(found)
@@ -121,18 +121,21 @@ def fold_nodes(names: Iterable[str]) -> str:
 
 
 def _range(text: str, part: str, hexadecimal: bool, forms: str) -> range:
-    about = repr(text) if part == text.strip() else f"{text!r}: {part!r}"
     found = _RANGE.fullmatch(part)
     first = _number(found[1], hexadecimal) if found else None
     last = _number(found[2] or found[1], hexadecimal) if found else None
     if found is None or first is None or last is None:
-        raise ValueError(f"{about} is not a range of numbers; write {forms}")
+        raise ValueError(f"{_about(text, part)} is not a range of numbers; write {forms}")
     step = int(found[3] or 1)
     if first > last:
-        raise ValueError(f"{about} begins behind its end; write the smaller number first")
+        raise ValueError(f"{_about(text, part)} begins behind its end; write the smaller number first")
     if step < 1:
-        raise ValueError(f"{about} has a step of 0; write at least 1")
+        raise ValueError(f"{_about(text, part)} has a step of 0; write at least 1")
     return range(first, last + 1, step)
+
+
+def _about(text: str, part: str) -> str:
+    return repr(text) if part == text.strip() else f"{text!r}: {part!r}"
 
 
 def _number(text: str, hexadecimal: bool) -> int | None:

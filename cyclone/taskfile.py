@@ -6,7 +6,6 @@ after ``plugins.add_search_path``. Every ConfigError names file and line.
 """
 
 import logging
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +14,10 @@ from typing import Any
 
 from cyclone.config_kinds import PYTHON
 from cyclone.config_text import did_you_mean
-from cyclone.errors import ConfigError, PluginError
-from cyclone.original import THINGS
+from cyclone.errors import ConfigError, NotSerialisable, PluginError
+from cyclone.original import TASKS, current_task
 from cyclone.plugins import load_class
-from cyclone.task import BaseTask, builder, property_names
+from cyclone.task import BaseTask, TaskSerialiser, builder, property_names
 from cyclone.taskfile_types import NO_DEFAULT, TYPES, Parameter, parameters
 from cyclone.taskfile_xml import Element, read_xml
 
@@ -26,14 +25,8 @@ __all__ = ["TYPES", "Property", "TaskTemplate", "read_task_file"]
 
 log = logging.getLogger("cyclone.taskfile")
 
-# Where the classes of the original are now. It had them in modules of its package task.
-_FORMER_MODULE = re.compile(r"(?:task|cyclone\.tasks?)\..+")
-_FORMER_CLASSES = {
-    change.name: change.now for change in THINGS if change.scope == "class" and change.now.startswith("tasks.")
-}
-# So it was called in Cyclone 1.
-_FORMER_CLASSES["OstMigrateTask"] = _FORMER_CLASSES["LustreOstMigrateTask"]
-# What its tasks had to know of the daemons that took their records. Ours know none: the master passes records on.
+# What the original's tasks had to know of the daemons that took their records. Ours know none: the master passes
+# records on.
 _FORMER_PROPERTIES = {"db_proxy_target", "db_proxy_port"} | {
     f"{daemon}_{what}" for daemon in ("pushgateway", "pushgateway_client") for what in ("name", "port", "timeout")
 }
@@ -83,8 +76,17 @@ class TaskTemplate:
             raise ConfigError(f"{self._about} {self._misfit(values)}")
         try:
             return fitted.make(*[values[name] for name in fitted.parameters])
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"{self._about} {self.class_path} refuses its properties: {error}") from error
+        except (Exception, SystemExit) as error:
+            # These two are what a constructor refuses an argument with; of any other the name says more than its text.
+            kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
+            raise ConfigError(f"{self._about} {self.class_path} refuses its properties: {kind}{error}") from error
+
+    def try_out(self) -> None:
+        """Make a task, and take it apart as it would be for a worker. Raises ConfigError."""
+        try:
+            TaskSerialiser(self.task_class()).arguments(self.build())
+        except (PluginError, NotSerialisable) as error:
+            raise ConfigError(f"{self._about} {error}") from error
 
     @property
     def given(self) -> Mapping[str, object]:
@@ -116,7 +118,7 @@ class TaskTemplate:
         warnings = []
         if self.former_path:
             warnings.append(f"{self._about} {self.former_path} is {self.class_path} now: write that")
-        ours = self.class_path in _FORMER_CLASSES.values()
+        ours = self.class_path in TASKS.values()
         former = [item for item in self.properties if ours and item.name in _FORMER_PROPERTIES.difference(names)]
         if former:
             warnings.append(
@@ -214,9 +216,9 @@ def _read_task(element: Element) -> TaskTemplate:
         PYTHON.read(class_path)
     except ValueError as error:
         raise ConfigError(f"{parts['class'].place}: task {name!r}: {error}") from None
-    former = _FORMER_CLASSES.get(class_name, "") if _FORMER_MODULE.fullmatch(module) else ""
+    current = current_task(class_path)
     properties = tuple(map(_read_property, parts["property"].children)) if "property" in parts else ()
-    return TaskTemplate(name, former or class_path, properties, element.place, class_path if former else "")
+    return TaskTemplate(name, current, properties, element.place, class_path if current != class_path else "")
 
 
 def _read_property(element: Element) -> Property:

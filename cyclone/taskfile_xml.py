@@ -68,7 +68,8 @@ class _Reader(ContentHandler):
         super().__init__()
         self.root: Element | None = None
         self._path = path
-        self._open: list[Element] = []
+        # What is open, each with the pieces of its text.
+        self._open: list[tuple[Element, list[str]]] = []
         self._locator: Locator
 
     @property
@@ -82,13 +83,14 @@ class _Reader(ContentHandler):
     def startElement(self, name: str, attrs: AttributesImpl) -> None:
         element = Element(name, dict(attrs), self.place)
         if self._open:
-            self._open[-1].children.append(element)
+            self._open[-1][0].children.append(element)
         else:
             self.root = element
-        self._open.append(element)
+        self._open.append((element, []))
 
     def endElement(self, name: str) -> None:
-        self._open.pop()
+        element, pieces = self._open.pop()
+        element.text = "".join(pieces)
 
     def characters(self, content: str) -> None:
-        self._open[-1].text += content
+        self._open[-1][1].append(content)

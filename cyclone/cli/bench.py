@@ -187,8 +187,8 @@ def _once(plan: Plan, setting: _Setting) -> Measured:
             lambda: journal.syncs if isinstance(journal, SqliteJournal) else 0,
         )
         board = stack.enter_context(metering.served(settings))
-        metered, meter = metering.of_master(settings, board, journal)
-        service = stack.enter_context(MasterService(options, metered, [watch, *controllers], meter))
+        meter = metering.of_master(settings, board, journal)
+        service = stack.enter_context(MasterService(options, journal, [watch, *controllers], meter))
         for controller in controllers:
             stack.enter_context(controller.running(service))
         outcome = service.run(generator_at_once=False)

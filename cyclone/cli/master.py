@@ -42,7 +42,8 @@ def _run(argv: Sequence[str] | None) -> int:
     pid_file = settings.control.pid_file
     options = common.master_options(settings, args.debug)
     with PidFile(pid_file) if pid_file else nullcontext(), metering.served(settings) as board:
-        journal, meter = metering.of_master(settings, board, _journal(settings))
+        journal = _journal(settings)
+        meter = metering.of_master(settings, board, journal)
         with MasterService(options, journal, meter=meter) as service:
             if service.scheduler.all_done:
                 log.warning(

@@ -4,22 +4,15 @@ imported, started or counted.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cyclone.controller.service import Meter as ControllerMeter
     from cyclone.master.journal import Journal
-    from cyclone.master.service import Meter as MasterMeter
     from cyclone.metrics.board import Board
+    from cyclone.metrics.controller import ControllerMeter
+    from cyclone.metrics.master import MasterMeter
     from cyclone.metrics.sink import Counts, SinkMeter, Waiting
     from cyclone.settings import Settings
-
-
-class Metered(NamedTuple):
-    """What a master works with: its journal, as it is or counted, and who counts."""
-
-    journal: "Journal"
-    meter: "MasterMeter | None"
 
 
 @contextmanager
@@ -39,20 +32,19 @@ def served(settings: "Settings") -> "Iterator[Board | None]":
         yield board
 
 
-def of_master(settings: "Settings", board: "Board | None", journal: "Journal") -> Metered:
+def of_master(settings: "Settings", board: "Board | None", journal: "Journal") -> "MasterMeter | None":
     """What a master's service takes."""
     if board is None:
-        return Metered(journal, None)
+        return None
     from cyclone.journal import SqliteJournal
     from cyclone.journal.location import size_bytes
-    from cyclone.metrics.journal import MeteredJournal
     from cyclone.metrics.master import MasterMeter
 
     durable = journal if isinstance(journal, SqliteJournal) else None
     meter = MasterMeter(board, settings.task_generator.class_path, lambda: size_bytes(durable.path) if durable else 0)
     if durable:
         durable.on_commit = meter.synced
-    return Metered(MeteredJournal(journal, meter), meter)
+    return meter
 
 
 def of_sink(board: "Board | None", spool: "Waiting", counts: "Counts") -> "SinkMeter | None":

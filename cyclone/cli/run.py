@@ -202,8 +202,8 @@ def _run(
     try:
         options = common.master_options(settings, args.debug, port=0)
         with metering.served(settings) as board:
-            journal, meter = metering.of_master(settings, board, books.journal)
-            with MasterService(options, journal, listeners, meter) as service, controller.running(service):
+            meter = metering.of_master(settings, board, books.journal)
+            with MasterService(options, books.journal, listeners, meter) as service, controller.running(service):
                 if books.recorder and books.refill:
                     books.recorder.refill(books.journal)
                 outcome = service.run()

@@ -55,7 +55,7 @@ class Mailer:
         return [address for part in self.receivers.split(",") if (address := part.strip())]
 
     def send(self, subject: str, text: str) -> dict[str, tuple[int, bytes]]:
-        """Send a mail; the receivers that the server has refused. Raises OSError, smtplib.SMTPException."""
+        """Send a mail; the receivers that the server has refused. Raises OSError, as all errors of smtplib are."""
         message = EmailMessage()
         message["Subject"], message["From"], message["To"] = subject, self.sender, ", ".join(self.addresses)
         message["Date"], message["Message-ID"] = formatdate(localtime=True), make_msgid()

@@ -26,12 +26,6 @@ class Target:
     """Of "degraded", "read_only", "no_create", "no_space", "no_inodes", "inactive", "unavailable", and for information
     "flash", "aggregate"; a letter that is not known here stands for itself."""
 
-    @property
-    def used_percent(self) -> float:
-        """0 to 100, of what users can have: the used part of used and available, as df(1) counts it."""
-        usable_bytes = self.used_bytes + self.available_bytes
-        return 100.0 * self.used_bytes / usable_bytes if usable_bytes else 0.0
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -41,7 +35,6 @@ class Layout:
     """Of the last component that has objects, as ``lfs getstripe -c`` says it; 0 for a file without any."""
     ost_indices: tuple[int, ...]
     """The OSTs that hold data of any component or mirror, each once, in the order of the stripes."""
-    stripe_size_bytes: int = 0
     mirror_count: int = 1
     component_count: int = 1
     """1 for a plain layout; the entries of a composite one (PFL, FLR), whether or not they have objects."""
@@ -51,20 +44,9 @@ class Layout:
     """Whether the data was moved to an archive (HSM): reading it, as a migration does, brings it back."""
 
 
-_TARGET_NAME = re.compile(r"(?:^|-)(OST|MDT)([0-9a-fA-F]{4,8})(?=$|[_-])")
-
-
 def ost_name(index: int) -> str:
-    """``OST000a`` of 10."""
+    """``OST000a`` of 10, as Lustre writes it."""
     return f"OST{index:04x}"
-
-
-def ost_index(name: str) -> int:
-    """10 of ``OST000a``, ``lustrefs-OST000a``, ``lustrefs-OST000a_UUID`` or a device name. Raises ValueError."""
-    found = _TARGET_NAME.search(name)
-    if found is None or found[1] != "OST":
-        raise ValueError(f"{name!r} is not the name of an OST: expected OST and four hexadecimal digits, as in OST000a")
-    return int(found[2], 16)
 
 
 # lustrefs-OST000a-osc-ffff8ea7b7a28000 active.
@@ -74,7 +56,7 @@ _CHECK_FAILED = re.compile(
     r".*\bcheck '(?P<target>\S+)-(?P<kind>OST|MDT)(?P<index>[0-9a-f]{4,8})-[^']*':?\s*"
     r"(?P<state>.*?)(?:\s*\(-?\d+\))?\.?\s*"
 )
-ACTIVE = "active"
+ACTIVE, INACTIVE = "active", "inactive"
 
 
 def parse_check_osts(text: str, target: str) -> dict[int, str]:
@@ -230,7 +212,6 @@ def _layout(head: dict[str, str], components: list[_Component]) -> Layout:
     return Layout(
         stripe_count=last.stripe_count if last else 0,
         ost_indices=tuple(osts),
-        stripe_size_bytes=int(last.values.get("stripe_size", 0)) if last else 0,
         mirror_count=max(1, int(head.get("mirror_count", 1))),
         component_count=len(components),
         has_mdt_component=any(component.on_mdt for component in components),

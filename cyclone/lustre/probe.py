@@ -6,10 +6,9 @@ caller, ``cyclone.lustre.rounds``, asks ``lost`` for a task that does, so that e
 
 from cyclone.errors import CycloneError
 from cyclone.lustre.checked import CheckedOsts
-from cyclone.lustre.lfs import Lfs
+from cyclone.lustre.lfs import Lfs, LfsTimeout
+from cyclone.lustre.parsing import ACTIVE, INACTIVE
 from cyclone.task import BaseTask
-
-ACTIVE = "active"
 
 
 class ProbeFailed(CycloneError):
@@ -33,14 +32,19 @@ class OstProbe(BaseTask):
         raise NotImplementedError(f"{type(self).__name__} does not define lost()")
 
 
-def ost_name(index: int) -> str:
-    """``OST000a`` for 10, as Lustre and the database have it."""
-    return f"OST{index:04x}"
+def is_inactive(lfs: Lfs, target: str, index: int) -> bool:
+    """Whether an administrator has made an OST inactive, so that there is nothing to probe.
 
-
-def ost_state(lfs: Lfs, target: str, index: int) -> str:
-    """What ``lfs check osts`` says of an OST. Raises LfsError, and ProbeFailed where it does not know it."""
-    states = CheckedOsts(lfs, target).states()
-    if index not in states:
+    Raises LfsError, and ProbeFailed for an OST that does not answer, or that ``lfs check osts`` does not list.
+    """
+    try:
+        states = CheckedOsts(lfs, target).states()
+    except LfsTimeout:
+        # One OST that hangs may hold up the check of all: to try this one tells more.
+        return False
+    state = states.get(index)
+    if state is None:
         raise ProbeFailed(f"lfs check osts of {target!r} does not list it")
-    return states[index]
+    if state not in (ACTIVE, INACTIVE):
+        raise ProbeFailed(f"lfs check osts: {state}")
+    return state == INACTIVE

@@ -22,7 +22,7 @@ from cyclone.lustre.configured_task import ConfiguredTask, present_section
 from cyclone.lustre.lfs import Lfs, LfsError, Reason
 from cyclone.lustre.probe import OstProbe, ProbeFailed
 from cyclone.plugins import class_path
-from cyclone.ranges import fold_ranges
+from cyclone.ranges import fold_ranges, range_set
 from cyclone.results import TaskResult
 from cyclone.task import BaseTask, property_names
 
@@ -59,7 +59,8 @@ class OstRoundsGenerator(BaseTaskGenerator):
         self.task = self._configured_task()
         self._read_classes()
         self._resumed = False
-        self._osts_known = False
+        # The OSTs that there were in the last round, folded as the cursor has them; "" before the first one.
+        self._known = ""
         self.round = 0
         """The number of the round that was begun last."""
         # What is still to be handed out of it, the next one last: probes, and records that probes owe.
@@ -111,10 +112,10 @@ class OstRoundsGenerator(BaseTaskGenerator):
         open_osts = [[*shared, osts] for shared, osts in known.items()]
         records = [list(item) for item in self._records_open.items()]
         counts = [self.probes, self.failed, self.left_out, self.skipped_rounds]
-        return [self._probe_path, self.round, self._todo, self._overdue, open_osts, records, counts, self._osts_known]
+        return [self._probe_path, self.round, self._todo, self._overdue, open_osts, records, counts, self._known]
 
     def resume(self, cursor: list[Any]) -> None:
-        path, self.round, todo, overdue, open_osts, records, counts, self._osts_known = cursor
+        path, self.round, todo, overdue, open_osts, records, counts, self._known = cursor
         if path != self._probe_path:
             raise ConfigError(
                 f"[{self.task.section}] makes tasks of {self._probe_path}, and this run was begun with {path}: "
@@ -166,22 +167,10 @@ class OstRoundsGenerator(BaseTaskGenerator):
 
     def _begin_round(self) -> None:
         self.round += 1
-        try:
-            present = self._present()
-        except (LfsError, OSError) as error:
-            if isinstance(error, LfsError) and error.reason == Reason.NOT_RUN and not self._osts_known:
-                sudo = "yes" if self.sudo else "no"
-                raise ConfigError(f"[lustre] lfs_bin = {self.lfs_bin}, sudo = {sudo}: {error}") from error
+        present = self._present()
+        if not present:
             self.skipped_rounds += 1
-            self.log.warning("round %d is skipped: %s", self.round, error)
             return
-        unknown = self.selected - present
-        if unknown and not self._osts_known:
-            raise ConfigError(
-                f"[lustre] ost_select_list: {self.target} has no OST {fold_ranges(unknown)}; "
-                f"it has {fold_ranges(present) or 'none'}"
-            )
-        self._osts_known = True
         wanted = sorted(present & self.selected if self.selected else present, reverse=True)
         open_osts = {ost for ost, (count, _) in self._open.items() if count > 0}
         self._todo = [ost for ost in wanted if ost not in open_osts]
@@ -194,7 +183,27 @@ class OstRoundsGenerator(BaseTaskGenerator):
         self._overdue = [ost for ost in late if self._records_open.get(ost, 0) <= 0]
 
     def _present(self) -> set[int]:
-        """The OSTs that there are, active or not. Raises LfsError."""
+        """The OSTs that there are, active or not; none where nobody has ever known them. Raises ConfigError."""
+        try:
+            present = self._listed()
+        except (LfsError, OSError) as error:
+            if not self._known and isinstance(error, LfsError) and error.reason == Reason.NOT_RUN:
+                sudo = "yes" if self.sudo else "no"
+                raise ConfigError(f"[lustre] lfs_bin = {self.lfs_bin}, sudo = {sudo}: {error}") from error
+            # Something ails, perhaps a single OST, and of all times now nobody would look at the others.
+            then = f"the OSTs are those of before: {self._known}" if self._known else "it is skipped"
+            self.log.warning("round %d: %s; %s", self.round, error, then)
+            return set(range_set(self._known)) if self._known else set()
+        unknown = self.selected - present
+        if unknown and not self._known:
+            raise ConfigError(
+                f"[lustre] ost_select_list: {self.target} has no OST {fold_ranges(unknown)}; "
+                f"it has {fold_ranges(present)}"
+            )
+        self._known = fold_ranges(present)
+        return present
+
+    def _listed(self) -> set[int]:
         if self.local_mode:
             return set(LOCAL_OSTS)
         lfs = Lfs(self.lfs_bin, self.sudo)

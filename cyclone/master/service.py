@@ -59,6 +59,12 @@ class Listener(Protocol):
 class Meter(Listener, Protocol):
     """A listener that counts, for metrics, and so is told what no other needs to know."""
 
+    def appended(self, events: Sequence[Recorded]) -> None:
+        """These are in the journal."""
+
+    def failing(self, service: "MasterService") -> None:
+        """Nothing can be recorded, and there is no other turn until it can be."""
+
     def delivered(self, block: RecordedBlock, leased_at: float) -> None:
         """These results are of tasks that this master leased at that moment, in monotonic seconds."""
 
@@ -139,6 +145,11 @@ class MasterService:
     def bad_messages(self) -> int:
         """Messages of peers that were dropped."""
         return self._gate.bad_messages
+
+    @property
+    def refused_connections(self) -> int:
+        """Connections whose key is not known."""
+        return self._gate.refused_connections
 
     @property
     def guard(self) -> Guard:
@@ -288,14 +299,18 @@ class MasterService:
         while True:
             try:
                 self._journal.append(events)
-                return
+                break
             except JournalFull as error:
                 now = time.monotonic()
                 if self._full_log.allow("journal", now):
                     log.error("nothing can be recorded, so nothing is answered; trying again: %s", error)
                 self._notifier.status(f"waiting: {error}")
                 self._notifier.watchdog(now)
+                if self._meter:
+                    self._meter.failing(self)
                 self._wait_for_space()
+        if self._meter:
+            self._meter.appended(events)
 
     def _wait_for_space(self) -> None:
         """A moment; a signal ends the master, which then has promised nothing that it did not keep."""

@@ -90,12 +90,14 @@ def _listen(address: str, port: int) -> socket.socket:
             return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
         family, *_, where = socket.getaddrinfo("0.0.0.0" if every else address, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(where[:2], family=family, backlog=_BACKLOG)
+    except UnicodeError:
+        reason = "that is no name of a host"
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             holder = port_holder(port)
             raise AlreadyRunning(f"[metrics] port {port} on {address} is taken{holder}: name another, or 0") from None
-        reason = error.strerror or error
-        raise ConfigError(f"[metrics] address = {address}, port = {port}: cannot be served: {reason}") from None
+        reason = error.strerror or str(error)
+    raise ConfigError(f"[metrics] address = {address}, port = {port}: cannot be served: {reason}")
 
 
 class _Page(Collector):

@@ -1,7 +1,7 @@
 """What a master counts, and what it shows of its state: ``cyclone.master.service.Meter``.
 
 Counts by the batch, in the main loop; what the state knows anyway is read once a second. Decides nothing and changes
-nothing. The caller owes: one for one service, and ``MeteredJournal`` around the journal that this service gets.
+nothing. The caller owes: one for one service.
 """
 
 import time
@@ -53,9 +53,8 @@ class MasterMeter:
         self._progress: GeneratorProgress | None = None
         self._active_at = time.time()
         self._is_failing = False
-        self._service: MasterService | None = None
 
-    # What the journal is told.
+    # What the service tells.
 
     def appended(self, events: Iterable[Recorded]) -> None:
         """These are recorded."""
@@ -69,16 +68,13 @@ class MasterMeter:
                 self._retries[event.status] += event.count
 
     def synced(self, seconds: float) -> None:
-        """The disk was waited for."""
+        """The journal has waited for the disk."""
         self._fsync.observe(seconds)
 
-    def failing(self) -> None:
+    def failing(self, service: "MasterService") -> None:
         """Nothing could be recorded. The loop stands still until it can be, so this is shown at once."""
         self._is_failing = True
-        if self._service:
-            self._show(self._service)
-
-    # What the service tells.
+        self._show(service)
 
     def sent(self, message: AnyFromMaster | AnyToClient) -> None:
         """Leases end a wait, or are another try."""
@@ -117,7 +113,6 @@ class MasterMeter:
 
     def turn(self, service: "MasterService") -> None:
         """A turn of the loop has ended."""
-        self._service = service
         if self._loop.turned(service.woke_at):
             self._show(service)
 
@@ -196,6 +191,7 @@ class MasterMeter:
             sheet.put(names.CONTROLLERS, count, kind)
         sheet.put(names.SLOTS, busy, "busy")
         sheet.put(names.SLOTS, slots - busy, "free")
+        sheet.put(names.AUTH_FAILURES, service.refused_connections)
 
     def _put_generator(self, sheet: Sheet, service: "MasterService") -> None:
         progress, source = service.scheduler.state.progress, service.source

@@ -13,6 +13,7 @@ Server = Literal["master", "controller", "sink"]
 _MASTER: tuple[Server, ...] = ("master",)
 _CONTROLLER: tuple[Server, ...] = ("controller",)
 _SINK: tuple[Server, ...] = ("sink",)
+_SERVERS: tuple[Server, ...] = ("master", "sink")
 _ALL: tuple[Server, ...] = ("master", "controller", "sink")
 
 
@@ -57,6 +58,11 @@ LOOP_LAG = _seconds(
 MESSAGES = _counter("messages", ("direction",), _ALL, "ZeroMQ messages received and sent.")
 MESSAGE_BYTES = _counter("message_bytes", ("direction",), _ALL, "Bytes of these messages, without what TCP adds.")
 MESSAGES_DROPPED = _counter("messages_dropped", (), _ALL, "Messages that made no sense, or that the key did not allow.")
+
+# Of the daemons that let others in.
+AUTH_FAILURES = _counter(
+    "auth_failures", (), _SERVERS, "Connections that were refused, because their key is not known; each try counts."
+)
 
 # Of the master: tasks.
 TASKS = _gauge(

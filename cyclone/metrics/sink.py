@@ -62,6 +62,7 @@ class SinkMeter:
         sheet.put(names.SINK_MASTERS, status.masters)
         sheet.put(names.SINK_BLOCKS, status.blocks)
         sheet.put(names.SINK_GAPS, status.gaps)
+        sheet.put(names.AUTH_FAILURES, status.refused_connections)
         self._put_counts(sheet)
         sheet.put(names.SINK_SPOOL_BYTES, self._spool.waiting_bytes)
         sheet.put(names.SINK_SPOOL_BLOCKS, self._spool.waiting_blocks)

@@ -28,7 +28,10 @@ _ZAP_VERSION = b"1.0"
 
 
 class Authenticator:
-    """See the module. Raises ConfigError where a file of the registry cannot be used: a start is the time to say so."""
+    """See the module. Raises ConfigError where a file of the registry cannot be used: a start is the time to say so.
+
+    ``refused`` counts the connections that were not let in.
+    """
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", registry: Registry) -> None:
         self._registry = registry
@@ -38,7 +41,7 @@ class Authenticator:
             raise ConfigError("; ".join(self._known.faults))
         self._looked_at = float("-inf")
         self._log_limit = RateLimit()
-        self.generation = 0
+        self.generation = self.refused = 0
         self.socket = authenticator_socket(context)
 
     def close(self) -> None:
@@ -93,6 +96,7 @@ class Authenticator:
         entry = self.identify(public, now)
         if entry:
             return [_ZAP_VERSION, request_id, b"200", b"OK", public.encode(), b""]
+        self.refused += 1
         if self._log_limit.allow(address, now):
             log.warning("refused a connection from %s: its key %s is not known", address.decode("ascii"), public[:16])
         return [_ZAP_VERSION, request_id, b"400", b"this key is not known", b"", b""]

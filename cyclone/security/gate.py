@@ -67,6 +67,11 @@ class PeerGate(Generic[M]):
         """What must be polled."""
         return [self._authenticator.socket] if self._authenticator else []
 
+    @property
+    def refused_connections(self) -> int:
+        """Connections whose key is not known; 0 where nobody is asked for one."""
+        return self._authenticator.refused if self._authenticator else 0
+
     def serve(self, now: float) -> None:
         """Let new connections in, or not."""
         if self._authenticator:

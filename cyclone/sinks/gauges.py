@@ -98,15 +98,16 @@ class _Series:
         self.samples[reading.labels] = _Sample(reading.labels, reading.values, at, interval_s)
 
     def expire(self, now: float, expire_s: float, round_min_s: float) -> None:
-        # Our own clock was ahead, else there would be nothing from the future.
+        # What is from the future came while our own clock was ahead, and is as doubtful as what is old.
         self.last_run = min(self.last_run, now)
         # Not the longest: one node whose clock is wrong for a moment has had a round of years.
         seen_s = [sample.interval_s for sample in self.samples.values() if sample.interval_s]
         round_s = max(statistics.median_high(seen_s), round_min_s) if seen_s else 0.0
         limit_s = expire_s or _ROUNDS * round_s
         if limit_s:
-            fresh = {labels: sample for labels, sample in self.samples.items() if abs(now - sample.at) <= limit_s}
-            self.samples = fresh
+            self.samples = {
+                labels: sample for labels, sample in self.samples.items() if abs(now - sample.at) <= limit_s
+            }
 
 
 class Gauges:
@@ -140,8 +141,8 @@ class Gauges:
         series = kinds.get(row.name) or _Series()
         if not kinds and len(self._targets) >= TARGETS_MAX:
             raise ValueError(
-                f"target {reading.target!r} would be one too many: at most {TARGETS_MAX} are kept; one that is gone for "
-                "good is forgotten when the client is stopped and its state file removed"
+                f"target {reading.target!r} would be one too many: at most {TARGETS_MAX} are kept; one that is gone "
+                "for good is forgotten when the client is stopped and its state file removed"
             )
         if reading.labels not in series.samples and not reading.is_gone and self.series_count >= SERIES_MAX:
             raise ValueError(f"it would be one series too many: at most {SERIES_MAX} are kept")

@@ -82,6 +82,7 @@ class ReceiverStatus(NamedTuple):
     gaps: int
     full: str
     bad_messages: int
+    refused_connections: int
     traffic: Traffic
 
 
@@ -141,8 +142,15 @@ class Receiver:
 
     def status(self) -> ReceiverStatus:
         """Counters since the start; any thread may ask."""
+        gate = self._gate
         return ReceiverStatus(
-            len(self._heard), self._blocks, self._gaps, self._full, self._gate.bad_messages, self._gate.traffic
+            masters=len(self._heard),
+            blocks=self._blocks,
+            gaps=self._gaps,
+            full=self._full,
+            bad_messages=gate.bad_messages,
+            refused_connections=gate.refused_connections,
+            traffic=gate.traffic,
         )
 
     def run(self) -> int:

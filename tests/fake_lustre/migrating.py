@@ -120,7 +120,7 @@ def _new_osts(call: Call, path: str, file: File, target: int, count: int) -> lis
 def _hits(call: Call, path: str, file: File, name: str) -> bool:
     """Whether a fault of all migrations, or of this file for so many tries, is due."""
     chance = call.state.fault("migrate", name)
-    if chance is not None and drawn(path, file.tries, chance):
+    if chance is not None and drawn(call.state, path, file.tries, chance):
         return True
     times = call.state.fault("file " + os.fsdecode(file.path), name)
     return times is not None and (not times or file.tries <= int(times))

@@ -73,9 +73,7 @@ def stored(path: Path) -> list[dict[str, Any]]:
     return [dict(zip(COLUMNS.split(", "), row, strict=True)) for row in found]
 
 
-def test_given_osts_with_every_fault_then_each_has_its_row_in_each_round(
-    lab: Lab, fake: FakeLustre
-) -> None:
+def test_given_osts_with_every_fault_then_each_has_its_row_in_each_round(lab: Lab, fake: FakeLustre) -> None:
     for ost, fault in ((INACTIVE, "inactive"), (HANGING, "hang"), (FULL, "full"), (UNREACHABLE, "unreachable")):
         fake.set(f"ost {ost} {fault}")
     lfs = lab.folder / "slow-lfs"

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from cyclone.lustre.lfs import Target
 from tests.fake_lustre import admin
 from tests.fake_lustre.faults import set_fault
 from tests.fake_lustre.log import LoggedCall, read_log
@@ -92,3 +93,8 @@ def fake_lustre(
     fake = FakeLustre(folder / "lustre", fs)
     admin.init(fake.folder, fake.mount, fs, mdts, osts, ost_bytes, fill)
     return fake
+
+
+def used_percent(target: Target) -> float:
+    """Of what users can have, as df(1) counts it."""
+    return 100.0 * target.used_bytes / (target.used_bytes + target.available_bytes)

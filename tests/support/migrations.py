@@ -13,7 +13,7 @@ from task_generators.lustre_ost_migration import LustreOstMigrationTaskGenerator
 
 OST_BYTES = 1 << 30
 # No migration of a few files needs more.
-_WAITS_MAX = 5000
+_WAITS_MAX = 600
 # Long enough ago for a file to be taken in at once.
 LONG_AGO = 1_000_000_000
 

@@ -1,6 +1,7 @@
 """Task files: what is read, what fits a class, and what every fault says."""
 
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,6 +259,16 @@ def test_given_a_file_of_deep_elements_then_it_is_a_fault_like_others(tmp_path: 
     path = write(tmp_path, "<tasks>" + "<a>" * 100_000 + "</a>" * 100_000 + "</tasks>")
 
     assert fault(path) == f"{path}:1: <a> in <tasks>: it holds <task> alone"
+
+
+def test_given_a_file_of_nothing_but_line_ends_then_reading_takes_no_longer_for_that(tmp_path: Path) -> None:
+    path = write(tmp_path, "<tasks>" + "\n" * (FILE_BYTES_MAX - 20) + "</tasks>")
+
+    before_s = time.process_time()
+    assert "holds no task" in fault(path)
+
+    # Joined one by one they take minutes.
+    assert time.process_time() - before_s < 5
 
 
 def test_given_no_such_file_or_a_folder_then_the_fault_says_so(tmp_path: Path) -> None:

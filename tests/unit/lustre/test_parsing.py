@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 from cyclone.lustre.parsing import (
     Layout,
     Target,
-    ost_index,
-    ost_name,
     parse_check_osts,
     parse_df,
     parse_fid_path,
     parse_layout,
     parse_mdt_index,
 )
-from tests.unit.lustre.golden_files import FOLDER, LAYOUTS, MIB, TIB, golden
+from tests.support.lustre import used_percent
+from tests.unit.lustre.golden_files import FOLDER, LAYOUTS, TIB, golden
 
 DEVICE = "osc-ffff8ea7b7a28000"
 
@@ -31,36 +30,6 @@ def test_given_the_golden_files_then_they_are_what_the_fake_prints_today(tmp_pat
     assert {path.name: path.read_text(encoding="utf-8") for path in FOLDER.iterdir()} == made, (
         "after a wanted change of the fake: python -m tests.unit.lustre.golden_files"
     )
-
-
-# Names
-
-
-@pytest.mark.parametrize(
-    ("name", "index"),
-    [
-        ("OST0000", 0),
-        ("OST000a", 10),
-        ("OST000A", 10),
-        ("OST030f", 783),
-        ("lustrefs-OST0010", 16),
-        ("lustrefs-OST0010_UUID", 16),
-        (f"my-fs-OST12345-{DEVICE}", 0x12345),
-    ],
-)
-def test_given_the_name_of_an_ost_then_its_index_is_read_as_hexadecimal(name: str, index: int) -> None:
-    assert ost_index(name) == index
-
-
-@pytest.mark.parametrize("name", ["", "10", "OST", "OST1", "OSTxyzw", "MDT0001", "lustrefs-MDT0001_UUID", "POST0001"])
-def test_given_what_is_no_name_of_an_ost_then_the_error_says_what_one_looks_like(name: str) -> None:
-    with pytest.raises(ValueError, match="OST000a"):
-        ost_index(name)
-
-
-@given(st.integers(0, 0xFFFFFFFF))
-def test_given_any_index_then_its_name_leads_back_to_it(index: int) -> None:
-    assert ost_index(ost_name(index)) == index
 
 
 # lfs check osts
@@ -129,8 +98,8 @@ def test_given_784_osts_then_their_fill_levels_are_those_of_the_percentages() ->
     assert osts[783].name == "OST030f"
     assert osts[783].flags == {"degraded", "read_only"}
     assert osts[100].flags == {"degraded"}
-    assert osts[12].used_percent == pytest.approx(97)
-    assert osts[0].used_percent == pytest.approx(34)
+    assert used_percent(osts[12]) == pytest.approx(97)
+    assert used_percent(osts[0]) == pytest.approx(34)
     assert osts[0].size_bytes == 66 * TIB
     assert osts[0].used_bytes + osts[0].available_bytes == 66 * TIB
 
@@ -138,7 +107,6 @@ def test_given_784_osts_then_their_fill_levels_are_those_of_the_percentages() ->
 def test_given_the_verbose_form_then_the_inactive_one_is_there_without_sizes() -> None:
     [inactive] = [target for target in parse_df(text_of("df_verbose")) if target.flags == {"inactive"}]
     assert inactive == Target("OST", 5, "OST0005", flags=frozenset({"inactive"}))
-    assert inactive.used_percent == 0
 
 
 @pytest.mark.parametrize(
@@ -197,20 +165,16 @@ def test_given_what_is_no_list_of_targets_then_it_is_refused(text: str, what: st
         parse_df(text)
 
 
-def test_given_nothing_used_and_nothing_free_then_the_level_is_0() -> None:
-    assert Target("OST", 0, "OST0000").used_percent == 0
-
-
 # lfs getstripe
 
 EXPECTED = {
-    "plain": Layout(1, (542,), MIB),
-    "wide": Layout(3, (6, 7, 783), 4 * MIB),
-    "released": Layout(1, (), MIB, released=True),
+    "plain": Layout(1, (542,)),
+    "wide": Layout(3, (6, 7, 783)),
+    "released": Layout(1, (), released=True),
     # The third component has not been written to.
-    "pfl": Layout(2, (1, 3, 4), MIB, component_count=3),
-    "dom": Layout(1, (9,), MIB, component_count=2, has_mdt_component=True),
-    "flr": Layout(1, (2, 10), MIB, mirror_count=2, component_count=2),
+    "pfl": Layout(2, (1, 3, 4), component_count=3),
+    "dom": Layout(1, (9,), component_count=2, has_mdt_component=True),
+    "flr": Layout(1, (2, 10), mirror_count=2, component_count=2),
 }
 
 
@@ -241,7 +205,7 @@ def test_given_the_older_composite_form_with_dashes_then_it_is_read_too() -> Non
         "  - lcme_id:             2\n    lcme_flags:          0\n    sub_layout:\n"
         "      lmm_stripe_count:  -1\n      lmm_stripe_size:   1048576\n      lmm_stripe_offset: -1\n"
     )
-    assert parse_layout(text) == Layout(2, (4,), MIB, component_count=2)
+    assert parse_layout(text) == Layout(2, (4,), component_count=2)
 
 
 @pytest.mark.parametrize(

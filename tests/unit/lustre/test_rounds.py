@@ -290,7 +290,7 @@ def test_given_osts_that_come_and_go_then_each_round_has_those_that_there_are(mo
 def test_given_selected_osts_then_those_that_vanish_later_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     Checks(monkeypatch, [0, 1, 2, 3], [0, 3], [0, 1, 2, 3])
 
-    assert run(lustre(3, "1-2"), monkeypatch).osts() == [[1, 2], [], [1, 2]][:1] + [[], [1, 2]]
+    assert run(lustre(3, "1-2"), monkeypatch).osts() == [[1, 2], [], [1, 2]]
 
 
 def test_given_a_selected_ost_that_there_is_not_then_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,20 +300,30 @@ def test_given_a_selected_ost_that_there_is_not_then_the_error_names_it(monkeypa
 
 
 @pytest.mark.parametrize("error", [refusal("unknown", "a moment's fault"), OSError("a moment's fault")])
-def test_given_a_check_that_fails_for_a_moment_then_that_round_is_skipped(
+def test_given_a_check_that_fails_then_the_osts_are_those_of_before_and_only_the_first_round_is_skipped(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    Checks(monkeypatch, error, [0], refusal("not run", "a moment's fault"), [0])
+    Checks(monkeypatch, error, [0, 1], refusal("not run", "a moment's fault"), [1])
     with caplog.at_level(logging.WARNING, "cyclone.generator"):
         seen = run(lustre(4), monkeypatch)
 
-    assert [osts for osts in seen.osts() if osts] == [[0], [0]]
-    assert seen.begun == [1060.0, 1180.0]
-    assert seen.generator.summary()["skipped_rounds"] == 2
+    assert seen.osts() == [[], [0, 1], [0, 1], [1]]
+    assert seen.generator.summary()["skipped_rounds"] == 1
     assert [record.message for record in caplog.records] == [
-        "round 1 is skipped: a moment's fault",
-        "round 3 is skipped: a moment's fault",
+        "round 1: a moment's fault; it is skipped",
+        "round 3: a moment's fault; the OSTs are those of before: 0-1",
     ]
+
+
+def test_given_a_check_that_fails_after_a_restart_then_the_osts_are_those_of_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Checks(monkeypatch, [0, 1, 2], refusal("timeout"))
+    first = run(lustre(1), monkeypatch)
+    second = Run(lustre(2), monkeypatch)
+    second.generator.resume(values.decode(values.encode(first.generator.cursor())))
+
+    assert second.run().osts() == [[], [0, 1, 2]]
 
 
 def test_given_no_lfs_at_the_beginning_then_the_error_names_the_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,9 +182,10 @@ def test_given_a_taken_port_when_started_then_the_holder_is_named(board: Board, 
         Exporter(board, "127.0.0.1", server.port)
 
 
-def test_given_an_address_that_is_not_ours_when_started_then_that_is_said(board: Board) -> None:
-    with pytest.raises(ConfigError, match=r"\[metrics\] address = 203.0.113.7, port = 0: cannot be served: "):
-        Exporter(board, "203.0.113.7", 0)
+@pytest.mark.parametrize("address", ["203.0.113.7", "a..b", "x" * 70])
+def test_given_an_address_that_is_not_ours_when_started_then_that_is_said(board: Board, address: str) -> None:
+    with pytest.raises(ConfigError, match=rf"\[metrics\] address = {address}, port = 0: cannot be served: "):
+        Exporter(board, address, 0)
 
 
 @pytest.mark.parametrize("address", ["*", "localhost"])

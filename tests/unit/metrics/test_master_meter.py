@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from cyclone.master.actions import Deliver, Record, Send
-from cyclone.master.events import AttemptsEnded, Recorded
-from cyclone.master.journal import JournalFull, NoJournal
+from cyclone.master.events import AttemptsEnded
 from cyclone.master.sink_feed import SinkStatus
 from cyclone.metrics import names
 from cyclone.metrics.board import Board
 from cyclone.metrics.histogram import Buckets
-from cyclone.metrics.journal import MeteredJournal
 from cyclone.metrics.master import MasterMeter
 from cyclone.metrics.names import Metric
 from cyclone.protocol import states
@@ -34,12 +32,11 @@ class Metered:
         self.master = Master(**options)
         self.board = Board()
         self.meter = MasterMeter(self.board, "tests:Generator", lambda: 4096)
-        self.journal = MeteredJournal(NoJournal(), self.meter)
         self.source: SimpleNamespace | None = SimpleNamespace(failure=None)
         self.sinks: list[SinkStatus] = []
 
     def tell(self, actions: list[Any]) -> None:
-        self.journal.append([action.event for action in actions if isinstance(action, Record)])
+        self.meter.appended([action.event for action in actions if isinstance(action, Record)])
         for action in actions:
             if isinstance(action, Send):
                 self.meter.sent(cast(AnyFromMaster, action.message))
@@ -48,18 +45,23 @@ class Metered:
                 if action.leased_at:
                     self.meter.delivered(action.block, action.leased_at)
 
-    def turn(self, woke_at: float | None = None) -> None:
-        """The end of a turn, always with a new snapshot."""
+    def service(self, woke_at: float | None = None) -> "MasterService":
+        """What of a service a meter looks at."""
         service = SimpleNamespace(
             scheduler=self.master.scheduler,
             source=self.source,
             sinks=SimpleNamespace(status=lambda: self.sinks),
             traffic=Traffic(3, 300, 2, 200),
             bad_messages=1,
+            refused_connections=4,
             woke_at=time.monotonic() if woke_at is None else woke_at,
         )
+        return cast("MasterService", service)
+
+    def turn(self, woke_at: float | None = None) -> None:
+        """The end of a turn, always with a new snapshot."""
         self.meter._loop._publish_at = 0.0
-        self.meter.turn(cast("MasterService", service))
+        self.meter.turn(self.service(woke_at))
 
     def shown(self, metric: Metric) -> dict[tuple[str, ...], Any]:
         """As of a turn that ends now."""
@@ -239,38 +241,13 @@ def test_given_sinks_when_looked_at_then_each_has_its_line(metered: Metered) -> 
 
 
 def test_given_a_journal_that_is_full_when_nothing_can_be_recorded_then_that_is_shown_without_a_turn(
-    metered: Metered, monkeypatch: pytest.MonkeyPatch
+    metered: Metered,
 ) -> None:
-    assert metered.shown(names.JOURNAL_FAILING) == {(): 0}
-    inner = NoJournal()
-    metered.journal = MeteredJournal(inner, metered.meter)
-
-    def full(events: list[Recorded]) -> None:
-        raise JournalFull("the disk is full")
-
-    monkeypatch.setattr(inner, "append", full)
-    turned_at = metered.board.turned_at
-    with pytest.raises(JournalFull):
-        metered.journal.append([])
+    metered.meter.failing(metered.service())
     assert metered.board.snapshot[names.JOURNAL_FAILING] == {(): 1}
-    assert metered.board.turned_at > turned_at
-    monkeypatch.undo()
-    metered.journal.append([AttemptsEnded(1, 1, 1, 1, states.LOST, "c1")])
+    assert metered.board.turned_at == pytest.approx(time.monotonic(), abs=5)
+    metered.meter.appended([AttemptsEnded(1, 1, 1, 1, states.LOST, "c1")])
     assert metered.shown(names.JOURNAL_FAILING) == {(): 0}
-
-
-def test_given_a_journal_that_is_counted_when_used_then_it_does_what_it_did(metered: Metered) -> None:
-    inner = NoJournal()
-    journal = MeteredJournal(inner, metered.meter)
-    for name in ("journal_id", "epoch", "description", "replays"):
-        assert getattr(journal, name) == getattr(inner, name)
-    assert list(journal.recover()) == []
-    assert journal.claim([b"a", b"a", b""]) == [True, False, True]
-    assert journal.tend(0, idle=True) is False
-    for asked in (journal.load, journal.results_after):
-        with pytest.raises(LookupError):
-            asked(1)
-    journal.close()
 
 
 def test_given_the_loop_when_a_turn_is_long_then_it_shows(metered: Metered) -> None:
@@ -284,5 +261,6 @@ def test_given_the_loop_when_a_turn_is_long_then_it_shows(metered: Metered) -> N
     assert metered.shown(names.MESSAGES) == {("received",): 2, ("sent",): 3}
     assert metered.shown(names.MESSAGE_BYTES) == {("received",): 200, ("sent",): 300}
     assert metered.shown(names.MESSAGES_DROPPED) == {(): 1}
+    assert metered.shown(names.AUTH_FAILURES) == {(): 4}
     assert metered.shown(names.JOURNAL_BYTES) == {(): 4096}
     assert metered.shown(names.JOURNAL_FSYNC)[()].total == 0.004

@@ -10,7 +10,6 @@ from cyclone.config import load
 from cyclone.config_key import Role
 from cyclone.errors import ConfigError
 from cyclone.master.journal import NoJournal
-from cyclone.metrics.journal import MeteredJournal
 from cyclone.metrics.loop import PUBLISH_S
 from tests.support.lab import free_port
 
@@ -27,10 +26,9 @@ def test_given_no_port_then_nothing_is_served_counted_or_imported(monkeypatch: p
     monkeypatch.setitem(sys.modules, "cyclone.metrics.exporter", None)
     monkeypatch.setitem(sys.modules, "cyclone.metrics.master", None)
     settings = load(None, [GENERATOR, "comm.poll_timeout=1h"], "master")
-    journal = NoJournal()
     with metering.served(settings) as board:
         assert board is None
-        assert metering.of_master(settings, board, journal) == (journal, None)
+        assert metering.of_master(settings, board, NoJournal()) is None
         assert metering.of_controller(board, "c1") is None
     assert common.loop_wait_s(settings) == 3600.0
 
@@ -38,8 +36,7 @@ def test_given_no_port_then_nothing_is_served_counted_or_imported(monkeypatch: p
 def test_given_a_port_then_there_is_a_board_a_meter_and_a_turn_a_second() -> None:
     settings = load(None, [GENERATOR, f"metrics.port={free_port()}", "comm.poll_timeout=1h"], "master")
     with metering.served(settings) as board:
-        metered = metering.of_master(settings, board, NoJournal())
-        assert isinstance(metered.journal, MeteredJournal) and metered.meter
+        assert metering.of_master(settings, board, NoJournal())
         assert metering.of_controller(board, "c1")
     assert common.loop_wait_s(settings) == PUBLISH_S
 

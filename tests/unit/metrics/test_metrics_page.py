@@ -17,6 +17,7 @@ ALERTS_TEST = (ROOT / "deploy" / "prometheus" / "alerts_test.yml").read_text(enc
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy" / "grafana" / "cyclone.json").read_text(encoding="utf-8"))
 SECTIONS = {
     "Of every daemon": ("master", "controller", "sink"),
+    "Of the master, a database proxy and a Pushgateway client": ("master", "sink"),
     "Of the master": ("master",),
     "Of a controller": ("controller",),
     "Of a database proxy or Pushgateway client": ("sink",),
@@ -126,6 +127,7 @@ def test_given_the_dashboard_then_it_is_one_that_grafana_10_imports() -> None:
         "Generator",
         "Sinks",
         "Lustre file creation",
+        "Lustre OSTs",
     ]
     variables = {variable["name"]: variable["type"] for variable in DASHBOARD["templating"]["list"]}
     assert variables == {"datasource": "datasource", "master": "query"}

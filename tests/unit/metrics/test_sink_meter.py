@@ -28,7 +28,7 @@ class _Spool:
 
 def shown(counts: Any, full: str = "") -> dict[Metric, dict[tuple[str, ...], Any]]:
     board = Board()
-    status = ReceiverStatus(2, 50, 1, full, 4, Traffic(1, 10, 2, 20))
+    status = ReceiverStatus(2, 50, 1, full, 4, 6, Traffic(1, 10, 2, 20))
     receiver = SimpleNamespace(status=lambda: status, woke_at=time.monotonic())
     SinkMeter(board, _Spool(), counts).turn(cast("Receiver", receiver))
     return {metric: dict(values) for metric, values in board.snapshot.items()}
@@ -61,6 +61,7 @@ def test_given_a_sink_when_shown_then_every_metric_of_a_sink_is_there() -> None:
         names.SINK_SPOOL_FULL: 1,
         names.SINK_OLDEST: 12.5,
         names.MESSAGES_DROPPED: 4,
+        names.AUTH_FAILURES: 6,
     }
     assert {metric: found[metric][()] for metric in plain} == plain
     assert shown(counts)[names.SINK_SPOOL_FULL] == {(): 0}

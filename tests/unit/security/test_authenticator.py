@@ -70,6 +70,7 @@ def test_given_a_key_when_asked_about_then_only_a_registered_one_gets_in_and_is_
     asked.later()
     assert asked.asks(known) == (b"200", known.encode())
     assert asked.asks(stranger) == (b"400", b"")
+    assert asked.one.refused == 2
 
 
 @pytest.mark.parametrize("mechanism", [b"NULL", b"PLAIN", b"GSSAPI", b"curve", b""])

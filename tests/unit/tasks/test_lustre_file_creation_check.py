@@ -132,6 +132,7 @@ def test_given_a_slow_mdt_then_the_others_do_not_wait_for_it(monkeypatch: pytest
     [
         ({OST: "inactive"}, "IGNORED", "inactive"),
         ({1: "active"}, "ERROR", "lfs check osts of 'lustrefs' does not list it"),
+        ({OST: "Connection timed out"}, "ERROR", "lfs check osts: Connection timed out"),
         (refusal("not run", "lfs: no such command"), "ERROR", "lfs: no such command"),
     ],
 )

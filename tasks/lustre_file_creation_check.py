@@ -4,8 +4,8 @@ Each check of an MDT makes one record, ``lustre_file_creation_check`` (target, m
 
     OK        the file was created, and lies on the OST
     FAILED    Lustre did not create it, or elsewhere
-    ERROR     that could not be found out: no answer in time, no folder, no permission, no lfs
-    IGNORED   nothing was tried, because Lustre knows the OST to be inactive
+    ERROR     that could not be found out: no answer of OST or MDT, no folder, no permission, no lfs
+    IGNORED   nothing was tried, because an administrator has made the OST inactive
 
 The MDTs are checked side by side, so that one which is slow or hangs neither delays nor hides the others. The file is
 ``<target_base_dir>/<target_mdt_sub_dir><mdt>/<ost>_file_creation_check.tmp``. Nothing but ``lfs``, which has a limit of
@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from cyclone import BaseTask
 from cyclone.lustre.lfs import Lfs, LfsError, LfsTimeout, Reason
-from cyclone.lustre.probe import ACTIVE, OstProbe, ProbeFailed, ost_name, ost_state
+from cyclone.lustre.parsing import INACTIVE, ost_name
+from cyclone.lustre.probe import OstProbe, ProbeFailed, is_inactive
 from cyclone.ranges import range_set
 
 RECORD = "lustre_file_creation_check"
@@ -72,7 +73,7 @@ class LustreFileCreationCheckTask(OstProbe):
     def execute(self) -> dict[str, list[int]]:
         mdts = range_set(self.mdt_index_rangeset)
         try:
-            checks = self._checks(mdts) if self._is_active() else [_Check(mdt, IGNORED, "inactive") for mdt in mdts]
+            checks = [_Check(mdt, IGNORED, INACTIVE) for mdt in mdts] if self._is_inactive() else self._checks(mdts)
         except (OSError, LfsError, ProbeFailed) as error:
             checks = [_Check(mdt, ERROR, str(error)) for mdt in mdts]
         for check in checks:
@@ -94,11 +95,9 @@ class LustreFileCreationCheckTask(OstProbe):
         """The one that is to lie on this MDT."""
         return Path(self.target_base_dir, f"{self.target_mdt_sub_dir}{mdt}")
 
-    def _is_active(self) -> bool:
-        if self.local_mode:
-            return True
+    def _is_inactive(self) -> bool:
         checking = Lfs(self.lfs_bin, self.sudo, self.lfs_timeout_s)
-        return ost_state(checking, self.lfs_target, self.ost_idx) == ACTIVE
+        return not self.local_mode and is_inactive(checking, self.lfs_target, self.ost_idx)
 
     def _checks(self, mdts: list[int]) -> list[_Check]:
         # SIGTERM must meet the main thread, to end what that waits for.

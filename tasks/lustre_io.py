@@ -12,9 +12,10 @@ Each probe makes one record, ``lustre_ost_io``, which is its value too:
     write_s, read_s     what the two took
     error               what went wrong, "" if nothing did
 
-An OST that Lustre knows to be inactive is no failure: its record has zeros, and the error ``inactive``. After any other
-error the task fails. A worker that is killed, because the OST hangs until the time limit, makes no record: then
-``LustreIOLostTask`` makes it, which a monitoring generator sends behind.
+An OST that an administrator has made inactive is no failure: its record has zeros, and the error ``inactive``. After
+any other error the task fails, also where the OST does not answer ``lfs check osts``. A worker that is killed, because
+the OST hangs until the time limit, makes no record: then ``LustreIOLostTask`` makes it, which a monitoring generator
+sends behind.
 
 The file is ``<target_dir>/<index>_perf_test.<random>.tmp``. It is deleted whatever happens, and where the worker was
 killed by the next probe of this OST: two monitors must not share a folder.
@@ -31,7 +32,8 @@ from typing import Any
 
 from cyclone import BaseTask
 from cyclone.lustre.lfs import Lfs, LfsError
-from cyclone.lustre.probe import ACTIVE, OstProbe, ProbeFailed, ost_name, ost_state
+from cyclone.lustre.parsing import INACTIVE, ost_name
+from cyclone.lustre.probe import OstProbe, ProbeFailed, is_inactive
 from cyclone.lustre.probe_file import DIRECT_IO_BYTES, ProbeFile
 
 RECORD = "lustre_ost_io"
@@ -88,19 +90,18 @@ class LustreIOTask(OstProbe):
 
     def execute(self) -> dict[str, Any]:
         found = _new_record(self.lfs_target, self.ost_idx)
-        failed = True
+        inactive = False
         try:
-            if self._is_active():
-                self._measure(found)
-                failed = bool(found["error"])
-            else:
-                found.update(dict.fromkeys(_MEASURED, 0.0), size_bytes=0, error="inactive")
+            inactive = self._is_inactive()
+            if inactive:
+                found.update(dict.fromkeys(_MEASURED, 0.0), size_bytes=0, error=INACTIVE)
                 found["write_timestamp"] = found["read_timestamp"] = time.time()
-                failed = False
+            else:
+                self._measure(found)
         except (OSError, LfsError, ProbeFailed) as error:
             found["error"] = str(error)
         self.record(RECORD, **found)
-        if failed:
+        if found["error"] and not inactive:
             raise ProbeFailed(f"{found['ost']}: {found['error']}")
         return found
 
@@ -112,11 +113,9 @@ class LustreIOTask(OstProbe):
         """Around writing ("Write") and reading ("Read") the file, for who wants to know how long that takes."""
         return contextlib.nullcontext()
 
-    def _is_active(self) -> bool:
-        if self.local_mode:
-            return True
+    def _is_inactive(self) -> bool:
         checking = Lfs(self.lfs_bin, self.sudo, self.lfs_timeout_s)
-        return ost_state(checking, self.lfs_target, self.ost_idx) == ACTIVE
+        return not self.local_mode and is_inactive(checking, self.lfs_target, self.ost_idx)
 
     def _measure(self, found: dict[str, Any]) -> None:
         """Fill in the record as far as it comes; its error says where that ended."""

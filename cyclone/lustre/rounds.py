@@ -29,6 +29,7 @@ from cyclone.task import BaseTask, property_names
 # What there is without a Lustre.
 LOCAL_OSTS = range(100)
 _CHECK_AGE_S_MAX = 10.0
+_CHECK_S_MAX = 60.0
 # The type of the error of a task that has made its record, and failed.
 _PROBE_FAILED = f"{ProbeFailed.__module__}.{ProbeFailed.__qualname__}"
 
@@ -206,7 +207,9 @@ class OstRoundsGenerator(BaseTaskGenerator):
     def _listed(self) -> set[int]:
         if self.local_mode:
             return set(LOCAL_OSTS)
-        lfs = Lfs(self.lfs_bin, self.sudo)
+        # A check that hangs must not take the time of the round, where it can do without.
+        limit_s = min(_CHECK_S_MAX, self.interval_s / 4) if self._known else _CHECK_S_MAX
+        lfs = Lfs(self.lfs_bin, self.sudo, limit_s)
         return set(CheckedOsts(lfs, self.target, min(_CHECK_AGE_S_MAX, self.interval_s / 2)).states())
 
     def _rest_of_round(self) -> Iterator[BaseTask]:

@@ -11,7 +11,7 @@ import pytest
 from cyclone import BaseTask, values
 from cyclone.errors import ConfigError
 from cyclone.lustre import rounds
-from cyclone.lustre.lfs import LfsError
+from cyclone.lustre.lfs import Lfs, LfsError
 from cyclone.lustre.probe import OstProbe
 from cyclone.lustre.rounds import OstRoundsGenerator
 from cyclone.protocol import states
@@ -261,11 +261,11 @@ class Checks:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: Any) -> None:
         self.answers = list(answers)
-        self.asked: list[tuple[str, float]] = []
+        self.asked: list[tuple[str, float, float]] = []
         monkeypatch.setattr(rounds, "CheckedOsts", self.made)
 
-    def made(self, _lfs: Any, target: str, max_age_s: float) -> "Checks":
-        self.asked.append((target, max_age_s))
+    def made(self, lfs: Lfs, target: str, max_age_s: float) -> "Checks":
+        self.asked.append((target, max_age_s, lfs.timeout_s))
         return self
 
     def states(self) -> dict[int, str]:
@@ -284,7 +284,8 @@ def test_given_osts_that_come_and_go_then_each_round_has_those_that_there_are(mo
     seen = run(lustre(3), monkeypatch)
 
     assert seen.osts() == [[0, 1], [0, 1, 2], [2]]
-    assert checks.asked == [("lustrefs", 10.0)] * 3
+    # Who knows the OSTs of before waits for a check that hangs no longer than a quarter of the interval.
+    assert checks.asked == [("lustrefs", 10.0, limit_s) for limit_s in (60.0, INTERVAL_S / 4, INTERVAL_S / 4)]
 
 
 def test_given_selected_osts_then_those_that_vanish_later_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,18 @@ def from_packed(packed: bytes) -> Any:
     return _json_form(_decode(packed))
 
 
+def encode_value(value: Any) -> bytes:
+    """The JSON of a value that ``values.decode`` gave, or of a list or a dict of such values."""
+    form = _json_form(value)
+    try:
+        return encode(form)
+    except UnicodeEncodeError:
+        # Only Python's own json module can escape a lone surrogate, and it knows no datetime.
+        import json
+
+        return json.dumps(form, separators=(",", ":"), default=msgspec.to_builtins).encode("ascii")
+
+
 def _json_form(value: Any) -> Any:
     """The value as msgspec's JSON encoder is to see it, which alone would write bytes as text and NaN as null."""
     kind = type(value)

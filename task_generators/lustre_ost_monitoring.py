@@ -11,7 +11,8 @@ The section [lustre] has:
 - ``target``: the file system, such as lustrefs
 - ``lfs_bin``: the command; lfs by default
 - ``ost_select_list``: the OSTs to be measured, such as 0-5,8; empty, the default, for all. One that does not exist when
-  the generator begins is an error; after that OSTs may come and go
+  the generator begins is an error; after that OSTs may come and go. While ``lfs check osts`` fails, a round has those
+  of the round before
 - ``sudo``: whether ``lfs check osts`` needs it
 
 The section [probe] names a task of a task file by ``task_file`` and ``task_name``, or a ``class``, by default

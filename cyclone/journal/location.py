@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cyclone.errors import AlreadyRunning, ConfigError
 from cyclone.file_systems import network_fault
+from cyclone.folders import make_folder
 
 
 class FileLock:
@@ -51,9 +52,7 @@ def prepare(path: Path, create: bool) -> None:
     if not create:
         raise ConfigError(f"journal {path}: there is no such file")
     try:
-        for folder in reversed([parent for parent in path.parents if not parent.exists()]):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            sync_folder(folder)
+        make_folder(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
     except OSError as error:
         raise ConfigError(f"journal {path}: cannot be made: {error.strerror}") from None
@@ -66,12 +65,3 @@ def size_bytes(path: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             size += part.stat().st_size
     return size
-
-
-def sync_folder(path: Path) -> None:
-    """Make the name of a new file or folder last."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

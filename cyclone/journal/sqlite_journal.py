@@ -18,6 +18,7 @@ import apsw
 import msgspec
 
 from cyclone.errors import ConfigError
+from cyclone.folders import sync_folder
 from cyclone.journal import blocks, compaction, failures, location, recovery, schema
 from cyclone.journal.blocks import Progress
 from cyclone.journal.compaction import Keep
@@ -103,7 +104,7 @@ class SqliteJournal:
         schema.configure(db)
         if new:
             schema.create(db, origin)
-            location.sync_folder(self.path)
+            sync_folder(self.path.parent)
         meta = schema.read_meta(db)
         schema.check_origin(self.path, schema.read_origin(meta), origin)
         self.journal_id = meta["journal_id"]

@@ -11,10 +11,11 @@ that they belong to. A round's list is in the cursor before its first task is ha
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from cyclone.config_text import did_you_mean
 from cyclone.errors import ConfigError
 from cyclone.generator import BaseTaskGenerator, Config
 from cyclone.lustre.checked import CheckedOsts
@@ -28,6 +29,8 @@ from cyclone.task import BaseTask, property_names
 
 # What there is without a Lustre.
 LOCAL_OSTS = range(100)
+_MONITORING_KEYS = ("local_mode", "measure_interval", "rounds")
+_LUSTRE_KEYS = ("target", "lfs_bin", "ost_select_list", "sudo")
 _CHECK_AGE_S_MAX = 10.0
 _CHECK_S_MAX = 60.0
 # The type of the error of a task that has made its record, and failed.
@@ -48,6 +51,8 @@ class OstRoundsGenerator(BaseTaskGenerator):
     def __init__(self, config: Config, folder: Path = Path()) -> None:
         super().__init__(config, folder)
         section = present_section(self, "monitoring", "control")
+        self._refuse_unknown(section, _MONITORING_KEYS)
+        self._refuse_unknown("lustre", _LUSTRE_KEYS)
         self.local_mode = self.switch_option(section, "local_mode", False)
         self.interval_s = self.duration_option(section, "measure_interval", "1m")
         if not self.interval_s:
@@ -136,6 +141,13 @@ class OstRoundsGenerator(BaseTaskGenerator):
             "left_out": self.left_out,
             "skipped_rounds": self.skipped_rounds,
         }
+
+    def _refuse_unknown(self, section: str, known: Sequence[str]) -> None:
+        for key in self.config.get(section, {}):
+            if key not in known:
+                near = did_you_mean(key, known)
+                hint = f"did you mean {near}?" if near else f"it has {', '.join(known)}"
+                raise ConfigError(f"[{section}] {key}: no such key; {hint}")
 
     def _configured_task(self) -> ConfiguredTask:
         known = {

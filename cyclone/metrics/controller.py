@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 # Tasks that take less than this on average are not looked at one by one, which would cost them up to 1 %: they all
 # count as what they are on average.
 _LOOK_FROM_S = 50e-6
-
-
+# Those that are usual.
 _DEATHS = ("retired", "ended", "killed", "exited", "SIGKILL", "SIGSEGV")
 
 
@@ -38,7 +37,7 @@ class ControllerMeter:
         self._node = node
         self._labels = ClassLabels()
         self._runs: dict[str, Histogram] = {}
-        # The usual ones from the beginning: Prometheus cannot see a counter rise that was not there before.
+        # From the beginning: Prometheus cannot see a counter rise that was not there before.
         self._deaths = Counter(dict.fromkeys(_DEATHS, 0))
 
     def reported(self, agent: Agent, worker: int, report: Done) -> None:

@@ -175,7 +175,7 @@ class MasterMeter:
     def _put_controllers(self, sheet: Sheet, service: "MasterService") -> None:
         state = service.scheduler.state
         counts = dict.fromkeys(("connected", "drained", "suspected", "unreachable", "awaited"), 0)
-        slots = busy = 0
+        slots = dict.fromkeys(("busy", "free", "drained"), 0)
         for session in state.sessions.by_id.values():
             if session.drained:
                 kind = "drained"
@@ -184,13 +184,14 @@ class MasterMeter:
             else:
                 kind = "connected" if session.reachable else "unreachable"
             counts[kind] += 1
-            slots += session.slots
-            busy += min(session.open, session.slots)
+            busy = min(session.open, session.slots)
+            slots["busy"] += busy
+            slots["drained" if session.drained else "free"] += session.slots - busy
         counts["awaited"] = len(state.awaited)
         for kind, count in counts.items():
             sheet.put(names.CONTROLLERS, count, kind)
-        sheet.put(names.SLOTS, busy, "busy")
-        sheet.put(names.SLOTS, slots - busy, "free")
+        for kind, count in slots.items():
+            sheet.put(names.SLOTS, count, kind)
         sheet.put(names.AUTH_FAILURES, service.refused_connections)
 
     def _put_generator(self, sheet: Sheet, service: "MasterService") -> None:

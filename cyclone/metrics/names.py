@@ -109,7 +109,7 @@ CONTROLLERS = _gauge(
     _MASTER,
     "Controllers: connected, drained, suspected, unreachable, awaited (after a restart of the master).",
 )
-SLOTS = _gauge("slots", ("state",), _MASTER, "Workers of all controllers, busy or free.")
+SLOTS = _gauge("slots", ("state",), _MASTER, "Workers of all controllers: busy, free, drained (idle, and to remain so).")
 JOURNAL_FSYNC = _seconds(
     "journal_fsync",
     (),

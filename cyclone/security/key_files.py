@@ -21,6 +21,7 @@ import zmq
 import zmq.utils.z85
 
 from cyclone.errors import ConfigError
+from cyclone.folders import sync_folder
 from cyclone.security.roles import PeerRole
 
 _FILE_BYTES_MAX = 4096
@@ -123,15 +124,6 @@ def create(path: Path, comment: str, fields: Mapping[str, str]) -> None:
     finally:
         temporary.unlink()
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make a name that has come or gone in this folder last."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_server_key(path: Path) -> ServerKey:

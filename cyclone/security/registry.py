@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyclone.errors import ConfigError, CycloneError
+from cyclone.folders import sync_folder
 from cyclone.security import key_files
 from cyclone.security.key_files import PeerEntry, ServerKey
 from cyclone.security.roles import PeerRole
@@ -104,7 +105,7 @@ class Registry:
         key_files.make_folder(self._revoked)
         path.rename(self._revoked / f"{name}-{entry.public[:16]}.pub")
         for folder in (self._revoked, self._peers):
-            key_files.sync_folder(folder)
+            sync_folder(folder)
         (self._outgoing / f"{name}.key").unlink(missing_ok=True)
         return entry
 

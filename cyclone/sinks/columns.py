@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cyclone import json_values, values
+from cyclone import json_values
 
 Convert = Callable[[Any], Any]
 
@@ -160,7 +160,7 @@ def _bytes(value: Any) -> bytes | None:
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else json_values.encode(json_values.from_packed(values.encode(value))).decode()
+    return None if value is None else json_values.encode_value(value).decode()
 
 
 def _moment(value: Any) -> str | None:
@@ -188,7 +188,7 @@ def _moment(value: Any) -> str | None:
 @functools.lru_cache(maxsize=256)
 def _second(unix_s: int) -> str:
     """Kept, because the calendar costs more than all else of a row."""
-    return datetime.datetime.fromtimestamp(unix_s, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.datetime.fromtimestamp(unix_s, datetime.UTC).replace(tzinfo=None).isoformat(" ")
 
 
 def _shown(value: Any) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cyclone import json_values, values
+from cyclone import json_values
 from cyclone.config_text import Given, Section, Sections, did_you_mean, read_ini
 from cyclone.errors import ConfigError
 from cyclone.sinks.columns import Type, read_type
@@ -44,7 +44,7 @@ def row_id(row: Row) -> str:
 
 
 def _as_json(value: Any) -> str:
-    return json_values.encode(json_values.from_packed(values.encode(value))).decode()
+    return json_values.encode_value(value).decode()
 
 
 _ATTRIBUTES: dict[str, Read] = {
@@ -64,7 +64,7 @@ _ATTRIBUTES: dict[str, Read] = {
     "$cpu_s": lambda row: row.cpu_s,
     "$peak_bytes": lambda row: row.peak_bytes,
     "$error": lambda row: row.error or None,
-    "$fields": lambda row: _as_json(dict(row.fields)),
+    "$fields": lambda row: _as_json(row.fields),
     "$value": lambda row: None if row.fields.get("value") is None else _as_json(row.fields["value"]),
     "$args": lambda row: _as_json(row.fields.get("args")),
 }

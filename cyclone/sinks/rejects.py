@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from cyclone import json_values, values
+from cyclone import json_values
+from cyclone.folders import sync_folder
 from cyclone.sinks.layouts import row_id
 from cyclone.sinks.rows import Row
 
@@ -46,13 +47,14 @@ class RejectFile:
                 # Half a line would spoil the next one.
                 os.ftruncate(file, size)
                 raise
+            if not size:
+                sync_folder(self.path.parent)
         finally:
             os.close(file)
 
 
 def _line(reject: Reject) -> bytes:
     row = reject.row
-    fields = msgspec.Raw(json_values.encode(json_values.from_packed(values.encode(dict(row.fields)))))
     line = {
         "table": reject.table,
         "error": reject.error,
@@ -62,6 +64,6 @@ def _line(reject: Reject) -> bytes:
         "attempt": row.attempt,
         "node": row.node,
         "started": row.started,
-        "fields": fields,
+        "fields": msgspec.Raw(json_values.encode_value(row.fields)),
     }
     return msgspec.json.encode(line) + b"\n"

@@ -24,6 +24,7 @@ import msgspec
 
 from cyclone.errors import AlreadyRunning, ConfigError, CycloneError
 from cyclone.file_systems import network_fault
+from cyclone.folders import make_folder, sync_folder
 from cyclone.sqlite_errors import want_of_room
 
 FILE_NAME = "spool.sqlite"
@@ -102,6 +103,7 @@ class Spool:
                 db = apsw.Connection(str(self.path))
                 connections.append(db)
                 _prepare(db, synchronous, self.path)
+            sync_folder(folder)
             self._putting, self._taking = connections
             self._page_bytes = int(self._putting.pragma("page_size"))
             self._putting.set_wal_hook(self._on_commit)
@@ -258,7 +260,7 @@ def _lock_folder(folder: Path) -> int:
     if fault := network_fault(folder):
         raise ConfigError(f"spool {folder}: {fault}, by [control] state_dir")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise ConfigError(

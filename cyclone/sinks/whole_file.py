@@ -7,6 +7,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from cyclone.folders import sync_folder
+
 
 def replace_file(path: Path, content: bytes, mode: int) -> None:
     """Put this in the place of what was there, on the disk when it returns. Raises OSError, and leaves nothing then."""
@@ -24,8 +26,4 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
         with contextlib.suppress(OSError):
             made.unlink()
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -15,10 +16,13 @@ from typing import Any
 import pytest
 
 from cyclone.config import load
+from cyclone.settings import DatabaseSettings
 from cyclone.sinks.layouts import load_layout
 from cyclone.sinks.rows import rows
+from cyclone.sinks.stores import mysql_schema
 from cyclone.sinks.stores.base import Batch, StoreUnavailable
 from cyclone.sinks.stores.mysql import MysqlStore
+from cyclone.sinks.stores.mysql_schema import Changes
 from tests.support.lab import Lab, Started
 from tests.support.mariadb import ADMIN, DATABASE, PASSWORD, CommitCutter, MariaDb, install
 from tests.support.procfs import wait_until
@@ -70,11 +74,31 @@ def proxy(lab: Lab, keys: dict[str, str], **sections: dict[str, str]) -> Started
     return started
 
 
+def as_admin(server: MariaDb, **keys: str) -> dict[str, str]:
+    return {"socket": str(server.socket), "user": ADMIN, "password": PASSWORD, "database": DATABASE, **keys}
+
+
 def create(lab: Lab, server: MariaDb, **keys: str) -> Started:
-    as_admin = {"socket": str(server.socket), "user": ADMIN, "password": PASSWORD, "database": DATABASE, **keys}
-    made = start(lab, as_admin, "--create-table")
+    """The command, for whoever wants to know what it says."""
+    made = start(lab, as_admin(server, **keys), "--create-table")
     assert made.exits() == 0, made.stderr()
     return made
+
+
+def make_tables(server: MariaDb, layout: str = "lustre", **keys: str) -> Changes:
+    """What the command does, without a process."""
+    return mysql_schema.create(settings_of(as_admin(server, **keys)), load_layout(layout))
+
+
+def settings_of(keys: dict[str, str]) -> DatabaseSettings:
+    return load(None, [f"db.{key}={value}" for key, value in keys.items()], "database_proxy").db
+
+
+def probes(server: MariaDb) -> tuple[MysqlStore, Batch]:
+    """A store, and ten rows for it."""
+    [table] = load_layout("lustre").tables[:1]
+    batch = Batch({table: [table.cells(row) for row in rows(JOURNAL, block(1, [probe(1)] * 10)) if row.ordinal]})
+    return MysqlStore(settings_of(server.proxy_keys())), batch
 
 
 def outages(started: Started) -> int:
@@ -428,12 +452,9 @@ def test_given_a_master_when_its_tasks_make_records_then_they_are_in_the_tables_
 def test_given_a_transaction_that_has_not_ended_when_the_same_rows_come_then_they_wait_for_what_it_comes_to(
     lab: Lab, server: MariaDb
 ) -> None:
-    create(lab, server)
-    config = lab.config({"db": server.proxy_keys()}, "proxy.conf")
-    settings = load(config, [], "database_proxy").db
-    [table] = load_layout("lustre").tables[:1]
-    batch = Batch({table: [table.cells(row) for row in rows(JOURNAL, block(1, [probe(1)] * 10)) if row.ordinal]})
-    dying, next_one = MysqlStore(settings), MysqlStore(settings)
+    make_tables(server)
+    dying, batch = probes(server)
+    next_one, _ = probes(server)
     try:
         dying.insert(batch)
         with pytest.raises(StoreUnavailable, match="1205 Lock wait timeout exceeded"):
@@ -441,11 +462,55 @@ def test_given_a_transaction_that_has_not_ended_when_the_same_rows_come_then_the
         dying.commit()
         outcome = next_one.insert(batch)
         next_one.commit()
-        assert (outcome.stored[table], outcome.present, outcome.rejected) == (0, 10, [])
+        assert (sum(outcome.stored.values()), outcome.present, outcome.rejected) == (0, 10, [])
     finally:
         dying.close()
         next_one.close()
     assert server.count(TABLE) == 10
+
+
+def test_given_a_server_whose_language_has_another_word_order_when_rows_come_again_then_they_are_known(
+    server: MariaDb,
+) -> None:
+    make_tables(server)
+    server.execute("SET GLOBAL lc_messages = 'ja_JP'")
+    store, batch = probes(server)
+    try:
+        for present in (0, 10):
+            outcome = store.insert(batch)
+            store.commit()
+            assert (outcome.present, outcome.rejected) == (present, [])
+    finally:
+        store.close()
+        server.execute("SET GLOBAL lc_messages = 'en_US'")
+
+
+@pytest.mark.parametrize("key", ["", ", ADD KEY cyclone_row (cyclone_row)", ", ADD UNIQUE KEY (cyclone_row, id)"])
+def test_given_a_table_without_its_unique_key_then_nothing_is_stored_that_could_come_twice(
+    server: MariaDb, key: str
+) -> None:
+    make_tables(server)
+    server.execute(f"ALTER TABLE {TABLE} DROP KEY cyclone_row{key}")
+    store, batch = probes(server)
+    with pytest.raises(StoreUnavailable, match="lustre_ost_io has no unique key cyclone_row .*--create-table adds it"):
+        store.insert(batch)
+    assert server.count(TABLE) == 0
+
+
+def test_given_a_table_that_is_altered_for_longer_than_the_timeout_then_the_command_waits_for_it(
+    server: MariaDb,
+) -> None:
+    make_tables(server)
+    server.execute(f"ALTER TABLE {TABLE} DROP COLUMN error")
+    waiting = f"SELECT TIME_MS > 1200 FROM information_schema.PROCESSLIST WHERE USER = '{ADMIN}' AND INFO LIKE 'ALTER%'"
+    with ThreadPoolExecutor(1) as pool, server.connect(database=DATABASE) as reader, reader.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"SELECT * FROM {TABLE}")
+        cursor.fetchall()
+        made = pool.submit(make_tables, server, timeout="1s")
+        wait_until(lambda: made.done() or server.execute(waiting) == [(1,)], "it waits for the one who reads")
+        cursor.execute("COMMIT")
+        assert made.result().done == [f"ALTER TABLE `{TABLE}` ADD COLUMN `error` TEXT NULL"]
 
 
 def test_given_a_field_of_each_type_when_stored_then_the_server_has_what_the_task_recorded(

@@ -2,7 +2,7 @@
 
 Owns that file, and beside it ``<file>.position``: how far the file holds whole batches, and how far each journal has
 come. A batch counts when that says so; what stands behind it, of a batch that a crash has cut, is cut off when the file
-is opened, and comes again. A file that was moved away (logrotate) is begun anew.
+is opened, and comes again. A file that was moved away, or made empty (logrotate), is begun anew.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from cyclone.folders import make_folder
 from cyclone.sinks.layouts import Table
 from cyclone.sinks.stores.base import Batch, Outcome, StoreUnavailable
 from cyclone.sinks.whole_file import replace_file
@@ -88,10 +89,10 @@ class JsonLinesStore:
 
     def _open(self) -> None:
         """Have the file open at the end of its last whole batch."""
-        if self._file >= 0 and not self._was_moved():
+        if self._file >= 0 and self._is_the_same():
             return
         self.close()
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         position = _Position()
         with contextlib.suppress(FileNotFoundError):
             try:
@@ -108,11 +109,13 @@ class JsonLinesStore:
             replace_file(self._position_path, _encode(position), _MODE)
         self._position = position
 
-    def _was_moved(self) -> bool:
+    def _is_the_same(self) -> bool:
+        """Whether nobody has moved it away, or made it empty, which logrotate does too."""
         try:
-            return self._path.stat().st_ino != self._position.inode
+            status = self._path.stat()
         except FileNotFoundError:
-            return True
+            return False
+        return status.st_ino == self._position.inode and status.st_size >= self._position.size
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

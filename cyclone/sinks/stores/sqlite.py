@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 
+from cyclone.folders import make_folder, sync_folder
 from cyclone.sinks.columns import sqlite_type
 from cyclone.sinks.layouts import ID_COLUMN, ROW_COLUMN, Layout, Table
 from cyclone.sinks.stores.base import Batch, Cells, Outcome, Rejected, StoreUnavailable
@@ -63,6 +64,7 @@ class SqliteStore:
         self._path = path
         self._layout = layout
         self._db: apsw.Connection | None = None
+        self._inode = 0
 
     def has(self, journal_id: str, number: int) -> bool:
         """Never known: ``cyclone_row`` tells."""
@@ -105,8 +107,13 @@ class SqliteStore:
             raise self._unavailable(error) from error
 
     def _opened(self) -> apsw.Connection:
+        if self._db is not None and not self._is_the_same():
+            # What came now would be lost to all. And of a moved file SQLite takes no care when it closes it: part of
+            # what it holds would stay behind in the log of the name that it had.
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self.close()
         if self._db is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             db = self._db = apsw.Connection(str(self._path))
             db.set_busy_timeout(_BUSY_MS)
             db.pragma("journal_mode", "wal")
@@ -117,7 +124,16 @@ class SqliteStore:
             for statement in ddl(self._layout):
                 db.execute(statement)
             db.execute("COMMIT")
+            sync_folder(self._path.parent)
+            self._inode = self._path.stat().st_ino
         return self._db
+
+    def _is_the_same(self) -> bool:
+        """Whether nobody has moved the file away, or deleted it."""
+        try:
+            return self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         # An open transaction is rolled back by this.

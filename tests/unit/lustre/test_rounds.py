@@ -357,6 +357,14 @@ def test_given_tasks_that_make_no_records_then_nobody_makes_them_for_them(monkey
         ({"monitoring": {"measure_interval": "0"}}, r"^\[monitoring\] measure_interval = 0: expected a duration"),
         ({"monitoring": {"measure_interval": "often"}}, r"^\[monitoring\] measure_interval = often: "),
         ({"monitoring": {"local_mode": "maybe"}}, r"^\[monitoring\] local_mode = maybe: "),
+        (
+            {"monitoring": {"measure_intervall": "5m"}},
+            r"measure_intervall: no such key; did you mean measure_interval\?$",
+        ),
+        (
+            {"lustre": {"fs_path": "/l"}},
+            r"^\[lustre\] fs_path: no such key; it has target, lfs_bin, ost_select_list, sudo$",
+        ),
         ({"lustre": {"ost_select_list": "all"}}, r"^\[lustre\] ost_select_list = all: "),
         ({"probe": {"class": "tasks.empty:EmptyTask"}}, r"^\[probe\] tasks.empty:EmptyTask has no parameter ost_idx"),
     ],

@@ -89,10 +89,10 @@ def test_given_tasks_when_they_go_their_way_then_gauges_and_totals_follow(metere
     metered.tell(master.lease(session, 2))
     assert metered.shown(names.TASKS) == {("queued",): 1, ("delayed",): 0, ("leased",): 2}
     assert metered.shown(names.CONTROLLERS)["connected",] == 1
-    assert metered.shown(names.SLOTS) == {("busy",): 2, ("free",): 0}
+    assert metered.shown(names.SLOTS) == {("busy",): 2, ("free",): 0, ("drained",): 0}
     metered.tell(master.results(session, batch(1, COMPLETED, FAILED)))
     assert metered.finished() == {("tests:Task", "completed"): 1, ("tests:Task", "failed"): 1}
-    assert metered.shown(names.SLOTS) == {("busy",): 0, ("free",): 2}
+    assert metered.shown(names.SLOTS) == {("busy",): 0, ("free",): 2, ("drained",): 0}
     assert metered.shown(names.DUPLICATES) == {(): 0}
     metered.tell(master.results(session, batch(1, COMPLETED, FAILED)))
     assert metered.shown(names.DUPLICATES) == {(): 2}
@@ -197,6 +197,8 @@ def test_given_controllers_when_looked_at_then_each_is_in_one_state(metered: Met
         ("unreachable",): 1,
         ("awaited",): 0,
     }
+    # Nobody can count on those of a drained one.
+    assert metered.shown(names.SLOTS) == {("busy",): 0, ("free",): 4, ("drained",): 2}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cyclone.protocol import limits
 from cyclone.sinks.columns import read_type, sqlite_type
 
 UTC = datetime.UTC
@@ -106,6 +107,19 @@ def test_given_no_type_when_read_then_the_error_says_what_there_is(text: str, cu
     with pytest.raises(ValueError) as caught:
         read_type(text, cut)
     assert problem in str(caught.value)
+
+
+def test_given_a_value_as_deep_as_values_may_be_when_it_becomes_json_then_it_does() -> None:
+    value: Any = 1
+    for _ in range(limits.NESTING_MAX):
+        value = [value]
+    # A column may take more than one of them, as $args does.
+    text = "[" * (limits.NESTING_MAX + 1) + "1" + "]" * (limits.NESTING_MAX + 1)
+    assert read_type("JSON").convert([value]) == text
+
+
+def test_given_a_moment_of_long_ago_when_converted_then_its_year_has_four_digits() -> None:
+    assert read_type("DATETIME(6)").convert("0987-06-05T04:03:02Z") == "0987-06-05 04:03:02.000000"
 
 
 def test_given_a_type_in_any_spelling_when_read_then_it_is_as_sql_has_it() -> None:

@@ -110,6 +110,19 @@ def test_given_an_insert_without_its_commit_when_the_batch_comes_again_then_it_i
     assert table_of(path) == [(1, "r1")]
 
 
+def test_given_a_file_that_is_moved_away_or_deleted_when_rows_come_then_a_new_one_is_begun(tmp_path: Path) -> None:
+    path, moved = tmp_path / "x.sqlite", tmp_path / "moved.sqlite"
+    store = SqliteStore(path, LAYOUT)
+    stored(store, (1, "r1"))
+    path.rename(moved)
+    assert stored(store, (2, "r2"))[0] == 1
+    path.unlink()
+    assert stored(store, (3, "r3"))[0] == 1
+    store.close()
+    assert table_of(moved) == [(1, "r1")]
+    assert table_of(path) == [(3, "r3")]
+
+
 # --- JSON lines
 
 
@@ -166,6 +179,18 @@ def test_given_a_file_that_is_moved_away_when_lines_come_then_a_new_one_is_begun
     store.close()
     assert lines_of(path) == [line(2)]
     assert lines_of(tmp_path / "x.jsonl.1") == [line(1)]
+
+
+def test_given_a_file_that_is_made_empty_when_lines_come_then_it_holds_these_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    store = JsonLinesStore(path)
+    stored(store, (1, "r1"), (2, "r2"))
+    # As logrotate does with copytruncate.
+    os.truncate(path, 0)
+    stored(store, (3, "r3"), end=2)
+    assert store.has(JOURNAL, 2)
+    store.close()
+    assert lines_of(path) == [line(3)]
 
 
 def test_given_a_file_of_somebody_else_when_opened_then_nothing_of_it_is_cut(tmp_path: Path) -> None:

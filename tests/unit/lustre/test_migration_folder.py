@@ -1,0 +1,233 @@
+"""Input files and their index: found, read in order, renamed when done, the same after any crash."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cyclone.errors import ConfigError, CycloneError
+from cyclone.lustre import input_file
+from cyclone.lustre.input_folder import InputFolder
+from cyclone.lustre.migration_input import BadRecord
+from cyclone.lustre.path_index import FileIndex
+from tests.support.migrations import lines, write_input
+
+RUN = "1"
+Folders = list[InputFolder]
+
+
+@pytest.fixture(autouse=True)
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_file, "_SEGMENT_MIN_BYTES", 64)
+    monkeypatch.setattr(input_file, "_SEGMENT_MAX_BYTES", 128)
+    monkeypatch.setattr(input_file, "RECORD_BYTES_MAX", 40)
+
+
+@pytest.fixture
+def opened() -> Iterator[Folders]:
+    folders: Folders = []
+    yield folders
+    for folder in folders:
+        folder.close(keep=True)
+
+
+def start(path: Path, opened: Folders, taken: dict[int, int] | None = None) -> InputFolder:
+    """A first start, or one that goes on; whoever was there before is gone."""
+    while opened:
+        opened.pop().close(keep=True)
+    folder = InputFolder(path, path / "state", "/lustre")
+    opened.append(folder)
+    if taken is None:
+        folder.begin(RUN)
+        folder.look()
+    else:
+        folder.resume(RUN, taken)
+        folder.recall([])
+    return folder
+
+
+def index_all(folder: InputFolder) -> None:
+    while folder.indexing:
+        folder.index(1)
+
+
+def take_all(folder: InputFolder, ost: int) -> list[str]:
+    found = []
+    while folder.queues.first(ost) is not None:
+        found.append(folder.entry(folder.queues.take(ost)).path)
+    return found
+
+
+def paths(ost: int, count: int) -> list[tuple[int, str]]:
+    return [(ost, f"/lustre/{ost}/{number}") for number in range(count)]
+
+
+def test_given_files_then_each_source_has_its_paths_in_their_order(tmp_path: Path, opened: Folders) -> None:
+    rows = [*paths(0, 20), *paths(1, 5)]
+    random.Random(1).shuffle(rows)
+    write_input(tmp_path, "b.input", lines(rows[:15]))
+    write_input(tmp_path, "c.input", lines(rows[15:]))
+    write_input(tmp_path, "a.txt", lines(paths(7, 3)))
+    folder = start(tmp_path, opened)
+    assert [file.name for file in folder.files] == ["b.input", "c.input"]
+    index_all(folder)
+    assert folder.queues.sources() == {0: 20, 1: 5}
+    assert [take_all(folder, ost) for ost in (0, 1)] == [[p for o, p in rows if o == ost] for ost in (0, 1)]
+    assert (folder.queues.waiting, folder.queues.taken(), folder.paths) == (0, {0: 20, 1: 5}, 25)
+
+
+def test_given_a_crash_at_any_time_then_it_goes_on_where_it_was(tmp_path: Path, opened: Folders) -> None:
+    rows = [row for number in range(12) for row in ((0, f"/lustre/0/{number}"), (1, f"/lustre/1/{number}"))]
+    write_input(tmp_path, "a.input", lines(rows))
+    folder = start(tmp_path, opened)
+    found: dict[int, list[str]] = {0: [], 1: []}
+    rng = random.Random(2)
+    for _ in range(60):
+        step = rng.randint(0, 3)
+        if step == 0:
+            folder = start(tmp_path, opened, folder.queues.taken())
+        elif step == 1:
+            folder.index(1)
+        elif folder.queues.first(step - 2) is not None:
+            found[step - 2].append(folder.entry(folder.queues.take(step - 2)).path)
+    index_all(folder)
+    for ost in (0, 1):
+        assert found[ost] + take_all(folder, ost) == [path for row, path in rows if row == ost]
+
+
+def test_given_bad_records_then_they_are_counted_and_kept_and_a_crash_keeps_none_twice(
+    tmp_path: Path, opened: Folders
+) -> None:
+    text = b"nonsense\n" + lines(paths(0, 9)) + b"\n" + b"1 /elsewhere\n" + b"0 /lustre/" + b"x" * 60 + b"\nlast"
+    write_input(tmp_path, "a.input", text)
+    folder = start(tmp_path, opened)
+    folder.index(1)
+    kept = tmp_path / "a.input.bad"
+    with kept.open("ab") as file:
+        file.write(b"written, and then the power went")
+    folder = start(tmp_path, opened, {})
+    index_all(folder)
+    assert folder.bad == 4
+    assert kept.read_bytes() == b"nonsense\n1 /elsewhere\n0 /lustre/" + b"x" * 60 + b"\nlast\n"
+    assert len(take_all(folder, 0)) == 9
+
+
+def test_given_a_path_that_is_longer_than_what_is_read_at_once_then_it_is_read_whole(
+    tmp_path: Path, opened: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_file, "_READ_BYTES", 8)
+    write_input(tmp_path, "a.input", b"0 /lustre/a path of 30 bytes\n1 /lustre/b")
+    folder = start(tmp_path, opened)
+    index_all(folder)
+    assert [take_all(folder, ost) for ost in (0, 1)] == [["/lustre/a path of 30 bytes"], ["/lustre/b"]]
+
+
+def test_given_outcomes_then_a_file_is_renamed_with_its_last_one(tmp_path: Path, opened: Folders) -> None:
+    write_input(tmp_path, "a.input", lines(paths(0, 2)))
+    write_input(tmp_path, "a.input.done", b"of another day")
+    write_input(tmp_path, "empty.input", b"")
+    folder = start(tmp_path, opened)
+    index_all(folder)
+    places = [folder.queues.take(0) for _ in range(2)]
+    folder.settled(places[0])
+    assert (tmp_path / "a.input").exists()
+    folder.settled(places[1])
+    assert sorted(path.name for path in tmp_path.glob("a*")) == ["a.input.done", "a.input.done-2"]
+    # A state of before the end finds the file under its new name.
+    folder = start(tmp_path, opened, {0: 1})
+    assert take_all(folder, 0) == ["/lustre/0/1"]
+    folder.recall([places[1]])
+    assert sorted(path.name for path in tmp_path.glob("*.input*")) == [
+        *("a.input.done", "a.input.done-2", "empty.input.done")
+    ]
+
+
+def test_given_a_file_that_is_young_then_it_is_left_until_it_has_settled(tmp_path: Path, opened: Folders) -> None:
+    folder = start(tmp_path, opened)
+    path = tmp_path / "a.input"
+    path.write_bytes(lines(paths(0, 1)))
+    assert folder.look() == 0
+    assert folder.unsettled()
+    write_input(tmp_path, "a.input", lines(paths(0, 2)))
+    assert folder.look() == 1
+    assert not folder.unsettled()
+    assert folder.look() == 0
+
+
+def test_given_a_header_that_makes_no_sense_then_the_file_is_refused_once(
+    tmp_path: Path, opened: Folders, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_input(tmp_path, "a.input", b"ost,size\n1,2\n")
+    folder = start(tmp_path, opened)
+    folder.look()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert not folder.unsettled()
+
+
+def test_given_an_input_that_was_changed_then_that_is_told(tmp_path: Path, opened: Folders) -> None:
+    write_input(tmp_path, "a.input", lines(paths(0, 4)))
+    folder = start(tmp_path, opened)
+    index_all(folder)
+    with (tmp_path / "a.input").open("r+b") as file:
+        file.write(b"?")
+    with pytest.raises(BadRecord):
+        folder.entry(folder.queues.take(0))
+    folder = start(tmp_path, opened, {})
+    (tmp_path / "a.input").unlink()
+    with pytest.raises(CycloneError, match="put it back"):
+        folder.entry(folder.queues.take(0))
+
+
+def test_given_two_migrations_on_one_folder_then_the_second_is_refused(tmp_path: Path, opened: Folders) -> None:
+    start(tmp_path, opened)
+    with pytest.raises(ConfigError, match="another migration is at work"):
+        InputFolder(tmp_path, tmp_path / "state", "/lustre").begin("2")
+
+
+def test_given_a_state_of_another_run_then_what_needs_its_own_is_refused(tmp_path: Path, opened: Folders) -> None:
+    start(tmp_path, opened)
+    opened.pop().close(keep=True)
+    other = InputFolder(tmp_path, tmp_path / "state", "/lustre")
+    with pytest.raises(ConfigError, match="holds no state of this run"):
+        other.resume("2", {0: 1})
+    other.close(keep=True)
+    # Nothing was taken yet: there is nothing to lose.
+    other = InputFolder(tmp_path, tmp_path / "state", "/lustre")
+    other.resume("2", {})
+    other.close(keep=True)
+
+
+@pytest.mark.parametrize("cut", [1, 7, 8, 30, 60])
+def test_given_a_torn_segment_then_it_is_cut_off_and_those_before_it_stay(tmp_path: Path, cut: int) -> None:
+    from array import array
+
+    path = tmp_path / "0.index"
+    index = FileIndex(path)
+    assert list(index.recover()) == []
+    first = index.append(10, {3: array("Q", [0, 5])}, 0, 0)
+    size = path.stat().st_size
+    index.append(99, {3: array("Q", [10]), 4: array("Q", [20, 30])}, 2, 7)
+    index.close()
+    os.truncate(path, path.stat().st_size - min(cut, path.stat().st_size - size))
+    index = FileIndex(path)
+    assert list(index.recover()) == [first]
+    assert (index.input_end, index.paths, index.bad, path.stat().st_size) == (10, 2, 0, size)
+    assert list(index.offsets(first[0].position, 2)) == [0, 5]
+    index.close()
+
+
+def test_given_a_segment_whose_offsets_were_damaged_then_it_is_cut_off(tmp_path: Path) -> None:
+    from array import array
+
+    path = tmp_path / "0.index"
+    index = FileIndex(path)
+    index.append(10, {3: array("Q", [1, 2])}, 0, 0)
+    index.close()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    index = FileIndex(path)
+    assert list(index.recover()) == []
+    index.close()

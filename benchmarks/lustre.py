@@ -37,7 +37,7 @@ OSTS, TARGETS, CONTROLLERS = 784, 174, 8
 LOST_MAX = 0.02
 GROWTH_MAX_BYTES = 32 << 20
 _FS = "/lustre"
-_GENERATOR = "benchmarks.lustre_world:PretendMigrations"
+_GENERATOR = "benchmarks.lustre_generator:PretendMigrations"
 _LOOK_S = 0.25
 # Until memory is what it is in the long run: workers are there, windows are full.
 _WARM_UP_SHARE = 0.2

@@ -44,6 +44,7 @@ MAY_READ_THE_WALL_CLOCK = {
     "cyclone/sinks/spool.py": "how long a block has waited, also while no sink ran",
     "cyclone/journal/sqlite_journal.py": "when a block was finished: `keep` counts days, also those without a master",
     "cyclone/metrics/exporter.py": "Prometheus tells moments in Unix time",
+    "cyclone/metrics/loop.py": "the same",
     "cyclone/metrics/master.py": "the same",
     "cyclone/sinks/publisher.py": "records are dated by the nodes that made them, and may come late",
     "cyclone/master/journal.py": "without a journal nothing remembers the last epoch; the journal id differs anyway",

@@ -41,7 +41,7 @@ _CONNECTIONS_MAX = 8
 # All that a client gets from its connection to the last byte of the answer, however slowly it reads or writes.
 _CONNECTION_S = 10.0
 # A flood waits in the kernel, where it costs this process nothing: at most so many connections are taken in a second,
-# which are 4 % of a core. Those of half a second may come at once.
+# which are some 5 % of a core. Those of half a second may come at once.
 _PER_SECOND = 20
 _BURST_S = 0.5
 _BACKLOG = 64

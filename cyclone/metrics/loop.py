@@ -7,7 +7,7 @@ import time
 
 from cyclone.metrics.board import Board, Sheet
 from cyclone.metrics.histogram import Histogram
-from cyclone.metrics.names import LOOP_LAG, MESSAGE_BYTES, MESSAGES, MESSAGES_DROPPED
+from cyclone.metrics.names import LAST_TURN, LOOP_LAG, MESSAGE_BYTES, MESSAGES, MESSAGES_DROPPED
 from cyclone.protocol.traffic import Traffic
 
 PUBLISH_S = 1.0
@@ -34,6 +34,7 @@ class LoopMeter:
     def show(self, sheet: Sheet, traffic: Traffic, bad_messages: int) -> None:
         """Put up this sheet, with what is every loop's own."""
         sheet.put(LOOP_LAG, self._lag.buckets())
+        sheet.put(LAST_TURN, time.time())
         for direction, messages, size in (
             ("received", traffic.received, traffic.received_bytes),
             ("sent", traffic.sent, traffic.sent_bytes),

@@ -55,6 +55,12 @@ LOOP_LAG = _seconds(
     "How long each turn of the main loop took beyond its wait: nothing else was served meanwhile.",
     *(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10),
 )
+LAST_TURN = _gauge(
+    "last_turn_timestamp_seconds",
+    (),
+    _ALL,
+    "When the main loop put these figures up, Unix time; it does so once a second, unless it is stuck.",
+)
 MESSAGES = _counter("messages", ("direction",), _ALL, "ZeroMQ messages received and sent.")
 MESSAGE_BYTES = _counter("message_bytes", ("direction",), _ALL, "Bytes of these messages, without what TCP adds.")
 MESSAGES_DROPPED = _counter("messages_dropped", (), _ALL, "Messages that made no sense, or that the key did not allow.")
@@ -109,7 +115,9 @@ CONTROLLERS = _gauge(
     _MASTER,
     "Controllers: connected, drained, suspected, unreachable, awaited (after a restart of the master).",
 )
-SLOTS = _gauge("slots", ("state",), _MASTER, "Workers of all controllers: busy, free, drained (idle, and to remain so).")
+SLOTS = _gauge(
+    "slots", ("state",), _MASTER, "Workers of all controllers: busy, free, drained (idle, and to remain so)."
+)
 JOURNAL_FSYNC = _seconds(
     "journal_fsync",
     (),

@@ -110,6 +110,40 @@ def dashboard_queries() -> list[tuple[str, str]]:
     return found
 
 
+# Prometheus takes 5 s until it scrapes for the first time: what does not ask it comes first.
+
+
+def test_given_a_metrics_port_that_is_taken_when_a_daemon_starts_then_the_holder_is_named(cluster: Cluster) -> None:
+    lab, port = cluster.lab, cluster.ports["master"]
+    config = lab.config({"metrics": {"port": str(port)}, "comm": {"port": str(free_port())}}, "second.conf")
+    started = lab.start("cyclone-controller", "-f", config)
+    assert started.exits() == 1
+    assert f"[metrics] port {port} on 127.0.0.1 is taken by pid " in started.stderr()
+    assert "cyclone-master" in started.stderr()
+
+
+def test_given_a_full_disk_then_the_master_shows_it_although_its_loop_stands_still(lab: Lab) -> None:
+    count, port = 1500, free_port()
+    script = {"what": "return", "value": "x" * 2000, "times": count}
+    config = lab.script(script, metrics={"port": str(port)})
+    master = lab.master(config)
+    before = resource.prlimit(master.pid, resource.RLIMIT_FSIZE, (JOURNAL_BYTES_MAX, resource.RLIM_INFINITY))
+    lab.controller(config, "one", "metrics.port=0", welcomed=False)
+    lab.wait_until(lambda: "\ncyclone_journal_failing 1.0\n" in get(port), "nothing can be recorded")
+    assert get(port, "/-/healthy") == "ok\n"
+    resource.prlimit(master.pid, resource.RLIMIT_FSIZE, before)
+    lab.wait_until(lambda: "\ncyclone_journal_failing 0.0\n" in get(port), "there is room again")
+    done = f'cyclone_tasks_finished_total{{outcome="completed",task="tests.support.workload:Act"}} {count}.0\n'
+    lab.wait_until(lambda: done in get(port), "all is recorded")
+
+
+def test_given_the_rules_that_we_ship_then_promtool_is_content_and_each_fires_when_it_should() -> None:
+    for command in (("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")):
+        said = promtool(*command[:2], DEPLOY / "prometheus" / command[2])
+        assert "SUCCESS" in said and "FAILED" not in said
+    assert f"SUCCESS: {ALERTS.read_text().count('- alert: ')} rules found" in promtool("check", "rules", ALERTS)
+
+
 def test_given_a_cluster_when_scraped_then_every_target_is_up(cluster: Cluster) -> None:
     server = cluster.prometheus
     wait_until(lambda: set(server.targets().values()) == {"up"}, "all are up")
@@ -198,34 +232,3 @@ def test_given_the_alert_rules_then_each_is_evaluated_and_everything_that_it_loo
         wait_until(lambda name=name: server.query(name), name)  # type: ignore[misc]
     firing = {rule["name"] for rule in server.rules() if rule["state"] == "firing"}
     assert firing == {"LustreFileCreationFails", "LustreFileCreationError", "LustreOstFails"}
-
-
-def test_given_a_full_disk_then_the_master_shows_it_although_its_loop_stands_still(lab: Lab) -> None:
-    count, port = 1500, free_port()
-    script = {"what": "return", "value": "x" * 2000, "times": count}
-    config = lab.script(script, metrics={"port": str(port)})
-    master = lab.master(config)
-    before = resource.prlimit(master.pid, resource.RLIMIT_FSIZE, (JOURNAL_BYTES_MAX, resource.RLIM_INFINITY))
-    lab.controller(config, "one", "metrics.port=0", welcomed=False)
-    lab.wait_until(lambda: "\ncyclone_journal_failing 1.0\n" in get(port), "nothing can be recorded")
-    assert get(port, "/-/healthy") == "ok\n"
-    resource.prlimit(master.pid, resource.RLIMIT_FSIZE, before)
-    lab.wait_until(lambda: "\ncyclone_journal_failing 0.0\n" in get(port), "there is room again")
-    done = f'cyclone_tasks_finished_total{{outcome="completed",task="tests.support.workload:Act"}} {count}.0\n'
-    lab.wait_until(lambda: done in get(port), "all is recorded")
-
-
-def test_given_the_rules_that_we_ship_then_promtool_is_content_and_each_fires_when_it_should() -> None:
-    for command in (("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")):
-        said = promtool(*command[:2], DEPLOY / "prometheus" / command[2])
-        assert "SUCCESS" in said and "FAILED" not in said
-    assert f"SUCCESS: {ALERTS.read_text().count('- alert: ')} rules found" in promtool("check", "rules", ALERTS)
-
-
-def test_given_a_metrics_port_that_is_taken_when_a_daemon_starts_then_the_holder_is_named(cluster: Cluster) -> None:
-    lab, port = cluster.lab, cluster.ports["master"]
-    config = lab.config({"metrics": {"port": str(port)}, "comm": {"port": str(free_port())}}, "second.conf")
-    started = lab.start("cyclone-controller", "-f", config)
-    assert started.exits() == 1
-    assert f"[metrics] port {port} on 127.0.0.1 is taken by pid " in started.stderr()
-    assert "cyclone-master" in started.stderr()

@@ -8,12 +8,20 @@ is no INSERT IGNORE, which would take errors for warnings.
 
 import contextlib
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cyclone.settings import DatabaseSettings
 from cyclone.sinks.layouts import ROW_COLUMN, Table
 from cyclone.sinks.stores.base import Batch, Cells, Outcome, Rejected, StoreUnavailable
-from cyclone.sinks.stores.mysql_connection import connect, error_text, explained, is_bad_row, is_present
+from cyclone.sinks.stores.mysql_connection import (
+    connect,
+    error_text,
+    explained,
+    has_unique_key,
+    is_bad_row,
+    is_present,
+)
 
 if TYPE_CHECKING:
     from mysql.connector import MySQLConnection
@@ -43,6 +51,8 @@ class MysqlStore:
         self._where = settings.host or str(settings.socket or settings.option_file)
         self._connection: MySQLConnection | None = None
         self._packet_bytes_max = 0
+        # Tables of which this connection knows that a row cannot come twice.
+        self._checked: set[Table] = set()
 
     def has(self, journal_id: str, number: int) -> bool:
         """Never known: ``cyclone_row`` tells."""
@@ -58,6 +68,8 @@ class MysqlStore:
                 inserts = [_Insert(cursor, table, rows, self._packet_bytes_max) for table, rows in batch.rows.items()]
                 for insert in inserts:
                     insert.run()
+                # After the rows: of a table that is not there the server's own words say more.
+                self._check_keys(cursor, batch.rows)
                 cursor.close()
         except BaseException:
             self.close()
@@ -83,6 +95,7 @@ class MysqlStore:
             with contextlib.suppress(StoreUnavailable), explained(self._where):
                 self._connection.close()
             self._connection = None
+            self._checked.clear()
 
     def _connected(self) -> "MySQLConnection":
         if self._connection and not self._connection.is_connected():
@@ -101,6 +114,15 @@ class MysqlStore:
                 )
             self._connection, self._packet_bytes_max = connection, packet_bytes_max
         return self._connection
+
+    def _check_keys(self, cursor: "MySQLCursorAbstract", tables: Iterable[Table]) -> None:
+        for table in set(tables) - self._checked:
+            if not has_unique_key(cursor, table.name, ROW_COLUMN):
+                raise StoreUnavailable(
+                    f"{self._where}: table {table.name} has no unique key {ROW_COLUMN} of that column alone, so that a "
+                    "row could be stored twice; cyclone-database-proxy --create-table adds it"
+                )
+            self._checked.add(table)
 
 
 class _Insert:

@@ -21,6 +21,7 @@ from cyclone.sinks.stores.base import StoreUnavailable
 
 if TYPE_CHECKING:
     from mysql.connector import Error, MySQLConnection
+    from mysql.connector.abstracts import MySQLCursorAbstract
 
 _PORT = 3306
 _IDLE_MAX_S = 120
@@ -35,6 +36,11 @@ _ROW_CLASSES = ("22", "23", "45")
 # The same by number, where the class is a general one: row too large, truncated, no default, wrong string, wrong value
 # for a function, no partition, check constraint.
 _ROW_ERRORS = {1118, 1265, 1364, 1366, 1411, 1526, 3819}
+# A key of one column, by the name that an error about it has. INSERT is right enough to ask.
+_SELECT_KEY = (
+    "SELECT min(COLUMN_NAME) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s"
+    " AND INDEX_NAME = %s AND NON_UNIQUE = 0 GROUP BY INDEX_NAME HAVING count(*) = 1"
+)
 # What the driver raises over bytes that are no answer of a server.
 _NONSENSE = (AttributeError, LookupError, TypeError, ValueError, struct.error)
 # What an administrator is told besides.
@@ -175,7 +181,9 @@ def connect(settings: DatabaseSettings) -> "MySQLConnection":
         # What a connection of ours that has died holds locked is waited for, and the wait ends before the connection's
         # own: the server says so, instead of leaving another session behind. And where the network has swallowed that
         # connection's end, the server must not keep its locks for the eight hours of its default.
-        "init_command": f"SET SESSION innodb_lock_wait_timeout = {max(1, seconds // 2)}, wait_timeout = {_IDLE_MAX_S}",
+        "init_command": f"SET SESSION innodb_lock_wait_timeout = {max(1, seconds // 2)}, wait_timeout = {_IDLE_MAX_S},"
+        # Where a message has the name of a key is another place in some languages.
+        " lc_messages = 'en_US'",
     }
     if address.socket:
         options |= {"unix_socket": str(address.socket), "ssl_disabled": True}
@@ -227,6 +235,12 @@ def error_text(error: "Error") -> str:
     """What the server, or the driver, says, on one line."""
     text = " ".join(str(error.msg or error).split())
     return f"{error.errno} {text}" if error.errno and error.errno > 0 else text
+
+
+def has_unique_key(cursor: "MySQLCursorAbstract", table: str, column: str) -> bool:
+    """Whether the table has a unique key of this column alone, by its name: only so ``is_present`` can tell."""
+    cursor.execute(_SELECT_KEY, (table, column))
+    return [str(name).lower() for (name,) in cursor.fetchall()] == [column]
 
 
 def is_present(error: "Error", key: str) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cyclone.settings import DatabaseSettings
 from cyclone.sinks.layouts import ID_COLUMN, ROW_COLUMN, ROW_COLUMN_CHARS, Layout, Table, View
 from cyclone.sinks.stores.mysql import quoted
-from cyclone.sinks.stores.mysql_connection import connect, explained
+from cyclone.sinks.stores.mysql_connection import connect, explained, has_unique_key
 
 if TYPE_CHECKING:
     from mysql.connector.abstracts import MySQLCursorAbstract
@@ -64,6 +64,8 @@ def create(settings: DatabaseSettings, layout: Layout) -> Changes:
     """Make what is missing in the database. Raises StoreUnavailable, ConfigError."""
     changes = Changes()
     connection = connect(settings)
+    # A large table takes as long as it takes, and who has typed the command can end it.
+    connection.read_timeout = None
     try:
         with explained("--create-table"), connection.cursor() as cursor:
             # Strict as ever, but a table that has the zero date of the original as a default can be altered.
@@ -151,7 +153,7 @@ class _Migration:
         ):
             present.setdefault(str(key), []).append(str(column).lower())
         added = []
-        if ROW_COLUMN not in present:
+        if not has_unique_key(self._cursor, self._table.name, ROW_COLUMN):
             added.append(f"ADD UNIQUE KEY {quoted(ROW_COLUMN)} ({quoted(ROW_COLUMN)})")
         for names in self._table.indexes:
             if [name.lower() for name in names] not in present.values():

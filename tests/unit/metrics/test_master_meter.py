@@ -260,6 +260,7 @@ def test_given_the_loop_when_a_turn_is_long_then_it_shows(metered: Metered) -> N
     assert isinstance(lag, Buckets)
     # One of about a second, one of nearly nothing.
     assert lag.counts[names.LOOP_LAG.bounds.index(2)] == 1 and lag.counts[0] == 1
+    assert metered.shown(names.LAST_TURN)[()] == pytest.approx(time.time(), abs=5)
     assert metered.shown(names.MESSAGES) == {("received",): 2, ("sent",): 3}
     assert metered.shown(names.MESSAGE_BYTES) == {("received",): 200, ("sent",): 300}
     assert metered.shown(names.MESSAGES_DROPPED) == {(): 1}

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIG_BLOCK, SIGTERM, pthread_sigmask
 from typing import Any
 
 import pytest
@@ -125,6 +126,16 @@ def test_given_a_slow_mdt_then_the_others_do_not_wait_for_it(monkeypatch: pytest
     value, _, _ = run(monkeypatch, check(base), set_stripe=meet)
 
     assert value["ok"] == [0, 1, 2]
+
+
+def test_given_mdts_side_by_side_then_sigterm_meets_the_main_thread_that_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch, base: Path
+) -> None:
+    masks = []
+    run(monkeypatch, check(base), set_stripe=lambda *_: masks.append(pthread_sigmask(SIG_BLOCK, set())))
+
+    assert [SIGTERM in mask for mask in masks] == [True] * 3
+    assert SIGTERM not in pthread_sigmask(SIG_BLOCK, set())
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def migrated(
         (on(FROM), on(TO), "SUCCESS", ""),
         (on(FROM), on(9), "DISPLACED", "it lies on OST 9"),
         (on(FROM), on(FROM), "DISPLACED", "it lies on OST 3"),
+        (on(FROM), on(TO, FROM), "DISPLACED", "it lies on OST 7, 3"),
         (on(FROM), refusal("no such file"), "IGNORED", "it was moved, and nobody knows where to: it is gone"),
         (on(FROM), refusal("unknown"), "FAILED", "it was moved, and nobody knows where to: lfs said no"),
         (on(FROM, component_count=3, stripe_count=4), on(TO), "SUCCESS", ""),

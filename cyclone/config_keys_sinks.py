@@ -72,7 +72,7 @@ SINK_KEYS: tuple[Key, ...] = (
         kinds.choice("mysql", "sqlite", "jsonlines"),
         None,
         _DATABASE,
-        "Where rows go; mysql is MariaDB too. By default mysql where host, socket or option_file is given, else sqlite.",
+        "Where rows go; mysql is MariaDB too. Default: mysql where host, socket or option_file is given, else sqlite.",
     ),
     _key(
         "db",

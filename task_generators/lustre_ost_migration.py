@@ -26,7 +26,16 @@ from cyclone.lustre.migration_book import OUTCOMES, Ended, Key, MigrationBook, M
 from cyclone.lustre.migration_input import is_fid
 from cyclone.lustre.migration_options import MigrationOptions, read_options
 from cyclone.lustre.migration_plan import MigrationPlan, Ost
-from cyclone.lustre.migration_status import MigrationStatus, OstStatus, Rates, write_status
+from cyclone.lustre.migration_status import (
+    ENDED,
+    NO_LEVELS,
+    PAUSED,
+    RUNNING,
+    MigrationStatus,
+    OstStatus,
+    Rates,
+    write_status,
+)
 from cyclone.plugins import class_path
 from cyclone.task import property_names
 from cyclone.taskfile import TaskTemplate, read_task_file
@@ -147,8 +156,8 @@ class LustreOstMigrationTaskGenerator(BaseTaskGenerator):
                 self._decided = True
                 self.wait(0)
                 yield from self._batch()
-            elif self.options.ends and self._is_over():
-                self._write_status(now, "ended")
+            elif self.options.ends and self._is_over(now):
+                self._write_status(now, ENDED)
                 self._final = self._summary()
                 self._decided = True
             else:
@@ -191,7 +200,8 @@ class LustreOstMigrationTaskGenerator(BaseTaskGenerator):
     def _summary(self) -> dict[str, Any]:
         tally = self.book.tally
         outcomes = {name.lower(): getattr(tally, name.lower()) for name in OUTCOMES}
-        left = {"left": self.input.queues.waiting} if self.input.queues.waiting else {}
+        waiting = self.input.queues.waiting + self.book.retrying
+        left = {"left": waiting} if waiting else {}
         return {**outcomes, "bytes": tally.moved_bytes, "bad_records": self.input.bad, **left}
 
     def _batch(self) -> Iterator[BaseTask]:
@@ -231,7 +241,7 @@ class LustreOstMigrationTaskGenerator(BaseTaskGenerator):
             self.book.index(_INDEX_BYTES)
         if now >= self._status_at:
             self._status_at = now + self.options.status_s
-            self._write_status(now, self._state or "waiting for fill levels")
+            self._write_status(now, self._state or NO_LEVELS)
 
     def _update_levels(self, now: float) -> None:
         answer = self._fill.take()
@@ -247,18 +257,21 @@ class LustreOstMigrationTaskGenerator(BaseTaskGenerator):
 
     def _may_decide(self, now: float) -> bool:
         """Whether new moves may begin; says so when that changes."""
-        age_s = None if self._levels_at is None else now - self._levels_at
+        state, reason = RUNNING, ""
         if self._paused:
-            state = "paused"
-        elif age_s is None or age_s > self.options.fill_level_max_age_s:
-            state = "waiting for fill levels"
-        else:
-            state = "running"
+            state, reason = PAUSED, f": {self.options.pause_file} is there"
+        elif not self._knows_levels(now):
+            state = NO_LEVELS
+        elif lacking := self.plan.lacking:
+            state = f"waiting for {lacking}"
+            reason = f": paths wait, and none of their {lacking} may work, by its fill level or its condition"
         if state != self._state:
-            reason = f": {self.options.pause_file} is there" if self._paused else ""
             self.log.info("the migration is %s%s", state, reason)
             self._state, self._status_at = state, now
-        return state == "running"
+        return state not in (PAUSED, NO_LEVELS)
+
+    def _knows_levels(self, now: float) -> bool:
+        return self._levels_at is not None and now - self._levels_at <= self.options.fill_level_max_age_s
 
     def _wait_s(self, now: float) -> float:
         """How long nothing needs to be done but to take in results."""
@@ -273,18 +286,11 @@ class LustreOstMigrationTaskGenerator(BaseTaskGenerator):
             wait_s = min(wait_s, max(_WAIT_MIN_S, min(_WAIT_MAX_S, idle_s)))
         return wait_s
 
-    def _is_over(self) -> bool:
-        """Whether nothing is left but paths of sources that have reached their threshold."""
-        if self._levels_at is None or self.book.under_way or self.book.retrying or self.input.indexing:
+    def _is_over(self, now: float) -> bool:
+        """Whether nothing is under way, and nothing is left but paths that stay where they are as levels are."""
+        if self.book.under_way or self.input.indexing or not self._knows_levels(now) or self.input.unsettled():
             return False
-        if self.input.unsettled():
-            return False
-        waiting = self.input.queues.sources()
-        return all(
-            (percent := ost.expected_percent) is not None and percent <= ost.threshold
-            for ost in self.plan.sources.values()
-            if waiting.get(ost.index)
-        )
+        return all(self.plan.is_through(source) for source in self.book.waiting_sources())
 
     # Telling.
 

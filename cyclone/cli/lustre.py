@@ -146,9 +146,12 @@ def _plan_text(found: "Forecast") -> list[str]:
 
 
 def _progress(args: argparse.Namespace, options: "MigrationOptions") -> int:
-    from cyclone.lustre.migration_status import read_status
+    from cyclone.lustre.input_folder import is_at_work
+    from cyclone.lustre.migration_status import ENDED, NOBODY, read_status
 
     status, written = read_status(options.status_file)
+    if status.state != ENDED and not is_at_work(options.state_dir):
+        status.state = f"{NOBODY}; it was {status.state}"
     if args.json:
         _print_json(status)
     else:

@@ -44,7 +44,10 @@ class _Segment:
 
 
 class InputFile:
-    """See the module. ``left`` is how many of its paths have no outcome yet, of those that are indexed."""
+    """See the module. ``left`` is how many of its paths have no outcome yet, of those that are indexed.
+
+    ``grown`` when it is done, and there is more behind its end that is not noted yet.
+    """
 
     def __init__(self, number: int, noted: Noted, index: FileIndex, fs_path: str, bad_path: Path) -> None:
         self.number = number
@@ -52,6 +55,7 @@ class InputFile:
         self.index = index
         self.left = 0
         self.done = False
+        self.grown = False
         self._read = noted.form.reader(fs_path)
         self._bad_path = bad_path
         self._segment: _Segment | None = None
@@ -83,6 +87,14 @@ class InputFile:
             if found or len(data) < size or size > RECORD_BYTES_MAX:
                 return self._read(record)
             size *= 4
+
+    def rest(self, descriptor: int) -> int:
+        """Where to go on in a file that has grown. A record that was cut off at the end is read again as a whole."""
+        end, separator = self.noted.end, self.noted.form.separator
+        before = os.pread(descriptor, min(end, RECORD_BYTES_MAX), max(0, end - RECORD_BYTES_MAX))
+        if before.endswith(separator) or os.pread(descriptor, 1, end) == separator:
+            return end
+        return end - len(before) + before.rfind(separator) + 1
 
     def grow(self, descriptor: int, bytes_max: int) -> list[Run]:
         """Read on, about so much; the runs of a segment where that has made one."""

@@ -13,9 +13,11 @@ import json
 import logging
 import os
 import shutil
+import time
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cyclone.errors import ConfigError, CycloneError
@@ -30,6 +32,9 @@ SUFFIX = ".input"
 DONE = ".done"
 # A file whose last change is younger may still be being written.
 SETTLED_S = 2.0
+# The generator of a master that was killed may hold the lock for a moment longer.
+LOCK_WAIT_S = 5.0
+_LOCK_LOOK_S = 0.05
 _LIST = "files.jsonl"
 _LOCK = "lock"
 _OPEN_FILES_MAX = 64
@@ -99,14 +104,20 @@ class InputFolder:
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 key = (path.name, status.st_ino, status.st_mtime_ns)
-                if path.name not in known and key not in self._refused and status.st_mtime_ns <= settled_ns:
+                is_new = path.name not in known and key not in self._refused
+                # Whoever has not begun to write yet would write to a file that is called done.
+                if is_new and status.st_size and status.st_mtime_ns <= settled_ns:
                     found += self._take_in(path, status, key)
         return found
 
     def unsettled(self) -> bool:
         """Whether there are files that may yet be taken in."""
         known = {file.name for file in self.files if not file.done} | {name for name, _, _ in self._refused}
-        return any(path.name not in known for path in self._folder.glob(f"*{SUFFIX}"))
+        for path in self._folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.name not in known and path.stat().st_size:
+                    return True
+        return False
 
     @property
     def indexing(self) -> bool:
@@ -133,7 +144,13 @@ class InputFolder:
         if not self._to_index:
             return []
         file = self._to_index[0]
-        runs = file.grow(self._descriptor(file), bytes_max)
+        try:
+            runs = file.grow(self._descriptor(file), bytes_max)
+        except OSError as error:
+            raise CycloneError(
+                f"{self._folder / file.name} cannot be indexed in {self._run}: {error.strerror}; nothing is lost: "
+                "start again when that is mended"
+            ) from error
         file.left += self.queues.add(file.number, runs)
         if file.indexed:
             self._to_index.popleft()
@@ -167,7 +184,12 @@ class InputFolder:
         if descriptor is not None:
             os.close(descriptor)
         path = self._find(file.noted)
-        if path is None or path.name != file.name:
+        if path is None or path.name != file.name or any(self._is_rest(other, file) for other in self.files):
+            return
+        more_bytes = path.stat().st_size - file.noted.end
+        if more_bytes:
+            file.grown = True
+            log.warning("%s has grown by %d bytes: they are taken in when they have settled", path.name, more_bytes)
             return
         done = path.with_name(path.name + DONE)
         number = 1
@@ -177,18 +199,27 @@ class InputFolder:
         path.rename(done)
         log.info("%s: all %d paths have their outcome; it is %s now", path.name, file.index.paths, done.name)
 
+    @staticmethod
+    def _is_rest(other: InputFile, file: InputFile) -> bool:
+        """Whether the other one is what was added to this one, and not done yet."""
+        return other.number > file.number and other.noted[:2] == file.noted[:2] and not other.done
+
     def _take_lock(self) -> None:
         if self._lock >= 0:
             return
         try:
             self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self._state_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"[migration] state_dir = {self._state_dir}: another migration is at work there; "
-                "each input_dir is one generator's"
-            ) from None
+            lock = os.open(self._state_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            until = time.monotonic() + LOCK_WAIT_S
+            while not _locked(lock, fcntl.LOCK_EX):
+                if time.monotonic() > until:
+                    os.close(lock)
+                    raise ConfigError(
+                        f"[migration] state_dir = {self._state_dir}: another migration is at work there; "
+                        "each input_dir is one generator's"
+                    )
+                time.sleep(_LOCK_LOOK_S)
+            self._lock = lock
         except OSError as error:
             raise ConfigError(
                 f"[migration] state_dir = {self._state_dir}: cannot be used: {error.strerror}; "
@@ -199,16 +230,22 @@ class InputFolder:
         try:
             if len(self.files) >= FILES_MAX or status.st_size > OFFSET_MAX:
                 raise BadRecord(f"more than {FILES_MAX} files, or one above {OFFSET_MAX} bytes")
-            with path.open("rb") as file:
-                form = find_form(file.read(SNIFF_BYTES), self._columns)
+            with path.open("rb") as opened:
+                grown = next((file for file in self.files if file.grown and file.noted.inode == status.st_ino), None)
+                if grown:
+                    form = replace(grown.noted.form, skip_bytes=grown.rest(opened.fileno()))
+                else:
+                    form = find_form(opened.read(SNIFF_BYTES), self._columns)
         except (OSError, BadRecord) as error:
             self._refused.add(key)
             log.error("%s is not taken in: %s", path, error)
             return False
+        if grown:
+            grown.grown = False
         noted = Noted(path.name, status.st_ino, status.st_size, form)
         self._note(noted)
         self._add(noted)
-        log.info("%s: taken in, %d bytes", path.name, status.st_size)
+        log.info("%s: taken in, %d bytes", path.name, status.st_size - form.skip_bytes)
         return True
 
     def _note(self, noted: Noted) -> None:
@@ -234,7 +271,9 @@ class InputFolder:
     def _add(self, noted: Noted) -> None:
         number = len(self.files)
         index = FileIndex(self._run / f"{number}.index")
-        file = InputFile(number, noted, index, self._fs_path, self._folder / f"{noted.name}{BAD}")
+        before = sum(file.name == noted.name for file in self.files)
+        bad_name = f"{noted.name}{BAD}-{before + 1}" if before else f"{noted.name}{BAD}"
+        file = InputFile(number, noted, index, self._fs_path, self._folder / bad_name)
         self.files.append(file)
         file.left += self.queues.add(number, file.recover())
         if not file.indexed:
@@ -267,6 +306,29 @@ class InputFolder:
 
     def _offsets(self, number: int, position: int, count: int) -> "array[int]":
         return self.files[number].index.offsets(position, count)
+
+
+def is_at_work(state_dir: Path) -> bool:
+    """Whether a migration has this folder for its state now."""
+    try:
+        lock = os.open(state_dir / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        # Nobody can tell; the status speaks for itself.
+        return True
+    try:
+        return not _locked(lock, fcntl.LOCK_SH)
+    finally:
+        os.close(lock)
+
+
+def _locked(lock: int, kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _as_noted(name: str, inode: int, end: int, form: tuple[str, list[str], str, int]) -> Noted:

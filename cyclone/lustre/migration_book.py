@@ -40,7 +40,7 @@ Key = tuple[str, int, int]
 
 
 class Move(NamedTuple):
-    """A path on its way; ``decided_at`` is 0 for one that was decided before a crash."""
+    """A path on its way, tried so often before; ``decided_at`` is 0 for one that was decided before a crash."""
 
     place: int
     path: str
@@ -55,13 +55,17 @@ class Move(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What a task says of a move. ``moved_bytes`` left the source, ``arrived_bytes`` of them are on the target."""
+    """What a task says of a move. ``moved_bytes`` left the source, ``arrived_bytes`` of them are on the target.
+
+    ``busy`` when the file was in use, ``begun`` unless a pause came first.
+    """
 
     outcome: str
     moved_bytes: int = 0
     arrived_bytes: int = 0
     seconds: float = 0.0
     busy: bool = False
+    begun: bool = True
 
 
 @dataclass(slots=True)
@@ -92,6 +96,7 @@ class _Head(NamedTuple):
     path: str
     size_bytes: int | None
     tries: int
+    again: bool
 
 
 class MigrationBook:
@@ -116,7 +121,7 @@ class MigrationBook:
         self._under_way: dict[Key, list[Move]] = {}
         # (when it is due, place, source, tries), the first one first.
         self._retries: list[tuple[float, int, int, int]] = []
-        # (place, tries) of those that are due, by source.
+        # (place, tries) of those that are due again, by source.
         self._due: dict[int, deque[tuple[int, int]]] = {}
         self.batch: deque[Move] = deque()
         self.tally = Tally()
@@ -133,13 +138,18 @@ class MigrationBook:
 
     @property
     def retrying(self) -> int:
-        """Files in use that are to be tried again."""
+        """Files that are to be tried again: they were in use, or a pause came first."""
         return len(self._retries) + sum(map(len, self._due.values()))
 
     @property
     def next_retry_at(self) -> float | None:
         """When the next file in use is due."""
         return self._retries[0][0] if self._retries else None
+
+    def waiting_sources(self) -> set[int]:
+        """Those of which a path waits, also where it is to be tried again."""
+        waiting = {source for source, count in self._folder.queues.sources().items() if count}
+        return waiting.union(self._due, (source for _, _, source, _ in self._retries))
 
     def index(self, bytes_max: int) -> None:
         """Index about so much more of the input."""
@@ -170,6 +180,9 @@ class MigrationBook:
         # A file that is in use says nothing about the OST.
         failed = ended.outcome == "FAILED" and not ended.busy
         self._plan.finish(move.pair, ended.moved_bytes, ended.arrived_bytes, ended.seconds, failed)
+        if not ended.begun:
+            self._again(move.pair.source, move.place, move.tries)
+            return move
         if ended.busy and move.tries + 1 < self._busy_tries:
             self.tally.retried += 1
             retry = (now + self._busy_delay_s, move.place, move.pair.source, move.tries + 1)
@@ -235,12 +248,12 @@ class MigrationBook:
 
     def _take(self, source: int) -> None:
         """The head of this source is on its way."""
-        self._drop(source, self._heads.pop(source).tries)
+        self._drop(source, self._heads.pop(source).again)
         self._load(source)
 
-    def _drop(self, source: int, tries: int) -> None:
-        """The first path of this source, which was tried so often, waits no longer."""
-        if not tries:
+    def _drop(self, source: int, again: bool) -> None:
+        """The first path of this source, of those that are due again or of the others, waits no longer."""
+        if not again:
             self._folder.queues.take(source)
             return
         due = self._due[source]
@@ -253,7 +266,7 @@ class MigrationBook:
         if source in self._heads:
             return
         while (found := self._first(source)) is not None:
-            place, tries = found
+            place, tries, again = found
             try:
                 entry = self._folder.entry(place)
                 if entry.ost != source:
@@ -261,18 +274,18 @@ class MigrationBook:
             except BadRecord as error:
                 log.error("a path of OST %d is lost, its input file was changed: %s", source, error)
                 self.tally.failed += 1
-                self._drop(source, tries)
+                self._drop(source, again)
                 self._folder.settled(place)
             else:
-                self._heads[source] = _Head(place, entry.path, entry.size_bytes, tries)
+                self._heads[source] = _Head(place, entry.path, entry.size_bytes, tries, again)
                 break
         self._plan.set_waiting(source, source in self._heads)
 
-    def _first(self, source: int) -> tuple[int, int] | None:
+    def _first(self, source: int) -> tuple[int, int, bool] | None:
         if source in self._due:
-            return self._due[source][0]
+            return *self._due[source][0], True
         place = self._folder.queues.first(source)
-        return None if place is None else (place, 0)
+        return None if place is None else (place, 0, False)
 
     def _wake(self, now: float) -> None:
         while self._retries and self._retries[0][0] <= now:
@@ -280,6 +293,9 @@ class MigrationBook:
 
     def _make_due(self) -> None:
         _, place, source, tries = heapq.heappop(self._retries)
+        self._again(source, place, tries)
+
+    def _again(self, source: int, place: int, tries: int) -> None:
         self._due.setdefault(source, deque()).append((place, tries))
         self._load(source)
 

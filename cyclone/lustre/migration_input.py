@@ -60,7 +60,9 @@ class Form:
         root = fs_path.rstrip("/").encode("utf-8", "surrogateescape")
         if self.columns:
             return _CsvReader(self, root).read
-        return lambda record: _read_line(record, root)
+        # A name that ends in CR can be listed with NUL; that a file was written on Windows is likelier.
+        end = b"\r" if self.separator == b"\n" else b""
+        return lambda record: _read_line(record.removesuffix(end), root)
 
 
 def find_form(beginning: bytes, columns: Sequence[str] = ()) -> Form:

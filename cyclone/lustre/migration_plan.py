@@ -95,6 +95,14 @@ class Ost:
         return level.gives and expected > self.threshold
 
     @property
+    def through(self) -> bool:
+        """Whether it has reached its threshold, by what ``lfs df`` said and nothing that is only expected."""
+        level = self.level
+        if level is None or level.capacity_bytes <= 0:
+            return False
+        return self.sign * (100 * level.used_bytes - self.threshold * level.capacity_bytes) >= 0
+
+    @property
     def state(self) -> State:
         """See the module."""
         if not self.permitted:
@@ -208,6 +216,24 @@ class MigrationPlan:
         if arrived_bytes:
             self._finished += 1
             self._finished_bytes += arrived_bytes
+
+    def is_through(self, source: int) -> bool:
+        """Whether its paths stay where they are: it has reached its threshold, or each target its own.
+
+        An OST that is not available, or is in trouble, may come back.
+        """
+        ost = self.sources[source]
+        return ost.through or all(target.through for target in self.targets.values() if target.index != source)
+
+    @property
+    def lacking(self) -> str:
+        """Of what there is none that may work, "sources" or "targets", though paths wait; "" where all goes on."""
+        waiting = [] if self.streams else [ost for ost in self.sources.values() if ost.waits]
+        if not waiting:
+            return ""
+        if not any(ost.permitted for ost in waiting):
+            return "sources"
+        return "" if any(ost.permitted for ost in self.targets.values()) else "targets"
 
     def states(self, osts: Iterable[Ost]) -> dict[State, list[int]]:
         """The indices in each state."""

@@ -12,6 +12,12 @@ import msgspec
 
 from cyclone.errors import CycloneError
 
+PAUSED = "paused"
+NO_LEVELS = "waiting for fill levels"
+RUNNING = "running"
+ENDED = "ended"
+# What is said of a status whose generator was stopped or killed.
+NOBODY = "nobody is at work"
 _RATE_OVER_S = 600.0
 _SAMPLES_MAX = 600
 
@@ -27,7 +33,7 @@ class OstStatus(msgspec.Struct):
 
 
 class MigrationStatus(msgspec.Struct):
-    """``state`` is running, paused, waiting for levels, or ended; ``left_s`` is None while no rate is known."""
+    """``state`` is one of those above, or waiting for sources or targets; ``left_s`` is None while no rate is known."""
 
     state: str
     files: int

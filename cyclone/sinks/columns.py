@@ -58,7 +58,7 @@ def read_type(text: str, cut: bool = False) -> Type:
     if match["blob"]:
         return Type(sql, _bytes)
     if match["json"]:
-        return Type(sql, _json)
+        return Type(sql, as_json)
     if match["moment"]:
         return Type(sql, _moment)
     return Type(sql, _boolean if match["boolean"] else _number)
@@ -142,7 +142,7 @@ def _text(value: Any) -> str | None:
     if value is None:
         return None
     if type(value) is not str:
-        value = value.decode(errors="backslashreplace") if type(value) is bytes else _json(value)
+        value = value.decode(errors="backslashreplace") if type(value) is bytes else as_json(value)
     if value.isascii():
         return value  # type: ignore[no-any-return]
     try:
@@ -155,11 +155,12 @@ def _text(value: Any) -> str | None:
 def _bytes(value: Any) -> bytes | None:
     if value is None or type(value) is bytes:
         return value
-    text = value if type(value) is str else _json(value)
+    text = value if type(value) is str else as_json(value)
     return None if text is None else text.encode(errors="surrogateescape")
 
 
-def _json(value: Any) -> str | None:
+def as_json(value: Any) -> str | None:
+    """The value as JSON text; None stays None."""
     return None if value is None else json_values.encode_value(value).decode()
 
 

@@ -165,7 +165,7 @@ class DatabaseProxy:
                     self._news.wait_for(lambda: self._has_news or self._stop_at is not None, due_s)
         if self._is_stop_over():
             return False
-        return self._flush(pending) and (self._stop_at is None or pending.count > 0)
+        return self._flush(pending) and (self._stop_at is None or pending.sequence > 0)
 
     def _is_stop_over(self) -> bool:
         return self._stop_at is not None and time.monotonic() >= self._stop_at
@@ -268,9 +268,10 @@ class DatabaseProxy:
 
     def _count_unknown(self, row: Row) -> None:
         unknown = self.counts.unknown
-        # A task may make up as many names as it likes.
-        unknown[row.name if row.name in unknown or len(unknown) < _UNKNOWN_NAMES_MAX else "..."] += 1
-        if self._log_limit.allow(("unknown", row.name), time.monotonic()):
+        # A task may make up as many names as it likes, and must not keep other lines out of the log with them.
+        name = row.name if row.name in unknown or len(unknown) < _UNKNOWN_NAMES_MAX else "..."
+        unknown[name] += 1
+        if self._log_limit.allow(("unknown", name), time.monotonic()):
             log.warning("records called %r are in no table of layout %s: not stored", row.name, self._layout.name)
 
     def _note_failure(self, text: str) -> None:

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cyclone import json_values
 from cyclone.config_text import Given, Section, Sections, did_you_mean, read_ini
 from cyclone.errors import ConfigError
-from cyclone.sinks.columns import Type, read_type
+from cyclone.sinks.columns import Type, as_json, read_type
 from cyclone.sinks.rows import RESULT, Row
 
 ID_COLUMN = "id"
@@ -43,10 +42,6 @@ def row_id(row: Row) -> str:
     return f"{row.journal_id}-{row.task_id}-{row.ordinal}"
 
 
-def _as_json(value: Any) -> str:
-    return json_values.encode_value(value).decode()
-
-
 _ATTRIBUTES: dict[str, Read] = {
     "$journal": lambda row: row.journal_id,
     "$task_id": lambda row: row.task_id,
@@ -64,9 +59,12 @@ _ATTRIBUTES: dict[str, Read] = {
     "$cpu_s": lambda row: row.cpu_s,
     "$peak_bytes": lambda row: row.peak_bytes,
     "$error": lambda row: row.error or None,
-    "$fields": lambda row: _as_json(row.fields),
-    "$value": lambda row: None if row.fields.get("value") is None else _as_json(row.fields["value"]),
-    "$args": lambda row: _as_json(row.fields.get("args")),
+}
+# What goes into a column as JSON, also where it is text.
+_VALUES: dict[str, Read] = {
+    "$fields": lambda row: row.fields,
+    "$value": lambda row: row.fields.get("value"),
+    "$args": lambda row: row.fields.get("args"),
 }
 
 
@@ -245,11 +243,11 @@ def _column(text: str, place: str) -> Column:
         kind = read_type(match["type"], cut=bool(match["cut"]))
     except ValueError as error:
         raise ConfigError(f"{place}: column {name}: {error}") from None
-    return Column(name, kind, _source(re.split(r"\s+or\s+", match["sources"]), place))
+    return Column(name, kind, _source(re.split(r"\s+or\s+", match["sources"]), kind, place))
 
 
-def _source(names: Sequence[str], place: str) -> Read:
-    reads = [_reader(name, place) for name in names]
+def _source(names: Sequence[str], kind: Type, place: str) -> Read:
+    reads = [_reader(name, kind, place) for name in names]
     if len(reads) == 1:
         return reads[0]
 
@@ -260,11 +258,16 @@ def _source(names: Sequence[str], place: str) -> Read:
     return first
 
 
-def _reader(name: str, place: str) -> Read:
+def _reader(name: str, kind: Type, place: str) -> Read:
+    if name in _VALUES:
+        read = _VALUES[name]
+        # A column of JSON makes it of the value by itself, and would make JSON of JSON.
+        return read if kind.sql == "JSON" else lambda row: as_json(read(row))
     if name.startswith("$"):
         if name not in _ATTRIBUTES:
-            near = did_you_mean(name, _ATTRIBUTES)
-            hint = f"did you mean {near}?" if near else f"there are {', '.join(_ATTRIBUTES)}"
+            known = [*_ATTRIBUTES, *_VALUES]
+            near = did_you_mean(name, known)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
             raise ConfigError(f"{place}: {name}: nothing is known of a task by that name; {hint}")
         return _ATTRIBUTES[name]
     if _NUMBER.fullmatch(name):

@@ -155,8 +155,8 @@ def test_given_no_journal_then_sinks_get_everything_as_long_as_nobody_is_killed(
     sink = SinkLab(lab, "sink")
     started = sink.start()
     file = config(lab, sink.target, 500)
-    assert lab.run(file, "--set", "journal.durability=off").exits() == 0
-    assert lab.run(file, "--set", "journal.durability=off").exits() == 0
+    for run in [lab.run(file, "--set", "journal.durability=off") for _ in range(2)]:
+        assert run.exits() == 0, run.stderr()
     stop(started)
     first, second = sink.books().values()
     assert_complete(first, 500)

@@ -251,7 +251,9 @@ def test_given_a_block_that_cannot_be_read_then_its_loss_is_in_the_file_and_the_
     assert "a row of (unreadable) is rejected" in caplog.text
 
 
-def test_given_names_that_a_task_makes_up_then_they_are_counted_in_bounded_space(bench: Bench) -> None:
+def test_given_names_that_a_task_makes_up_then_they_are_counted_and_said_in_bounded_space(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(105):
         bench.put({}, name=f"n{number}")
     proxy = bench.proxy()
@@ -259,6 +261,7 @@ def test_given_names_that_a_task_makes_up_then_they_are_counted_in_bounded_space
         until(lambda: bench.spool.waiting_blocks == 0)
     assert len(proxy.counts.unknown) == 101
     assert proxy.counts.unknown["..."] == 5
+    assert len(caplog.records) == 101
 
 
 def test_given_a_spool_without_room_to_forget_when_there_is_again_then_nothing_is_stored_twice(
@@ -317,3 +320,23 @@ def test_given_large_rows_then_they_are_stored_before_they_are_many(
     bench.put(probe(1, error="x" * 800))
     with running(bench, bench.proxy(count=1000, timeout_s=3600)):
         until(lambda: bench.store.batches == [names(1)])
+
+
+def test_given_a_stop_while_much_is_passed_over_then_what_is_behind_it_is_stored_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cyclone.sinks.database_proxy._BATCH_BYTES_MAX", 1000)
+    # A block at a time.
+    monkeypatch.setattr("cyclone.sinks.spool._TAKEN_BYTES_MAX", 1)
+    bench.put(probe(1, error="x" * 1000))
+    bench.put({"text": "x" * 1000}, name="else")
+    bench.put(probe(2))
+    bench.store.open.clear()
+    proxy = bench.proxy(count=1000, timeout_s=3600)
+    proxy.start(bench.wake)
+    stopping = threading.Thread(target=proxy.stop, args=(5.0,))
+    stopping.start()
+    until(lambda: proxy._stop_at is not None)
+    bench.store.open.set()
+    stopping.join()
+    assert bench.store.batches == [names(1), names(2)]

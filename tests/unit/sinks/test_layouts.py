@@ -131,6 +131,18 @@ def test_given_everything_that_is_known_of_a_task_when_a_layout_names_it_then_it
     assert cells(layout, a=1) == expected
 
 
+@pytest.mark.parametrize("kind", ["JSON", "LONGTEXT"])
+@pytest.mark.parametrize(
+    ("source", "expected"), [("$fields", '{"value":"v","args":[1,"a"]}'), ("$value", '"v"'), ("$args", '[1,"a"]')]
+)
+def test_given_what_is_json_when_stored_then_it_is_json_once(
+    tmp_path: Path, kind: str, source: str, expected: str
+) -> None:
+    layout = own(tmp_path, f"[table t]\nrecord = lustre_ost_io\ncolumns =\n    a = {kind} from {source}\n")
+    assert cells(layout, value="v", args=[1, "a"])["a"] == expected
+    assert cells(layout, value=None)["a"] == ('{"value":null}' if source == "$fields" else None)
+
+
 def test_given_comments_and_blank_lines_between_columns_then_they_count_for_the_place_of_a_mistake(
     tmp_path: Path,
 ) -> None:

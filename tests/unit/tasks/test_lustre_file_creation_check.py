@@ -142,6 +142,7 @@ def test_given_mdts_side_by_side_then_sigterm_meets_the_main_thread_that_waits_f
     ("states", "outcome", "error"),
     [
         ({OST: "inactive"}, "IGNORED", "inactive"),
+        (OSError(28, "No space left on device"), "ERROR", "[Errno 28] No space left on device"),
         ({1: "active"}, "ERROR", "lfs check osts of 'lustrefs' does not list it"),
         ({OST: "Connection timed out"}, "ERROR", "lfs check osts: Connection timed out"),
         (refusal("not run", "lfs: no such command"), "ERROR", "lfs: no such command"),

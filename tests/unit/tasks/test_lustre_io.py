@@ -154,6 +154,7 @@ def test_given_an_inactive_ost_then_its_record_has_zeros_and_nothing_fails(
     ("answers", "error"),
     [
         ({"check_osts": refusal("unknown", "no such target")}, "no such target"),
+        ({"check_osts": OSError(28, "No space left on device")}, "[Errno 28] No space left on device"),
         ({"check_osts": {1: "active"}}, "lfs check osts of 'lustrefs' does not list it"),
         ({"check_osts": {OST: "Connection timed out"}}, "lfs check osts: Connection timed out"),
         ({"set_stripe": LfsTimeout("lfs setstripe did not end within 60 s")}, "write: lfs setstripe did not end"),

@@ -58,8 +58,9 @@ bench-scale: $(VENV)/.installed ## 10,000 controllers on one master, over real s
 bench-database: $(VENV)/.installed-dev .parts/.installed ## rows/s of the database proxy into a MariaDB, beside the bare driver's
 	$(BIN)/python -m benchmarks.database_proxy $(DATABASE)
 
-bench-lustre: $(VENV)/.installed-dev ## a million files from 610 OSTs to 174, the master killed twice; less: LUSTRE="--paths 20000"
+bench-lustre: $(VENV)/.installed-dev ## a million files from 610 OSTs to 174, the master killed twice, and 2,000 by an executable lfs; less: LUSTRE="--paths 20000"
 	$(BIN)/python -m benchmarks.lustre $(LUSTRE)
+	$(BIN)/python -m benchmarks.lustre_executable $(LUSTRE_EXECUTABLE)
 
 faults: $(VENV)/.installed-dev ## figures about kills, restarts, slow links and floods; the quick form, a few minutes
 	$(BIN)/python benchmarks/redispatch.py --kills 20

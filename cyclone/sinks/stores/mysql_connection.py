@@ -152,7 +152,7 @@ def _driver() -> Any:
 def check(settings: DatabaseSettings) -> None:
     """Raise the ConfigError that each connection would."""
     _driver()
-    read_address(settings)
+    _tls(read_address(settings))
 
 
 def connect(settings: DatabaseSettings) -> "MySQLConnection":
@@ -200,6 +200,9 @@ def connect(settings: DatabaseSettings) -> "MySQLConnection":
 def _tls(address: Address) -> dict[str, Any]:
     if address.tls == "off":
         return {"ssl_disabled": True}
+    if address.tls_ca and not address.tls_ca.is_file():
+        # The driver's own error would not name it.
+        raise ConfigError(f"[db] tls_ca: there is no file {address.tls_ca}")
     verified = address.tls == "verify"
     options: dict[str, Any] = {"ssl_verify_cert": verified, "ssl_verify_identity": verified}
     return options | ({"ssl_ca": str(address.tls_ca)} if address.tls_ca else {})

@@ -1,5 +1,6 @@
 """Input files and their index: found, read in order, renamed when done, the same after any crash."""
 
+import errno
 import os
 import random
 from collections.abc import Iterator
@@ -8,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from cyclone.errors import ConfigError, CycloneError
-from cyclone.lustre import input_file
-from cyclone.lustre.input_folder import InputFolder
+from cyclone.lustre import input_file, input_folder
+from cyclone.lustre.input_folder import InputFolder, is_at_work
 from cyclone.lustre.migration_input import BadRecord
 from cyclone.lustre.path_index import FileIndex
-from tests.support.migrations import lines, write_input
+from tests.support.migrations import LONG_AGO, lines, write_input
 
 RUN = "1"
 Folders = list[InputFolder]
@@ -127,7 +128,6 @@ def test_given_a_path_that_is_longer_than_what_is_read_at_once_then_it_is_read_w
 def test_given_outcomes_then_a_file_is_renamed_with_its_last_one(tmp_path: Path, opened: Folders) -> None:
     write_input(tmp_path, "a.input", lines(paths(0, 2)))
     write_input(tmp_path, "a.input.done", b"of another day")
-    write_input(tmp_path, "empty.input", b"")
     folder = start(tmp_path, opened)
     index_all(folder)
     places = [folder.queues.take(0) for _ in range(2)]
@@ -139,9 +139,7 @@ def test_given_outcomes_then_a_file_is_renamed_with_its_last_one(tmp_path: Path,
     folder = start(tmp_path, opened, {0: 1})
     assert take_all(folder, 0) == ["/lustre/0/1"]
     folder.recall([places[1]])
-    assert sorted(path.name for path in tmp_path.glob("*.input*")) == [
-        *("a.input.done", "a.input.done-2", "empty.input.done")
-    ]
+    assert sorted(path.name for path in tmp_path.glob("*.input*")) == ["a.input.done", "a.input.done-2"]
 
 
 def test_given_a_file_that_is_young_then_it_is_left_until_it_has_settled(tmp_path: Path, opened: Folders) -> None:
@@ -154,6 +152,86 @@ def test_given_a_file_that_is_young_then_it_is_left_until_it_has_settled(tmp_pat
     assert folder.look() == 1
     assert not folder.unsettled()
     assert folder.look() == 0
+
+
+def test_given_an_empty_file_then_it_is_left_to_whoever_is_about_to_write_it(tmp_path: Path, opened: Folders) -> None:
+    empty = write_input(tmp_path, "a.input", b"")
+    folder = start(tmp_path, opened)
+    assert folder.files == []
+    assert not folder.unsettled()
+    assert empty.exists()
+    write_input(tmp_path, "a.input", lines(paths(0, 1)))
+    assert folder.unsettled()
+    assert folder.look() == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "added", "again"),
+    [
+        (b"0 /lustre/a\n", b"0 /lustre/b\n", ["/lustre/b"]),
+        (b"0 /lustre/a", b"\n0 /lustre/b", ["/lustre/b"]),
+        (b"0 /lustre/a\n0 /lustre/b", b"c\n0 /lustre/d\n", ["/lustre/bc", "/lustre/d"]),
+    ],
+)
+def test_given_a_file_that_grows_after_it_was_taken_in_then_what_is_added_is_taken_in_too(
+    tmp_path: Path, opened: Folders, before: bytes, added: bytes, again: list[str]
+) -> None:
+    write_input(tmp_path, "a.input", before)
+    folder = start(tmp_path, opened)
+    index_all(folder)
+    first = len(take_all(folder, 0))
+    with (tmp_path / "a.input").open("ab") as file:
+        file.write(added)
+    # It is done, and is not said to be; also for a generator that begins again now.
+    for _ in range(2):
+        folder = start(tmp_path, opened, {0: first})
+        assert (tmp_path / "a.input").exists()
+        assert folder.unsettled()
+    assert folder.look() == 0, "it has not settled"
+    os.utime(tmp_path / "a.input", (LONG_AGO, LONG_AGO))
+    assert (folder.look(), folder.look()) == (1, 0)
+    index_all(folder)
+    # A crash now: the list knows both parts.
+    folder = start(tmp_path, opened, {0: first})
+    places = []
+    while folder.queues.first(0) is not None:
+        places.append(folder.queues.take(0))
+    assert [folder.entry(place).path for place in places] == again
+    for place in places:
+        assert (tmp_path / "a.input").exists()
+        folder.settled(place)
+    assert [path.name for path in tmp_path.glob("a.input*")] == ["a.input.done"]
+    assert not folder.unsettled()
+
+
+def test_given_a_second_file_of_a_name_then_the_bad_records_of_the_first_are_kept(
+    tmp_path: Path, opened: Folders
+) -> None:
+    write_input(tmp_path, "a.input", b"one\n")
+    folder = start(tmp_path, opened)
+    index_all(folder)
+    write_input(tmp_path, "a.input", b"two\n")
+    assert folder.look() == 1
+    index_all(folder)
+    assert (tmp_path / "a.input.bad").read_bytes() == b"one\n"
+    assert (tmp_path / "a.input.bad-2").read_bytes() == b"two\n"
+
+
+def test_given_no_room_for_the_index_then_that_is_said_and_nothing_is_lost(
+    tmp_path: Path, opened: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_input(tmp_path, "a.input", lines(paths(0, 20)))
+    folder = start(tmp_path, opened)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(CycloneError, match="a.input cannot be indexed in .*: No space left on device"):
+            index_all(folder)
+    folder = start(tmp_path, opened, {})
+    index_all(folder)
+    assert take_all(folder, 0) == [path for _, path in paths(0, 20)]
 
 
 def test_given_a_header_that_makes_no_sense_then_the_file_is_refused_once(
@@ -180,10 +258,17 @@ def test_given_an_input_that_was_changed_then_that_is_told(tmp_path: Path, opene
         folder.entry(folder.queues.take(0))
 
 
-def test_given_two_migrations_on_one_folder_then_the_second_is_refused(tmp_path: Path, opened: Folders) -> None:
+def test_given_two_migrations_on_one_folder_then_the_second_is_refused(
+    tmp_path: Path, opened: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_folder, "LOCK_WAIT_S", 0.0)
+    assert not is_at_work(tmp_path / "state")
     start(tmp_path, opened)
     with pytest.raises(ConfigError, match="another migration is at work"):
         InputFolder(tmp_path, tmp_path / "state", "/lustre").begin("2")
+    assert is_at_work(tmp_path / "state")
+    opened.pop().close(keep=True)
+    assert not is_at_work(tmp_path / "state")
 
 
 def test_given_a_state_of_another_run_then_what_needs_its_own_is_refused(tmp_path: Path, opened: Folders) -> None:

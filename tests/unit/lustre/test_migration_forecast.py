@@ -9,6 +9,7 @@ from cyclone.cli.lustre import lustre
 from cyclone.cli.main import _parser
 from cyclone.errors import CycloneError
 from cyclone.generator import BaseTaskGenerator
+from cyclone.lustre.input_folder import InputFolder
 from cyclone.lustre.migration_forecast import Forecast, forecast, read_input
 from cyclone.lustre.migration_options import read_options
 from cyclone.lustre.migration_plan import Level
@@ -94,10 +95,20 @@ def test_given_a_status_then_the_progress_is_printed(tmp_path: Path, capsys: pyt
     assert read_status(tmp_path / "state" / "status.json")[0] == status
     assert verb("progress", "-f", config) == 0
     text = capsys.readouterr().out
+    assert "state      nobody is at work; it was running, at " in text
     for part in ("5 SUCCESS", "1 GiB, 1 KiB/s", "time left  about 18s", "targets    READY at 40 % and more: 10-12"):
         assert part in text
     assert verb("progress", "-f", config, "--json") == 0
     assert json.loads(capsys.readouterr().out)["targets"]["11"]["fill_percent"] == 42.0
+    folder = InputFolder(tmp_path, tmp_path / "state", "/lustre")
+    folder.begin("1")
+    verb("progress", "-f", config)
+    assert "state      running, at " in capsys.readouterr().out
+    folder.close(keep=False)
+    status.state = "ended"
+    write_status(tmp_path / "state" / "status.json", status)
+    verb("progress", "-f", config)
+    assert "state      ended, at " in capsys.readouterr().out
 
 
 def test_given_samples_then_rates_are_those_of_the_last_minutes() -> None:

@@ -19,6 +19,8 @@ FID = "[0x200000401:0x1a:0x0]"
         (b"1 /lustre/a\nb", Entry(1, "/lustre/a\nb", None)),
         (b"1 /lustre/..a/b..", Entry(1, "/lustre/..a/b..", None)),
         (f"5 {FID}".encode(), Entry(5, FID, None)),
+        (f"5 {FID}\r".encode(), Entry(5, FID, None)),
+        (b"1 /lustre/a\r", Entry(1, "/lustre/a", None)),
     ],
 )
 def test_given_a_line_then_it_is_read(record: bytes, entry: Entry) -> None:
@@ -47,6 +49,10 @@ def test_given_a_line_then_it_is_read(record: bytes, entry: Entry) -> None:
 def test_given_what_is_no_line_then_it_says_why(record: bytes, reason: str) -> None:
     with pytest.raises(BadRecord, match=reason):
         Form().reader(FS)(record)
+
+
+def test_given_nul_at_the_end_then_a_name_may_end_in_any_byte() -> None:
+    assert Form(b"\0").reader(FS)(b"1 /lustre/a\r") == Entry(1, "/lustre/a\r", None)
 
 
 def test_given_a_mount_point_with_the_signs_of_a_pattern_then_it_is_taken_as_it_is() -> None:

@@ -97,6 +97,43 @@ def test_given_a_level_then_it_gives_above_and_takes_below_its_threshold(
     assert (plan.sources[0].permitted, plan.targets[1].permitted) == (gives, takes)
 
 
+@pytest.mark.parametrize(
+    ("source", "targets", "lacking", "is_through"),
+    [
+        (900, {1: 100, 2: 900}, "", False),
+        (500, {1: 100, 2: 900}, "sources", True),
+        (900, {1: 800, 2: 900}, "targets", True),
+        (500, {1: 800, 2: 900}, "sources", True),
+    ],
+)
+def test_given_no_source_or_no_target_that_may_work_then_that_is_told(
+    source: int, targets: dict[int, int], lacking: str, is_through: bool
+) -> None:
+    plan = plan_of({0: source}, targets)
+    assert (plan.lacking, plan.is_through(0)) == (lacking, is_through)
+
+
+def test_given_a_target_that_may_come_back_then_it_lacks_and_nothing_is_through() -> None:
+    plan = plan_of({0: 900}, {1: 900, 2: 100})
+    full = Level(900, CAPACITY)
+    for level in (None, Level(100, CAPACITY, takes=False)):
+        plan.set_levels({0: full, 1: full} | ({2: level} if level else {}))
+        assert (plan.lacking, plan.is_through(0)) == ("targets", False)
+
+
+def test_given_a_level_that_is_only_expected_then_nothing_is_through_and_a_move_that_runs_is_work() -> None:
+    plan = plan_of({0: 900}, {1: 700})
+    assert next_pair(plan, 100) == (0, 1)
+    assert plan.states(plan.targets.values())[PENDING] == [1]
+    assert plan.lacking == ""
+    plan.finish(Pair(0, 1, 100), 100, 100)
+    assert (plan.lacking, plan.is_through(0)) == ("targets", False)
+    set_levels(plan, {0: 800, 1: 800})
+    plan.levels_asked()
+    plan.set_levels({0: Level(800, CAPACITY), 1: Level(800, CAPACITY)})
+    assert plan.is_through(0)
+
+
 def test_given_sources_and_targets_then_all_get_their_turn() -> None:
     plan = plan_of(dict.fromkeys(range(6), 900), dict.fromkeys((10, 11), 100))
     moves: list[tuple[int, int]] = []

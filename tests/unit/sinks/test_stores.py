@@ -18,7 +18,7 @@ from cyclone.sinks.layouts import Column, Layout, Table, load_layout
 from cyclone.sinks.stores.base import Batch, Cells, Rejected, Store, StoreUnavailable
 from cyclone.sinks.stores.jsonlines import JsonLinesStore
 from cyclone.sinks.stores.mysql import _STATEMENT_ROWS_MAX, MysqlStore, _Insert
-from cyclone.sinks.stores.mysql_connection import is_bad_row, is_present, read_address
+from cyclone.sinks.stores.mysql_connection import check, is_bad_row, is_present, read_address
 from cyclone.sinks.stores.mysql_schema import _plain, ddl
 from cyclone.sinks.stores.sqlite import SqliteStore
 
@@ -422,6 +422,13 @@ def test_given_a_server_that_cannot_be_reached_like_this_then_the_error_says_why
     with pytest.raises(ConfigError) as caught:
         address(*overrides)
     assert problem in str(caught.value)
+
+
+def test_given_a_certificate_file_that_is_missing_when_checked_then_the_error_names_it() -> None:
+    overrides = ["db.host=a", "db.database=d", "db.tls_ca=/no/such.pem"]
+    with pytest.raises(ConfigError, match=r"\[db\] tls_ca: there is no file /no/such\.pem"):
+        check(load(None, overrides, "database_proxy").db)
+    check(load(None, [*overrides, "db.tls=off"], "database_proxy").db)
 
 
 def test_given_an_option_file_with_a_port_that_is_none_then_the_error_says_where(tmp_path: Path) -> None:

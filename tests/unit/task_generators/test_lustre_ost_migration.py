@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cyclone import BaseTask, values
+from cyclone import BaseTask, TaskResult, values
 from cyclone.errors import ConfigError
 from cyclone.lustre import migration_book
 from cyclone.lustre.migration_book import Ended
@@ -126,6 +126,40 @@ def test_given_sources_at_their_threshold_then_it_ends_and_their_paths_are_left(
     assert (book.summary["success"], book.summary["left"]) == (12, 12)
     assert {path.split("/")[2] for path in moved(book)} == {"0", "3"}
     assert sorted(path.name for path in folder.glob("*.input*")) == ["a.input", "b.input"]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_given_targets_at_their_threshold_then_it_ends_and_says_what_is_left(folder: Path, busy: bool) -> None:
+    class Filled(FullSources):
+        def on_result(self, result: TaskResult) -> None:
+            super().on_result(result)
+            self.shares.update(dict.fromkeys(self.options.rules.targets, 0.81))
+
+    def outcome(properties: list[Any]) -> dict[str, Any]:
+        return value(properties, "FAILED", busy=True) if busy else value(properties)
+
+    book = live(5, folder, [], make=Filled, value_of=outcome)
+    assert book.summary is not None
+    left = len(PATHS) - (0 if busy else book.summary["success"])
+    assert left > 0
+    assert book.summary["left"] == left
+
+
+def test_given_a_pause_while_moves_are_handed_out_then_they_wait_without_having_been_tried(folder: Path) -> None:
+    rng = random.Random(1)
+    begun: Counter[str] = Counter()
+
+    def outcome(properties: list[Any]) -> dict[str, Any]:
+        if rng.random() < 0.6:
+            return value(properties, "PAUSED", busy=True)
+        begun[properties[0]] += 1
+        return value(properties)
+
+    book = live(6, folder, [2, 5, 9], value_of=outcome, busy_tries="1")
+    assert begun == Counter(path for _, path in PATHS)
+    assert sum(moved(book).values()) > len(PATHS), "none was put off"
+    assert book.summary is not None
+    assert (book.summary["success"], book.summary["failed"]) == (len(PATHS), 0)
 
 
 def test_given_a_pause_file_or_old_levels_then_nothing_is_decided(folder: Path) -> None:

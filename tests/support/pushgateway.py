@@ -118,6 +118,11 @@ def answering(answer: bytes, hangs: bool) -> Iterator[str]:
                     with contextlib.nullcontext() if hangs else connection:
                         connection.recv(1 << 16)
                         connection.sendall(answer)
+                        if not hangs:
+                            # To close it with something unread would be a reset to the other end.
+                            connection.shutdown(socket.SHUT_WR)
+                            while connection.recv(1 << 16):
+                                pass
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

@@ -11,7 +11,7 @@ fails tells of its node, and the file is tried again later as one in use is.
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from cyclone.generator import Config
 from cyclone.lustre.failed_list import FailedList
 from cyclone.lustre.fill_levels import FillLevels, ask, levels
 from cyclone.lustre.input_folder import InputFolder
-from cyclone.lustre.lfs import Lfs, LfsError, Target
+from cyclone.lustre.lfs import Target
 from cyclone.lustre.migration_book import OUTCOMES, Ended, Key, MigrationBook, Move
 from cyclone.lustre.migration_input import is_fid
 from cyclone.lustre.migration_options import MigrationOptions, read_options
@@ -39,6 +39,7 @@ from cyclone.lustre.migration_status import (
 from cyclone.plugins import class_path
 from cyclone.task import property_names
 from cyclone.taskfile import TaskTemplate, read_task_file
+from tasks.lustre_migrate import PAUSED as TASK_PAUSED
 from tasks.lustre_migrate import LustreOstMigrateTask
 
 # Moves that are decided at once: one record of the cursor stands for so many.
@@ -57,36 +58,7 @@ _CURSOR_S = 5.0
 _RESULTS_MAX = 4096
 # What the task of a move is given by name; all else is its file's or the configuration's.
 _GIVEN = ("filename", "source_ost", "target_ost")
-
-
-class LustreFidMigrateTask(LustreOstMigrateTask):
-    """The same for a file that is known by its FID; ``fs_path`` is where its file system is mounted."""
-
-    def __init__(
-        self,
-        filename: str,
-        source_ost: int,
-        target_ost: int,
-        fs_path: str,
-        direct_io: bool = True,
-        block: bool = False,
-        skip: bool = True,
-        bandwidth_bytes: int = 0,
-        lfs_bin: str = "lfs",
-        sudo: bool = False,
-        timeout_s: float = 0.0,
-    ) -> None:
-        super().__init__(
-            filename, source_ost, target_ost, direct_io, block, skip, bandwidth_bytes, lfs_bin, sudo, timeout_s
-        )
-        self.fs_path = fs_path
-
-    def _migrate(self, lfs: Lfs) -> Any:
-        try:
-            self.filename = lfs.fid_to_path(self.fs_path, self.filename)
-        except LfsError as error:
-            return self._refused(error)
-        return super()._migrate(lfs)
+_CONFIGURED = ("direct_io", "block", "skip", "bandwidth_bytes", "lfs_bin", "sudo", "timeout_s")
 
 
 class PretendMigrateTask(BaseTask):
@@ -166,7 +138,11 @@ class LustreOstMigrationTaskGenerator(BaseTaskGenerator):
     def on_result(self, result: TaskResult) -> None:
         self._results += 1
         now = time.monotonic()
-        move = self.book.finish(self._tasks.key_of(result), self._outcome(result), now)
+        ended = self._outcome(result)
+        if not ended.begun:
+            # Whoever sees the pause first: what is handed out now would come back at once.
+            self._paused, self._pause_look_at = True, now + _PAUSE_LOOK_S
+        move = self.book.finish(self._tasks.key_of(result), ended, now)
         if move is None:
             self.log.error("task %d: a result of a move that is not under way: %s", result.task_id, result.args)
             return
@@ -217,6 +193,8 @@ class LustreOstMigrationTaskGenerator(BaseTaskGenerator):
             self.log.warning("%s: %s: %s: %s", result.args[0], result.state, error.type, error.message)
             return Ended("FAILED", seconds=result.seconds, busy=result.state == "failed")
         value = result.value
+        if isinstance(value, dict) and value.get("outcome") == TASK_PAUSED:
+            return Ended("", begun=False)
         if not isinstance(value, dict) or value.get("outcome") not in OUTCOMES:
             return Ended("SUCCESS", seconds=result.seconds)
         outcome, moved_bytes, target = value["outcome"], int(value.get("bytes", 0)), value.get("target")
@@ -332,43 +310,34 @@ class _TaskMaker:
     """Makes the task of a move, and knows of a result which move it is of."""
 
     def __init__(self, options: MigrationOptions, task_class: type[BaseTask]) -> None:
-        self._options = options.task
-        self._places: dict[str, tuple[int, int, int]] = {}
         template = _template(options)
-        self._build: Callable[..., BaseTask] = task_class
-        self._common: dict[str, Any] = {}
-        self._of_fids: dict[str, Any] = {}
-        if template:
-            task_class, self._build = template.task_class(), template.build
-            fid_names = set(property_names(LustreFidMigrateTask)) - set(_GIVEN)
-            self._of_fids = {name: value for name, value in template.given.items() if name in fid_names}
-        elif issubclass(task_class, LustreOstMigrateTask):
-            names = ("direct_io", "block", "skip", "bandwidth_bytes", "lfs_bin", "sudo", "timeout_s")
-            self._common = self._of_fids = {name: getattr(options.task, name) for name in names}
-        self._takes_fids = issubclass(task_class, LustreOstMigrateTask)
-        self._know(task_class)
-        self._know(LustreFidMigrateTask)
-
-    def make(self, move: Move) -> BaseTask:
-        """The task."""
-        path, source, target = move.key
-        if self._takes_fids and path.startswith("[") and is_fid(path):
-            return LustreFidMigrateTask(path, source, target, self._options.fs_path, **self._of_fids)
-        return self._build(filename=path, source_ost=source, target_ost=target, **self._common)
-
-    def key_of(self, result: TaskResult) -> Key:
-        """By which the book knows the move."""
-        args = result.args
-        path, source, target = self._places[result.task_class]
-        return args[path], args[source], args[target]
-
-    def _know(self, task_class: type[BaseTask]) -> None:
+        self._build: Callable[..., BaseTask] = template.build if template else task_class
+        task_class = template.task_class() if template else task_class
         names = property_names(task_class)
         if not set(_GIVEN) <= set(names):
             path = class_path(task_class)
             raise ConfigError(f"{path} takes {', '.join(names)}: a migration's task takes {', '.join(_GIVEN)}")
-        path_at, source_at, target_at = map(names.index, _GIVEN)
-        self._places[class_path(task_class)] = path_at, source_at, target_at
+        self._places = tuple(map(names.index, _GIVEN))
+        # What a task file says of the others is its own business.
+        configured = {} if template else {name: getattr(options.task, name) for name in _CONFIGURED}
+        self._common = _taken(names, pause_file=str(options.pause_file), **configured)
+        self._of_fids = _taken(names, fs_path=options.task.fs_path)
+
+    def make(self, move: Move) -> BaseTask:
+        """The task."""
+        path, source, target = move.key
+        more = self._of_fids if path.startswith("[") and is_fid(path) else {}
+        return self._build(filename=path, source_ost=source, target_ost=target, **self._common, **more)
+
+    def key_of(self, result: TaskResult) -> Key:
+        """By which the book knows the move."""
+        path, source, target = self._places
+        return result.args[path], result.args[source], result.args[target]
+
+
+def _taken(names: Sequence[str], **properties: Any) -> dict[str, Any]:
+    """Those of the properties that the task has."""
+    return {name: value for name, value in properties.items() if name in names}
 
 
 def _template(options: MigrationOptions) -> TaskTemplate | None:

@@ -19,6 +19,8 @@ its outcomes. A task that *fails* tells of its node, where ``lfs`` cannot be sta
     IGNORED    there was nothing to do: it is gone, has no data, is not on the source, or the source is the target
     SKIPPED    it is not to be moved: striped while ``skip`` is set, mirrored, in part on an MDT, or released by HSM
 
+While ``pause_file`` exists no move begins: the outcome is PAUSED, which is none, and neither recorded nor logged.
+
 The same is a record ``lustre_migration`` (path, source_ost, target_ost, outcome, bytes, seconds, error) and a line of
 the log as the original Cyclone wrote it: ``SUCCESS|<path>|<time>|<source>|<target>``.
 """
@@ -34,6 +36,8 @@ from cyclone import BaseTask
 from cyclone.lustre.lfs import Layout, Lfs, LfsError, Reason
 
 SUCCESS, DISPLACED, FAILED, IGNORED, SKIPPED = "SUCCESS", "DISPLACED", "FAILED", "IGNORED", "SKIPPED"
+# Not an outcome: the file waits as before.
+PAUSED = "PAUSED"
 # What a caller may try again later: somebody holds the file open, or wrote to it while it was copied.
 _BUSY = (Reason.BUSY, Reason.CHANGED)
 # What would end a line of the log, or one of its fields.
@@ -54,7 +58,9 @@ class LustreOstMigrateTask(BaseTask):
     ``direct_io`` has lfs copy past the page cache. ``block`` has others who open the file wait meanwhile; without it a
     file in use is not moved. ``skip`` leaves files alone that are striped over several OSTs; without it they keep their
     stripe count, the target has the first stripe, and a file of several components becomes one of one.
-    ``bandwidth_bytes`` is the most per second, 0 for no limit; ``timeout_s`` how long lfs may take, 0 for its default.
+    ``bandwidth_bytes`` is the most per second, 0 for no limit; ``timeout_s`` how long lfs may take, 0 for its default;
+    ``pause_file`` what holds up all moves while it is there; ``fs_path`` the mount point of a file system, where
+    ``filename`` is a FID of it.
     """
 
     exclusive = True
@@ -73,6 +79,8 @@ class LustreOstMigrateTask(BaseTask):
         lfs_bin: str = "lfs",
         sudo: bool = False,
         timeout_s: float = 0.0,
+        pause_file: str = "",
+        fs_path: str = "",
     ) -> None:
         self.filename = filename
         self.source_ost = source_ost
@@ -84,9 +92,14 @@ class LustreOstMigrateTask(BaseTask):
         self.lfs_bin = lfs_bin
         self.sudo = sudo
         self.timeout_s = timeout_s
+        self.pause_file = pause_file
+        self.fs_path = fs_path
 
     def execute(self) -> dict[str, Any]:
         began_s = time.monotonic()
+        # A path and not a Path: its cost is paid for each file.
+        if self.pause_file and os.path.exists(self.pause_file):  # noqa: PTH110
+            return self._value(_Verdict(PAUSED, f"{self.pause_file} is there", busy=True), 0.0)
         verdict = self._migrate(self._lfs())
         seconds = time.monotonic() - began_s
         self.record(
@@ -100,6 +113,9 @@ class LustreOstMigrateTask(BaseTask):
             error=verdict.error,
         )
         self.log.info("%s", self._line(verdict, seconds))
+        return self._value(verdict, seconds)
+
+    def _value(self, verdict: _Verdict, seconds: float) -> dict[str, Any]:
         return {
             "path": self.filename,
             "outcome": verdict.outcome,
@@ -120,6 +136,8 @@ class LustreOstMigrateTask(BaseTask):
         if self.source_ost == self.target_ost:
             return _Verdict(IGNORED, f"the source OST {self.source_ost} is the target")
         try:
+            if self.fs_path:
+                self.filename = lfs.fid_to_path(self.fs_path, self.filename)
             size_bytes = self._size_bytes()
             layout = lfs.layout(self.filename)
         except LfsError as error:

@@ -172,7 +172,7 @@ def _progress_text(status: "MigrationStatus", written: float) -> list[str]:
         f"outcomes   {outcomes}",
         f"moved      {format_size(status.moved_bytes)}, {format_size(round(status.bytes_per_s))}/s, "
         f"{status.files_per_s:,.1f} files/s",
-        f"waiting    {status.waiting:,} paths of {status.files:,} files, {status.retrying:,} in use, "
+        f"waiting    {status.waiting:,} paths of {status.files:,} files, {status.retrying:,} to be tried again, "
         f"{status.under_way:,} under way, {status.bad_records:,} bad records{indexing}",
         f"time left  {left}",
         *_groups("sources", status.sources),

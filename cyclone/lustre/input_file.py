@@ -118,15 +118,17 @@ class InputFile:
             raise CycloneError(f"{self.name} has become shorter than it was when it was taken in: put it back")
         separator = self.noted.form.separator
         is_last = segment.end + len(data) >= self.noted.end
-        # A piece without an end is longer than any record may be: a bad one.
+        # A piece without an end is longer than any record may be: a bad one, as is the rest of it.
         whole = len(data) if is_last else data.rfind(separator) + 1 or len(data)
         records = data[:whole].split(separator)
         if not records[-1]:
             records.pop()
         offset, read, offsets = segment.end, self._read, segment.offsets
+        begun = offset > self.noted.form.skip_bytes and os.pread(descriptor, 1, offset - 1) != separator
         for record in records:
             try:
-                if len(record) > RECORD_BYTES_MAX:
+                if begun or len(record) > RECORD_BYTES_MAX:
+                    begun = False
                     raise BadRecord(f"is longer than {RECORD_BYTES_MAX} bytes")
                 ost = read(record)[0]
             except BadRecord as error:

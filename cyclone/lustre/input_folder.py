@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cyclone.errors import ConfigError, CycloneError
+from cyclone.folders import sync_folder
 from cyclone.lustre.input_file import BAD, InputFile, Noted
 from cyclone.lustre.migration_input import SNIFF_BYTES, BadRecord, Entry, Form, find_form
 from cyclone.lustre.path_index import FileIndex
@@ -63,7 +64,7 @@ class InputFolder:
             shutil.rmtree(old)
         self._run = self._state_dir / f"run-{run}"
         self._run.mkdir(mode=0o700)
-        _sync_folder(self._state_dir)
+        sync_folder(self._state_dir)
 
     def resume(self, run: str, taken: Mapping[int, int]) -> None:
         """Go on where so many paths of each source were taken. Raises ConfigError where the state is another run's."""
@@ -254,7 +255,7 @@ class InputFolder:
             listed.write(json.dumps([noted.name, noted.inode, noted.end, form]) + "\n")
             listed.flush()
             os.fsync(listed.fileno())
-        _sync_folder(self._run)
+        sync_folder(self._run)
 
     def _noted(self) -> list[Noted]:
         """What the list holds; a last line that a crash has torn is cut off."""
@@ -334,11 +335,3 @@ def _locked(lock: int, kind: int) -> bool:
 def _as_noted(name: str, inode: int, end: int, form: tuple[str, list[str], str, int]) -> Noted:
     separator, columns, delimiter, skip_bytes = form
     return Noted(name, inode, end, Form(bytes.fromhex(separator), tuple(columns), delimiter, skip_bytes))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,8 +24,9 @@ SOURCES = range(16)
 TIGHT, FULL, HANGS, INACTIVE, MISPLACES, ELSEWHERE = 16, 20, 21, 22, 23, 24
 TARGETS = range(16, 24)
 TARGET_THRESHOLD = 80
-# Of each source: files that are moved, striped ones, ones that lie on another OST, ones that are gone.
-MOVED, STRIPED, ASTRAY, GONE = 24, 10, 16, 75
+# Of each source: files that are moved, striped ones, ones that lie on another OST, ones that are gone. So many moves of
+# which each may go wrong; 2,000 that go well are those of benchmarks/lustre_executable.py.
+MOVED, STRIPED, ASTRAY, GONE = 16, 6, 10, 93
 FILL = tuple([90.0] * len(SOURCES) + [10.0] * 9)
 
 

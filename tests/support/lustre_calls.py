@@ -56,6 +56,9 @@ class AnsweringLfs(Lfs):
     def dir_mdt_index(self, path: str) -> int:
         return self._answer("dir_mdt_index", path)  # type: ignore[no-any-return]
 
+    def fid_to_path(self, fs_path: str, fid: str) -> str:
+        return self._answer("fid_to_path", fs_path, fid)  # type: ignore[no-any-return]
+
     def _answer(self, name: str, *arguments: Any) -> Any:
         self.calls.append((name, *arguments))
         answer = self.answers.get(name)

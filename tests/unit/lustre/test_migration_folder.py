@@ -125,6 +125,14 @@ def test_given_a_path_that_is_longer_than_what_is_read_at_once_then_it_is_read_w
     assert [take_all(folder, ost) for ost in (0, 1)] == [["/lustre/a path of 30 bytes"], ["/lustre/b"]]
 
 
+def test_given_a_record_that_is_too_long_then_its_end_is_no_record_either(tmp_path: Path, opened: Folders) -> None:
+    # As much as is read at once, so that the next piece begins with what looks like a line.
+    write_input(tmp_path, "a.input", b"x" * 80 + b"0 /lustre/none\n0 /lustre/a\n")
+    folder = start(tmp_path, opened)
+    index_all(folder)
+    assert take_all(folder, 0) == ["/lustre/a"]
+
+
 def test_given_outcomes_then_a_file_is_renamed_with_its_last_one(tmp_path: Path, opened: Folders) -> None:
     write_input(tmp_path, "a.input", lines(paths(0, 2)))
     write_input(tmp_path, "a.input.done", b"of another day")

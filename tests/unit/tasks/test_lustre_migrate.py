@@ -221,3 +221,32 @@ def test_given_an_outcome_then_the_log_has_the_line_of_the_original(
     (message,) = caplog.messages
     assert message.startswith("task=0 ")
     assert re.search(line.format(path=shown), message), message
+
+
+def test_given_a_pause_file_then_lfs_is_not_called_and_nothing_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, file: Path, tmp_path: Path
+) -> None:
+    pause = tmp_path / "pause"
+    pause.touch()
+    lfs = AnsweringLfs()
+    monkeypatch.setattr(tasks.lustre_migrate, "Lfs", lfs.of())
+    value, records = executed(LustreOstMigrateTask(str(file), FROM, TO, pause_file=str(pause)))
+    assert isinstance(value, dict)
+    assert (value["outcome"], value["busy"], value["bytes"]) == ("PAUSED", True, 0)
+    assert (lfs.calls, records) == ([], [])
+    pause.unlink()
+    assert (
+        migrated(monkeypatch, file, AnsweringLfs(layout=[on(FROM), on(TO)]), pause_file=str(pause))["outcome"]
+        == "SUCCESS"
+    )
+
+
+def test_given_a_fid_then_its_path_is_moved_and_told(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    fid = "[0x200000401:0x1:0x0]"
+    for answer, outcome, path in ((str(file), "SUCCESS", str(file)), (refusal("no such file"), "IGNORED", fid)):
+        lfs = AnsweringLfs(fid_to_path=answer, layout=[on(FROM), on(TO)])
+        monkeypatch.setattr(tasks.lustre_migrate, "Lfs", lfs.of())
+        value, _ = executed(LustreOstMigrateTask(fid, FROM, TO, fs_path="/lustre"))
+        assert isinstance(value, dict)
+        assert (value["outcome"], value["path"]) == (outcome, path)
+        assert lfs.calls[0] == ("fid_to_path", "/lustre", fid)

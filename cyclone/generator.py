@@ -77,6 +77,14 @@ class BaseTaskGenerator:
         """What is worth saying at the end of a run, such as ``{"bytes": 123}``; ``cyclone run`` prints it."""
         return {}
 
+    @classmethod
+    def dry_run(cls, config: Config, folder: Path) -> Iterable[str]:
+        """What a run with this configuration would do, in lines for people; nothing may be changed.
+
+        ``cyclone run --dry-run`` prints them. Raises ConfigError, here because the generator knows nothing of it.
+        """
+        raise ConfigError(f"{cls.__name__} cannot tell what it would do: it defines no dry_run()")
+
     def option(self, section: str, key: str, default: str | None = None) -> str:
         """``config[section][key]``, or the default; without one, ConfigError for what is missing or empty."""
         value = self.config.get(section, {}).get(key, "")

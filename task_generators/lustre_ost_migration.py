@@ -23,6 +23,8 @@ from cyclone.lustre.fill_levels import FillLevels, ask, levels
 from cyclone.lustre.input_folder import InputFolder
 from cyclone.lustre.lfs import Target
 from cyclone.lustre.migration_book import OUTCOMES, Ended, Key, MigrationBook, Move
+from cyclone.lustre.migration_forecast import look_ahead
+from cyclone.lustre.migration_forecast_text import lines
 from cyclone.lustre.migration_input import is_fid
 from cyclone.lustre.migration_options import MigrationOptions, read_options
 from cyclone.lustre.migration_plan import MigrationPlan, Ost
@@ -113,6 +115,10 @@ class LustreOstMigrationTaskGenerator(BaseTaskGenerator):
         return ask(self.options)
 
     # The generator.
+
+    @classmethod
+    def dry_run(cls, config: Config, folder: Path) -> list[str]:
+        return lines(look_ahead(read_options(BaseTaskGenerator(config, folder))))
 
     def generate(self) -> Iterator[BaseTask]:
         if not self._resumed:

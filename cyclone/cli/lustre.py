@@ -6,7 +6,6 @@ that the generator writes. So it works from any node that sees them, and needs n
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,8 @@ from cyclone.cli import common
 from cyclone.errors import ConfigError, CycloneError
 
 if TYPE_CHECKING:
-    from cyclone.lustre.migration_forecast import Forecast
     from cyclone.lustre.migration_options import MigrationOptions
     from cyclone.lustre.migration_status import MigrationStatus, OstStatus
-
-_RATE = "200MB"
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -33,9 +29,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         description="Read the input files and the fill levels, and say what each source would give and each target "
         "take. Nothing is moved, renamed or noted.",
     )
-    plan.add_argument(
-        "--rate", metavar="SIZE", default=_RATE, help=f"assumed bytes a second of a stream (default: {_RATE})"
-    )
+    plan.add_argument("--rate", metavar="SIZE", help="assumed bytes a second of a stream (default: 200MB)")
     plan.add_argument("--file-size", metavar="SIZE", help="assumed for files of unknown size (default: the mean)")
     progress = actions.add_parser("progress", help="say how far it is")
     actions.add_parser("pause", help="begin no more moves; those that run end")
@@ -97,52 +91,16 @@ def _size(text: str, option: str) -> int:
 
 
 def _plan(args: argparse.Namespace, options: "MigrationOptions") -> int:
-    from cyclone.lustre.fill_levels import ask, levels
-    from cyclone.lustre.migration_forecast import forecast, read_input
-    from cyclone.lustre.migration_input import BadRecord
+    from cyclone.lustre.migration_forecast import RATE_BYTES, look_ahead
+    from cyclone.lustre.migration_forecast_text import lines
 
-    rate = _size(args.rate, "--rate")
-    file_bytes = _size(args.file_size, "--file-size") if args.file_size else None
-    try:
-        listed = read_input(options)
-    except (BadRecord, OSError) as error:
-        raise CycloneError(f"{options.input_dir}: cannot be read: {error}") from error
-    found = forecast(options, listed, levels(ask(options)), rate, file_bytes)
+    rate_bytes = _size(args.rate, "--rate") if args.rate else RATE_BYTES
+    found = look_ahead(options, rate_bytes, _size(args.file_size, "--file-size") if args.file_size else None)
     if args.json:
         _print_json(found)
     else:
-        print("\n".join(_plan_text(found)))
+        print("\n".join(lines(found)))
     return common.EXIT_OK
-
-
-def _plan_text(found: "Forecast") -> list[str]:
-    from cyclone.units import format_duration, format_size
-
-    def size(size_bytes: int | None) -> str:
-        return "?" if size_bytes is None else format_size(size_bytes)
-
-    rate = format_size(found.bytes_per_s_and_stream)
-    lines = [
-        f"input    {found.input_files:,} files, {found.paths:,} paths, {found.bad_records:,} bad records; "
-        f"{found.known_paths:,} of known size, {format_size(found.known_bytes)}",
-        f"moves    {found.files:,} files, {size(found.bytes)}; {found.streams:,} streams at a time",
-        f"time     about {format_duration(round(found.seconds))} at {rate}/s a stream"
-        if found.seconds is not None
-        else "time     unknown: no file's size is known; --file-size assumes one",
-        "",
-    ]
-    table = [("SOURCE", "STATE", "FILL", "PATHS", "GIVES", "BYTES")]
-    table += [
-        (f"{i}", row.state, _percent(row.fill_percent), f"{row.paths:,}", f"{row.files:,}", size(row.bytes))
-        for i, row in found.sources.items()
-    ]
-    lines += [*_columns(table), ""]
-    table = [("TARGET", "STATE", "FILL", "ROOM", "TAKES", "BYTES")]
-    table += [
-        (f"{i}", row.state, _percent(row.fill_percent), size(row.room_bytes), f"{row.files:,}", size(row.bytes))
-        for i, row in found.targets.items()
-    ]
-    return lines + _columns(table)
 
 
 def _progress(args: argparse.Namespace, options: "MigrationOptions") -> int:
@@ -202,15 +160,6 @@ def _pause(path: Path, pause: bool) -> int:
     except OSError as error:
         raise CycloneError(f"{path}: {error.strerror}; the pause file is beside the input") from error
     return common.EXIT_OK
-
-
-def _percent(percent: float | None) -> str:
-    return "?" if percent is None else f"{percent:.1f} %"
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _print_json(value: object) -> None:

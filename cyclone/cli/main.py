@@ -29,6 +29,9 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=common.positive, metavar="N", help="worker processes (default: the usable cores)"
     )
     run.add_argument("--results", metavar="FILE", help="write a record per task to FILE (.jsonl, .csv or .sqlite)")
+    run.add_argument(
+        "--dry-run", action="store_true", help="print what the generator would do, where it can tell, and do nothing"
+    )
     run.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
     bench_options.add_parser(verbs)
     ask_verbs.add_verbs(verbs)

@@ -107,6 +107,19 @@ class _Report(NamedTuple):
     results: Path | None
 
 
+def _dry_run(settings: "Settings") -> int:
+    from cyclone.generator import BaseTaskGenerator
+    from cyclone.plugins import add_search_path, load_class
+
+    add_search_path(*settings.search_path)
+    generator_class = load_class(settings.task_generator.class_path, BaseTaskGenerator)
+    path = settings.generator_options_path
+    folder = path.resolve().parent if path else Path.cwd()
+    for line in generator_class.dry_run(settings.generator_options, folder):
+        print(line)
+    return common.EXIT_OK
+
+
 def run(args: argparse.Namespace) -> int:
     """The verb; returns the exit code. Raises ConfigError, PluginError, CycloneError."""
     folder, request = _asked_for(args)
@@ -115,6 +128,8 @@ def run(args: argparse.Namespace) -> int:
     settings = load(Path(request.config_file), request.overrides, "run")
     if args.check_config:
         return common.check_config(settings)
+    if args.dry_run:
+        return _dry_run(settings)
     from cyclone import logs
 
     overrides = list(request.overrides)

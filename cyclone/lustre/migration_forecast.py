@@ -1,4 +1,4 @@
-"""What a migration would do, before it does anything: what ``cyclone lustre plan`` prints.
+"""What a migration would do, before it does anything: ``cyclone lustre plan`` and ``cyclone run --dry-run`` print it.
 
 Reads the input once, in memory that depends on the OSTs alone, and asks for the fill levels once. An estimate, not a
 simulation: sources give until they reach their threshold, targets take alike until they reach theirs.
@@ -10,11 +10,15 @@ from pathlib import Path
 
 import msgspec
 
+from cyclone.errors import CycloneError
+from cyclone.lustre.fill_levels import ask, levels
 from cyclone.lustre.input_folder import SUFFIX
 from cyclone.lustre.migration_input import RECORD_BYTES_MAX, SNIFF_BYTES, BadRecord, Entry, find_form
 from cyclone.lustre.migration_options import MigrationOptions
 from cyclone.lustre.migration_plan import Level, MigrationPlan, Ost, State
 
+# Bytes a second of a stream, where nothing better is known.
+RATE_BYTES = 200_000_000
 _READ_BYTES = 1 << 20
 
 
@@ -88,6 +92,15 @@ def read_input(options: MigrationOptions) -> Input:
                 listed.sized += 1
                 listed.sized_bytes += entry.size_bytes
     return found
+
+
+def look_ahead(options: MigrationOptions, rate_bytes: int = RATE_BYTES, file_bytes: int | None = None) -> Forecast:
+    """The forecast of this input at these fill levels. Raises CycloneError."""
+    try:
+        listed = read_input(options)
+    except (BadRecord, OSError) as error:
+        raise CycloneError(f"{options.input_dir}: cannot be read: {error}") from error
+    return forecast(options, listed, levels(ask(options)), rate_bytes, file_bytes)
 
 
 def forecast(

@@ -25,6 +25,7 @@ from cyclone.controller import pipe, surroundings
 from cyclone.controller.output import TaskOutput
 from cyclone.controller.watch import Progress
 from cyclone.controller.work import Piece
+from cyclone.errors import ProtocolError
 from cyclone.logs import stderr_is_journal
 from cyclone.processes import Guard, end_text, python_command, signal_name
 from cyclone.protocol.framing import Channel, socket_pair
@@ -106,8 +107,13 @@ class WorkerProcess:
         self.channel.send(pipe.pack(pipe.Execute(base, piece.first, piece.attempt, new, piece.runs, piece.args)))
 
     def read(self) -> Iterator[pipe.Ready | pipe.Done]:
-        """What it reports. Raises ProtocolError when the stream makes no sense."""
-        return map(pipe.decode_from_worker, self.channel.read(_READ_BYTES_PER_TURN))
+        """What it reports. Raises ProtocolError when the stream makes no sense; after that it reports nothing more."""
+        for frame in self.channel.read(_READ_BYTES_PER_TURN):
+            try:
+                yield pipe.decode_from_worker(frame)
+            except ProtocolError:
+                self.channel.distrusted = True
+                raise
 
     def nudge(self) -> None:
         """Have it report what it finished."""

@@ -118,7 +118,9 @@ class FrameReader:
 class Channel:
     """A daemon's end of a pipe to a child. What the socket does not take at once waits in ``unsent_bytes``.
 
-    ``closed`` says that the child's end is gone; whether the child is, only its pidfd can tell.
+    ``closed`` says that the child's end is gone; whether the child is, only its pidfd can tell. Once something has made
+    no sense, here or to who decodes it, the channel is ``distrusted``: what follows is read and thrown away, because a
+    child that wrote rubbish may go on with a whole frame, which nobody should believe any more.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -128,6 +130,7 @@ class Channel:
         self._unsent: deque[memoryview] = deque()
         self.unsent_bytes = 0
         self.closed = False
+        self.distrusted = False
 
     def fileno(self) -> int:
         """To be polled for reading, and for writing while ``unsent_bytes`` is not 0."""
@@ -170,7 +173,15 @@ class Channel:
             if not count:
                 self.closed = True
                 return
-            yield from reader.received(count)
+            try:
+                frames = reader.received(count)
+            except ProtocolError:
+                if not self.distrusted:
+                    self.distrusted = True
+                    raise
+                frames = []
+            if not self.distrusted:
+                yield from frames
             # Of a large frame the next piece is on its way, and the rest of the loop costs more than asking for it.
             if count < len(room) <= RECEIVE_BYTES:
                 return

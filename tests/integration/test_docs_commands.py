@@ -23,7 +23,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import mariadb
-from tests.support.pages import ROOT, Session, free_port
+from tests.support.lab import free_port
+from tests.support.pages import ROOT, Session
 from tests.support.parts import PARTS, environment
 from tests.support.pushgateway import Pushgateway
 

@@ -1,9 +1,12 @@
 """Every file in Configuration/ runs to its end, by ``cyclone run`` or as what it is: a pair of daemons."""
 
+import contextlib
 import hashlib
 import http.server
 import os
 import re
+import signal
+import sqlite3
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -13,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.lab import ROOT, Lab, Started, read_records
+from tests.support.lab import ROOT, Lab, Started, free_port, read_records
 from tests.support.migrations import write_input
 
 FOLDER = ROOT / "Configuration"
@@ -155,3 +158,27 @@ def test_given_master_and_controller_configurations_when_started_by_hand_then_th
     master = lab.master(FOLDER / "master.conf", port, "benchmark.num_tasks=2000", "control.exit_when_done=yes")
     assert master.exits() == 0
     assert "2000 completed, 0 unfinished" in master.stderr()
+
+
+def test_given_the_sinks_configurations_when_a_run_names_them_then_its_records_arrive(lab: Lab) -> None:
+    pushed = lab.folder / "cyclone.prom"
+    ports = {"database_proxy.conf": free_port(), "pushgateway_client.conf": free_port()}
+    # The one that ships without what it needs: where to push.
+    own = {"database_proxy.conf": (), "pushgateway_client.conf": (f"push.textfile={pushed}", "push.interval=0.2s")}
+    sinks = []
+    for name, port in ports.items():
+        sets = (f"comm.port={port}", f"control.state_dir={lab.folder / name}", *own[name])
+        arguments = [word for text in sets for word in ("--set", text)]
+        sinks.append(
+            lab.start(f"cyclone-{name.removesuffix('.conf').replace('_', '-')}", "-f", FOLDER / name, *arguments)
+        )
+        sinks[-1].says(f"port {port}")
+    targets = ", ".join(f"127.0.0.1:{port}" for port in ports.values())
+    probe = (f"probe.target_base_dir={lab.folder}", "lustre.ost_select_list=0-9", f"sink.targets={targets}")
+    run(lab, "lustre_file_creation.conf", "monitoring.rounds=1", *probe)
+    for sink in sinks:
+        sink.signal(signal.SIGTERM)
+        assert sink.exits() == 0
+    assert pushed.read_text().count("cyclone_lustre_file_creation_check{") == 30
+    with contextlib.closing(sqlite3.connect(lab.folder / "database_proxy.conf" / "cyclone.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM lustre_file_creation_check").fetchone() == (30,)

@@ -4,13 +4,14 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from tests.support.lab import free_port
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -21,12 +22,6 @@ _SINKS = {"cyclone-database-proxy ": "5777", "cyclone-pushgateway-client ": "588
 _OTHERS = ("prometheus ",)
 _NO_DAEMON = ("--check-config", "--create-table", "--print-ddl")
 _COMMAND_S = 50
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 class Session:

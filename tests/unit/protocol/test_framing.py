@@ -98,3 +98,17 @@ def test_given_an_end_that_is_gone_then_the_channel_says_so_and_drops_what_is_un
     assert one.closed
     one.send(b"lost")
     assert one.unsent_bytes == 0
+
+
+def test_given_rubbish_then_nothing_that_comes_behind_it_is_believed(ends: tuple[Channel, Channel]) -> None:
+    one, other = ends
+    one.send(b"rubbish, and more of it")
+    with pytest.raises(ProtocolError):
+        list(other.read(1 << 20))
+    one.send(*framed_pieces(b"completed"))
+    assert list(other.read(1 << 20)) == []
+    one.send(b"rubbish, and more of it")
+    one.close()
+    assert list(other.read(1 << 20)) == []
+    assert list(other.read(1 << 20)) == []
+    assert other.closed

@@ -2,7 +2,6 @@
 
 import signal
 import socket
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,7 +10,7 @@ import zmq
 from cyclone.protocol import wire
 from cyclone.protocol.messages import Hello, Stop
 from tests.support.lab import Lab
-from tests.support.procfs import wait_until
+from tests.support.procfs import open_files, wait_until
 
 ONE_WORKER = "processing.worker_count=1"
 NO_JOURNAL = "journal.durability=off"
@@ -139,8 +138,7 @@ def test_given_a_pid_file_when_its_daemon_is_killed_then_no_worker_or_generator_
     config = lab.script({"what": "descriptors"}, control={"pid_file": str(lab.folder / "cyclone.pid")})
     master = lab.master(config)
     for pid in lab.processes("generator_process"):
-        targets = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
-        assert not [target for target in targets if target.endswith(".pid")]
+        assert not [target for target in open_files(pid) if target.endswith(".pid")]
     assert master.alive
 
 

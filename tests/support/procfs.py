@@ -1,5 +1,6 @@
 """What tests see of other processes: found by a variable in their environment, and waited for by condition."""
 
+import contextlib
 import os
 import signal
 import time
@@ -70,3 +71,12 @@ def parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()[1])
     except OSError:
         return 0
+
+
+def open_files(pid: int) -> list[str]:
+    """What the descriptors of a process name; one that it closes this very moment is none."""
+    found = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(path.readlink()))
+    return found

@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-
-conversion = pytest.importorskip("mysql.connector.conversion")
+from mysql.connector import conversion
 
 
 def literal(converter: Any, value: Any) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import apsw
 import pytest
+from mysql import connector
 
 from cyclone.config import load
 from cyclone.errors import ConfigError
@@ -21,8 +22,6 @@ from cyclone.sinks.stores.mysql import _STATEMENT_ROWS_MAX, MysqlStore, _Insert
 from cyclone.sinks.stores.mysql_connection import check, is_bad_row, is_present, read_address
 from cyclone.sinks.stores.mysql_schema import _plain, ddl
 from cyclone.sinks.stores.sqlite import SqliteStore
-
-mysql = pytest.importorskip("mysql.connector")
 
 JOURNAL = "ab" * 16
 TABLE = Table("t", "a", (Column("a", read_type("INT"), lambda row: None),), (("a",),))
@@ -230,9 +229,9 @@ class Cursor:
         self.calls.append(len(rows))
         for a, _ in rows:
             if a in self._bad:
-                raise mysql.Error("Data too long for column 'a' at row 1", errno=1406, sqlstate="22001")
+                raise connector.Error("Data too long for column 'a' at row 1", errno=1406, sqlstate="22001")
             if a in self._present:
-                raise mysql.Error("Duplicate entry 'r1' for key 't.cyclone_row'", errno=1062, sqlstate="23000")
+                raise connector.Error("Duplicate entry 'r1' for key 't.cyclone_row'", errno=1062, sqlstate="23000")
         self.rows += [a for a, _ in rows]
 
 
@@ -271,7 +270,7 @@ def test_given_large_rows_when_inserted_then_no_statement_is_near_the_limit_and_
 
 
 def error(errno: int, sqlstate: str = "HY000", text: str = "") -> Any:
-    return mysql.Error(text, errno=errno, sqlstate=sqlstate)
+    return connector.Error(text, errno=errno, sqlstate=sqlstate)
 
 
 @pytest.mark.parametrize(

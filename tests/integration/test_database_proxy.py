@@ -1,7 +1,6 @@
 """The database proxy against a real MariaDB, while either of them, or what is between, is harmed: every row once."""
 
 import json
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -25,6 +24,7 @@ from cyclone.sinks.stores.mysql import MysqlStore
 from cyclone.sinks.stores.mysql_schema import Changes
 from tests.support.lab import Lab, Started
 from tests.support.mariadb import ADMIN, DATABASE, PASSWORD, CommitCutter, MariaDb, install
+from tests.support.parts import program
 from tests.support.procfs import wait_until
 from tests.support.recording import RECORDING
 from tests.support.sink_sender import JOURNAL, Sender, block, probe
@@ -360,14 +360,11 @@ def test_given_a_server_that_hangs_when_stopped_twice_then_it_ends_at_once_and_t
 def test_given_tls_when_the_server_has_none_or_a_certificate_of_somebody_else_then_nothing_is_stored(
     lab: Lab, template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed, which makes the certificate for this test")
     folder = tmp_path_factory.mktemp("db")
     request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
-    subprocess.run([openssl, *request, *names, *files], check=True, capture_output=True)
+    subprocess.run([program("openssl"), *request, *names, *files], check=True, capture_output=True)
     server = MariaDb(folder / "t", template)
     try:
         make_tables(server)

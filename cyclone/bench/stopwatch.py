@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cyclone.bench import cpu
 from cyclone.bench.plan import Plan
-from cyclone.protocol.messages import AnyFromMaster, AnyToClient, Tasks
+from cyclone.protocol.job_messages import AnyToClient
+from cyclone.protocol.messages import AnyFromMaster, Tasks
 from cyclone.results import RecordedBlock
 
 if TYPE_CHECKING:

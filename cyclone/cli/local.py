@@ -17,7 +17,8 @@ from cyclone.config_text import split_set
 from cyclone.errors import CycloneError
 from cyclone.master.service import MasterService
 from cyclone.processes import end_text, python_command
-from cyclone.protocol.messages import AnyFromMaster, AnyToClient
+from cyclone.protocol.job_messages import AnyToClient
+from cyclone.protocol.messages import AnyFromMaster
 from cyclone.results import RecordedBlock
 
 log = logging.getLogger("cyclone.local")

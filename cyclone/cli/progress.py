@@ -10,7 +10,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from cyclone.protocol import states
-from cyclone.protocol.messages import AnyFromMaster, AnyToClient, Tasks
+from cyclone.protocol.job_messages import AnyToClient
+from cyclone.protocol.messages import AnyFromMaster, Tasks
 from cyclone.results import OpenBlock, RecordedBlock
 
 if TYPE_CHECKING:

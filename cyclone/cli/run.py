@@ -22,7 +22,8 @@ from cyclone.errors import ConfigError, CycloneError
 if TYPE_CHECKING:
     from cyclone.master.journal import Journal
     from cyclone.master.service import Listener, MasterService, Outcome
-    from cyclone.protocol.messages import AnyFromMaster, AnyToClient, ErrorRecord
+    from cyclone.protocol.job_messages import AnyToClient
+    from cyclone.protocol.messages import AnyFromMaster, ErrorRecord
     from cyclone.results import RecordedBlock
     from cyclone.settings import Settings
 

@@ -17,7 +17,8 @@ from zmq.utils.monitor import recv_monitor_message
 from cyclone.config_keys import DEFAULT_PORT
 from cyclone.errors import ConfigError, CycloneError, ProtocolError, Unreachable
 from cyclone.protocol import wire
-from cyclone.protocol.messages import AnyFromClient, AnyToClient, Refused
+from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
+from cyclone.protocol.messages import Refused
 from cyclone.protocol.sockets import POLLIN, ClientKeys, controller_socket, handshake_fault
 
 ENVIRONMENT = "CYCLONE_SERVER"

@@ -1,5 +1,5 @@
-"""What the scheduler wants done. PURE. The service carries actions out in this order: Record, commit, Deliver, Send,
-Say, Load, Finish.
+"""What the scheduler wants done. PURE. The service carries actions out in this order: Record, commit,
+Deliver, Send, Consult, Follow, Say, Load, Finish.
 
 Nothing may leave the master before what it rests on is recorded.
 """
@@ -7,7 +7,8 @@ Nothing may leave the master before what it rests on is recorded.
 from dataclasses import dataclass, field
 
 from cyclone.master.events import Recorded
-from cyclone.protocol.messages import AnyFromMaster, AnyToClient
+from cyclone.protocol.job_messages import AnyToClient, DetailRequest, FollowRequest, JobsRequest, TasksRequest
+from cyclone.protocol.messages import AnyFromMaster
 from cyclone.results import RecordedBlock
 
 
@@ -31,11 +32,36 @@ class Deliver:
     """Final results for the generator and every other reader, numbered without gaps from 1.
 
     ``leased_at`` is when this master handed their first task out, 0 where it was another one, or another attempt.
+    ``parts`` are the stretches of rows that are of submitted jobs: ``(job id, index of the first, row, count)``.
     """
 
     number: int
     block: RecordedBlock
     leased_at: float = field(default=0.0, compare=False)
+    parts: tuple[tuple[int, int, int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Consult:
+    """Answer this request of a client from what the journal, or the memory of results, has, and from what the brain
+    says when it is asked: ``Scheduler.job_summaries``, ``Scheduler.live_tasks``.
+    """
+
+    peer: bytes
+    request: JobsRequest | TasksRequest | DetailRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """A client follows the results of a job from now on, or has come further: see ``master.client_feeds``.
+
+    ``start`` is the number behind which the first results of the job can be, 0 where the job is not known here.
+    """
+
+    peer: bytes
+    request: FollowRequest
+    start: int
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +85,4 @@ class Finish:
     """Everything is done and every controller was told to stop."""
 
 
-Action = Record | Send | Deliver | Load | Say | Finish
+Action = Record | Send | Deliver | Consult | Follow | Load | Say | Finish

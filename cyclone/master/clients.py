@@ -9,15 +9,8 @@ from cyclone.master.cancelling import LEASED, QUEUED, Cancelling
 from cyclone.master.events import ControllerMarked
 from cyclone.master.turn import Turn
 from cyclone.protocol import limits, messages
-from cyclone.protocol.messages import (
-    Answer,
-    AnyFromClient,
-    CancelRequest,
-    ControllerStatus,
-    DrainRequest,
-    StatusReport,
-    StatusRequest,
-)
+from cyclone.protocol.job_messages import AnyFromClient
+from cyclone.protocol.messages import Answer, CancelRequest, ControllerStatus, DrainRequest, StatusReport, StatusRequest
 from cyclone.version import __version__
 
 # Enough to see which name was meant.

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 
 from cyclone.master.progress import GeneratorProgress
 from cyclone.master.spans import Span
+from cyclone.protocol.job_spec import GENERATOR_JOB, JobSpec, Namespace, RowOptions
 from cyclone.protocol.messages import Job, ResultBatch
 from cyclone.protocol.runs import Runs
+from cyclone.protocol.states import CANCELLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class TasksAdded:
     Where a replay adds a block at or below the horizon, its tasks may be held by controllers of an earlier epoch.
     ``keys`` has an identity of 16 bytes for each task (empty bytes for one without), or is None where none has one.
     ``size_bytes`` is about how large ``args`` are together, None where nobody has measured it on the way here.
+    ``job_id`` is the submitted job that all of the block is of, from its index ``offset`` on, GENERATOR_JOB for the
+    generator's; ``options`` is the sparse side table of what differs from task to task.
     """
 
     first: int
@@ -34,6 +38,9 @@ class TasksAdded:
     args: list[bytes]
     keys: list[bytes] | None = None
     size_bytes: int | None = None
+    job_id: int = GENERATOR_JOB
+    offset: int = 0
+    options: tuple[RowOptions, ...] = ()
 
     @property
     def args_bytes(self) -> int:
@@ -102,11 +109,79 @@ class ControllerLeft:
 
 @dataclass(frozen=True, slots=True)
 class CancelWanted:
-    """Recorded. Tasks ``first`` to ``last`` are to end, those of the class unless it is empty."""
+    """Recorded. Tasks ``first`` to ``last`` are to end, those of the class and of the job unless that is empty or None.
+
+    From here on none of them completes, whatever their controllers report. ``status`` is how they end, ``reason`` what
+    their error says.
+    """
 
     first: int
     last: int
     task_class: str
+    job_id: int | None = None
+    status: int = CANCELLED
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmitted:
+    """Recorded. A client's job is known from now on; ``job`` is what controllers are told of it.
+
+    ``owner`` is the name of the key that submitted it, empty where nobody is asked for one; ``submitted`` Unix time.
+    ``number`` is that of the last results that were recorded before.
+    """
+
+    job: Job
+    spec: JobSpec
+    key: bytes
+    owner: str
+    submitted: float
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobSealed:
+    """Recorded. The job takes no more tasks."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobHeld:
+    """Recorded. Nothing of the job is leased any more, or again."""
+
+    job_id: int
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """Recorded. A sealed job has the results of all its tasks: it leaves memory. ``finished`` is Unix time."""
+
+    job_id: int
+    finished: float
+
+
+@dataclass(frozen=True, slots=True)
+class TasksProcessed:
+    """Recorded. A consumer has taken these completed tasks of a job: ranges of indexes, both ends included."""
+
+    job_id: int
+    indexes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceSet:
+    """Recorded. There is this namespace, with these properties."""
+
+    namespace: Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceDeleted:
+    """Recorded. There is no such namespace any more."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +198,26 @@ class TasksStored:
 
     first: int
     count: int
+    job_id: int = GENERATOR_JOB
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobRestored:
+    """Replayed only, before any block: a submitted job that has not ended, as far as its closed blocks tell.
+
+    ``added`` counts all its tasks, also those of the open blocks, which are replayed behind; ``extents`` are the closed
+    blocks as ``(index, first id, count)``, adjoining ones joined, ``ended`` counts their tasks by state. ``processed``
+    are ranges of indexes.
+    """
+
+    submitted: JobSubmitted
+    sealed: bool
+    held: bool
+    added: int
+    ended: dict[str, int]
+    extents: tuple[tuple[int, int, int], ...]
+    processed: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +225,15 @@ class TasksClosed:
     """Replayed only, before all others: of what is done and has left the state, nothing but counts.
 
     ``last_id`` is the highest task id ever added, ``number`` that of the last ``ResultsRecorded``; ``ended`` counts the
-    tasks by state in the blocks that are not replayed, whose ids are done.
+    tasks by state in the blocks that are not replayed, whose ids are done, ``generator_ended`` those of them that were
+    the generator's. ``last_job_id`` is the highest number that a job ever had.
     """
 
     last_id: int
     number: int
     ended: dict[str, int] = field(default_factory=dict)
+    generator_ended: dict[str, int] = field(default_factory=dict)
+    last_job_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +286,14 @@ Recorded = (
     | ControllerLeft
     | CancelWanted
     | ControllerMarked
+    | JobSubmitted
+    | JobSealed
+    | JobHeld
+    | JobEnded
+    | TasksProcessed
+    | NamespaceSet
+    | NamespaceDeleted
 )
-Replayed = Recorded | TasksStored | TasksClosed
+Replayed = Recorded | TasksStored | TasksClosed | JobRestored
 Volatile = EpochBegun | TasksLoaded | TasksLeased | TasksReturned | TasksDelayed
 Event = Replayed | Volatile

@@ -44,8 +44,8 @@ from cyclone.master.state import State
 from cyclone.master.suspicion import Suspicion
 from cyclone.master.turn import Turn
 from cyclone.protocol import limits, messages
+from cyclone.protocol.job_messages import AnyFromClient
 from cyclone.protocol.messages import (
-    AnyFromClient,
     AnyFromController,
     Goodbye,
     Hello,

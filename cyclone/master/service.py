@@ -29,7 +29,8 @@ from cyclone.master.source import Source
 from cyclone.notify import Notifier
 from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare_the_collector
 from cyclone.protocol import wire
-from cyclone.protocol.messages import AnyFromMaster, AnyToClient, ErrorRecord, FromClient, Refused, ToClient
+from cyclone.protocol.job_messages import AnyToClient
+from cyclone.protocol.messages import AnyFromMaster, ErrorRecord, FromClient, Refused, ToClient
 from cyclone.protocol.sockets import POLLIN, master_socket, send_at_once
 from cyclone.ranges import fold_nodes
 from cyclone.results import RecordedBlock

@@ -10,7 +10,8 @@ from cyclone.master.actions import Action, Record, Say, Send
 from cyclone.master.events import Recorded, TasksDelayed, TasksReturned, Volatile
 from cyclone.master.spans import Span
 from cyclone.master.state import State
-from cyclone.protocol.messages import AnyFromMaster, AnyToClient
+from cyclone.protocol.job_messages import AnyToClient
+from cyclone.protocol.messages import AnyFromMaster
 
 
 class Turn:

@@ -20,7 +20,8 @@ from cyclone.metrics.labels import ClassLabels
 from cyclone.metrics.loop import LoopMeter
 from cyclone.metrics.marks import Marks
 from cyclone.protocol import states
-from cyclone.protocol.messages import AnyFromMaster, AnyToClient, Tasks
+from cyclone.protocol.job_messages import AnyToClient
+from cyclone.protocol.messages import AnyFromMaster, Tasks
 from cyclone.results import RecordedBlock
 
 if TYPE_CHECKING:

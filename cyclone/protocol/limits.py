@@ -1,6 +1,6 @@
 """Every limit of the protocol, in one place. Both sides enforce them; docs/protocol.md lists them."""
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 # A frame above this is cut off by ZeroMQ together with its connection, so a sender must stay below by itself.
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -33,3 +33,11 @@ STRIKE_PERIOD_S = 60
 LOG_LINE_CHARS_MAX = 8192
 # Lists and dicts in each other, in a task's arguments or its value.
 NESTING_MAX = 64
+# Names of nodes, and labels, resources, limits or tags, of one job; and variables of its environment.
+NODES_PER_JOB_MAX = 16384
+LABELS_MAX = 64
+VARIABLES_MAX = 1024
+# Rows of a list in one answer; it ends earlier where it gets large.
+PAGE_ROWS_MAX = 4096
+# Results under way to one client.
+FOLLOW_WINDOW_BYTES_MAX = 64 * 1024 * 1024

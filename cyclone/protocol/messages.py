@@ -57,7 +57,11 @@ class JobOptions(NamedTuple):
 
 
 class Job(msgspec.Struct, array_like=True, frozen=True):
-    """A stream of like tasks, with its ``JobOptions``. Options live here, never on the single task."""
+    """A stream of like tasks, with its ``JobOptions``. Options live here, never on the single task.
+
+    What follows them only a submitted job has, see ``JobSpec``: what its controllers and workers need of that. The
+    ``waits`` are after success, after a set-up error and after a run error.
+    """
 
     job_id: JobId
     task_class: Name
@@ -66,6 +70,14 @@ class Job(msgspec.Struct, array_like=True, frozen=True):
     retry_delay_s: Seconds = 1.0
     retry_on: tuple[Name, ...] = ()
     exclusive: bool = False
+    shared: ValueBytes = b""
+    cpus: Annotated[int, Meta(ge=1, le=limits.SLOTS_MAX)] = 1
+    waits: tuple[Seconds, Seconds, Seconds] = (0.0, 0.0, 0.0)
+    environment: dict[Name, Text] = {}
+    directory: Text = ""
+    by_value: bool = False
+    name: Text = ""
+    namespace: Text = ""
 
     @property
     def options(self) -> JobOptions:
@@ -79,19 +91,22 @@ class TaskBatch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Tasks with consecutive ids, leased together with one attempt number.
 
     ``runs`` is the run-length column of jobs, ``[(job_id, count), ...]`` in id order; ``args`` holds each task's
-    constructor properties as one msgpack array. Both sum up to the same number of tasks.
+    constructor properties as one msgpack array. Both sum up to the same number of tasks. ``time_limits`` is sparse:
+    ``(row, time limit in seconds)`` where a task has one of its own.
     """
 
     first: TaskId
     attempt: Attempt
     runs: Annotated[list[tuple[JobId, BatchCount]], Meta(min_length=1, max_length=limits.TASKS_PER_BATCH_MAX)]
     args: Annotated[list[bytes], Meta(min_length=1, max_length=limits.TASKS_PER_BATCH_MAX)]
+    time_limits: Annotated[list[tuple[Count, Seconds]], Meta(max_length=limits.TASKS_PER_BATCH_MAX)] = []
 
 
 class ResultBatch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Ended attempts of tasks with consecutive ids: a status byte each, and the columns that nobody on the way opens.
 
-    ``body`` is a ``ResultColumns`` in msgpack with as many rows as ``statuses`` has bytes.
+    ``body`` is a ``ResultColumns`` in msgpack with as many rows as ``statuses`` has bytes. ``busy_s`` is how long a
+    worker was busy with them, which fair shares are reckoned by.
     """
 
     first: TaskId
@@ -99,6 +114,7 @@ class ResultBatch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     attempt: Attempt
     statuses: Annotated[bytes, Meta(min_length=1, max_length=limits.TASKS_PER_BATCH_MAX)]
     body: Annotated[bytes, Meta(max_length=limits.BODY_BYTES_MAX)]
+    busy_s: Seconds = 0.0
 
 
 class ResultColumns(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -148,6 +164,19 @@ class FromMaster(msgspec.Struct, array_like=True, frozen=True, tag_field="t"):
 Ranges = Annotated[list[TaskRange], Meta(max_length=limits.RANGES_PER_MESSAGE_MAX)]
 
 
+class Offer(msgspec.Struct, array_like=True, frozen=True):
+    """What a controller has besides slots, and whom it serves: ``namespaces`` are () for all.
+
+    ``resources`` are named amounts, ``mem_bytes`` is 0 where nobody bounds it.
+    """
+
+    namespaces: Annotated[tuple[Name, ...], Meta(max_length=limits.LABELS_MAX)] = ()
+    labels: Annotated[tuple[Name, ...], Meta(max_length=limits.LABELS_MAX)] = ()
+    mem_bytes: Count = 0
+    resources: Annotated[dict[Name, Positive], Meta(max_length=limits.LABELS_MAX)] = {}
+    by_value: bool = False
+
+
 class Hello(FromController, tag=1, frozen=True):
     """First message of a connection, and the answer to ``Refused(NO_SESSION)``.
 
@@ -166,6 +195,7 @@ class Hello(FromController, tag=1, frozen=True):
     python: Name
     slots: Slots
     held: Ranges
+    offer: Offer = Offer()
 
 
 class State(FromController, tag=2, frozen=True):
@@ -173,7 +203,8 @@ class State(FromController, tag=2, frozen=True):
 
     ``seq`` counts the States of a session; an older one than the last is ignored. ``tasks_seq`` is the highest
     ``Tasks.seq`` that was handled: what was leased up to it and is not in ``held`` did not arrive. ``granted`` is
-    cumulative over the session: the master sends while its own ``sent`` is below it.
+    cumulative over the session: the master sends while its own ``sent`` is below it. ``running`` are those of ``held``
+    that a worker executes at this moment.
     """
 
     session: Session
@@ -183,6 +214,7 @@ class State(FromController, tag=2, frozen=True):
     slots: Slots
     busy: Slots
     held: Ranges
+    running: Ranges = []
 
 
 class Results(FromController, tag=3, frozen=True):
@@ -216,7 +248,7 @@ class StatusRequest(FromClient, tag=201, frozen=True):
 
 
 class CancelRequest(FromClient, tag=202, frozen=True):
-    """End these tasks: ``first`` to ``last``, of the class unless it is empty, in the state unless it is empty.
+    """End these tasks, whosever they are: ``first`` to ``last``, of the class and in the state unless that is empty.
 
     ``state`` is ``queued`` for what no controller holds, ``leased`` for what one does. Answered at once; what runs ends
     when its controller says so.
@@ -327,6 +359,10 @@ class ControllerStatus(msgspec.Struct, array_like=True, frozen=True):
     open: Count
     silent_s: Seconds
     mark: Text
+    busy: Slots = 0
+    offer: Offer = Offer()
+    version: Text = ""
+    python: Text = ""
 
 
 class ToClient(msgspec.Struct, array_like=True, frozen=True, tag_field="t"):
@@ -377,6 +413,4 @@ REFUSALS = {
 }
 
 AnyFromController = Hello | State | Results | Returned | Goodbye
-AnyFromClient = StatusRequest | CancelRequest | DrainRequest
 AnyFromMaster = Welcome | Tasks | Recorded | Recall | Pong | Stop | Refused | Cancel
-AnyToClient = StatusReport | Answer

@@ -13,6 +13,8 @@ QUARANTINED = 4
 REFUSED = 5
 CANCELLED = 6
 LOST = 7
+SETUP_FAILED = 8
+EXPIRED = 9
 
 STATE_NAMES = {
     COMPLETED: "completed",
@@ -23,6 +25,17 @@ STATE_NAMES = {
     REFUSED: "refused",
     CANCELLED: "cancelled",
     LOST: "lost",
+    SETUP_FAILED: "setup_failed",
+    EXPIRED: "expired",
 }
-FINAL_STATES = ("completed", "failed", "timed_out", "quarantined", "refused", "cancelled")
-REPORTED = frozenset({COMPLETED, FAILED, TIMED_OUT, CRASHED, REFUSED})
+FINAL_STATES = (
+    "completed",
+    "failed",
+    "timed_out",
+    "setup_failed",
+    "cancelled",
+    "expired",
+    "quarantined",
+    "refused",
+)
+REPORTED = frozenset({COMPLETED, FAILED, TIMED_OUT, CRASHED, REFUSED, SETUP_FAILED})

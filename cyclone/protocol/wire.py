@@ -13,11 +13,10 @@ import msgspec
 
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits
+from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
 from cyclone.protocol.messages import (
-    AnyFromClient,
     AnyFromController,
     AnyFromMaster,
-    AnyToClient,
     Cancel,
     CancelRequest,
     Hello,

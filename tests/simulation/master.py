@@ -12,7 +12,8 @@ from cyclone.master.feed import FeedOptions
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.master.source import Source
 from cyclone.protocol import wire
-from cyclone.protocol.messages import AnyFromClient, Cancel, FromClient, Hello, Results, Tasks, ToClient
+from cyclone.protocol.job_messages import AnyFromClient
+from cyclone.protocol.messages import Cancel, FromClient, Hello, Results, Tasks, ToClient
 from cyclone.results import RecordedBlock
 from tests.simulation.body import Body, Line
 from tests.simulation.journal import Killed

@@ -3,12 +3,11 @@
 The bytes are msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md); blanks part the fields.
 """
 
+from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
 from cyclone.protocol.messages import (
     Answer,
-    AnyFromClient,
     AnyFromController,
     AnyFromMaster,
-    AnyToClient,
     Cancel,
     CancelRequest,
     ControllerStatus,

@@ -9,10 +9,10 @@ from cyclone.master import events
 from cyclone.master.actions import Action, Deliver, Load, Record, Send
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.protocol import limits, states
+from cyclone.protocol.job_messages import AnyToClient
 from cyclone.protocol.messages import (
     AnyFromController,
     AnyFromMaster,
-    AnyToClient,
     DrainRequest,
     ErrorRecord,
     Hello,

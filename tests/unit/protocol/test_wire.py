@@ -10,11 +10,10 @@ import pytest
 
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits, wire
+from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
 from cyclone.protocol.messages import (
-    AnyFromClient,
     AnyFromController,
     AnyFromMaster,
-    AnyToClient,
     Cancel,
     CancelRequest,
     Job,

@@ -9,8 +9,8 @@ import zmq
 
 from cyclone.errors import ConfigError
 from cyclone.protocol import messages, wire
+from cyclone.protocol.job_messages import AnyFromClient
 from cyclone.protocol.messages import (
-    AnyFromClient,
     AnyFromController,
     AnyFromMaster,
     CancelRequest,

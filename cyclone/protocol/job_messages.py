@@ -1,0 +1,367 @@
+"""The messages between clients and a master about jobs: submitting, looking, steering, taking results.
+
+Owns this part of the one language of docs/protocol.md. Must not import anything of Cyclone but its limits and the other
+messages. Each request stands for itself and may be repeated: it says what is to be, and not what to change. Moments are
+Unix seconds (float), durations seconds, sizes bytes.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from cyclone.protocol import limits
+from cyclone.protocol.job_spec import (
+    Index,
+    IndexRanges,
+    JobSelection,
+    JobSpec,
+    Key,
+    Namespace,
+    PageSize,
+    ShortText,
+    TaskBlock,
+)
+from cyclone.protocol.messages import (
+    Answer,
+    CancelRequest,
+    Count,
+    DrainRequest,
+    FromClient,
+    JobId,
+    Positive,
+    StatusReport,
+    StatusRequest,
+    TaskId,
+    Text,
+    ToClient,
+)
+
+# Requests.
+
+
+class SubmitRequest(FromClient, tag=204, frozen=True):
+    """Make a job, and give it its first tasks. With a key that made one before, it is that one, whatever else is said.
+
+    ``sealed``: no more tasks will come. Answered by ``Submitted`` when it is recorded.
+    """
+
+    request: Count
+    key: Key
+    spec: JobSpec
+    block: TaskBlock | None = None
+    sealed: bool = False
+
+
+class AddRequest(FromClient, tag=205, frozen=True):
+    """More tasks for a job, in order: a block that it has already is passed over, one that leaves a gap is refused."""
+
+    request: Count
+    job_id: JobId
+    block: TaskBlock | None = None
+    sealed: bool = False
+
+
+class JobsRequest(FromClient, tag=206, frozen=True):
+    """A page of jobs, the newest first, with ids below ``before`` (0: from the newest)."""
+
+    request: Count
+    selection: JobSelection
+    page: PageSize = limits.PAGE_ROWS_MAX
+    before: Count = 0
+
+
+class TasksRequest(FromClient, tag=207, frozen=True):
+    """A page of the tasks of a job by index, from ``start`` on, in these states (() for all).
+
+    A page ends early where it gets large.
+    """
+
+    request: Count
+    job_id: Count
+    start: Index = 0
+    page: PageSize = limits.PAGE_ROWS_MAX
+    states: Annotated[tuple[ShortText, ...], Meta(max_length=limits.LABELS_MAX)] = ()
+    with_args: bool = False
+    with_values: bool = False
+
+
+class DetailRequest(FromClient, tag=208, frozen=True):
+    """One job with its options."""
+
+    request: Count
+    job_id: Count
+
+
+class ExplainRequest(FromClient, tag=209, frozen=True):
+    """Why does this job, or this task of it, not run?"""
+
+    request: Count
+    job_id: Count
+    index: Index | None = None
+
+
+class ControlRequest(FromClient, tag=210, frozen=True):
+    """Hold jobs or release them; seal them, so that they end with the tasks that they have."""
+
+    request: Count
+    selection: JobSelection
+    action: Literal["hold", "release", "seal"]
+
+
+class CancelJobsRequest(FromClient, tag=211, frozen=True):
+    """End jobs, or of each of them the tasks with these indexes, in these states. What is granted never completes."""
+
+    request: Count
+    selection: JobSelection
+    indexes: IndexRanges = []
+    states: Annotated[tuple[ShortText, ...], Meta(max_length=limits.LABELS_MAX)] = ()
+    reason: ShortText = ""
+    dry_run: bool = False
+
+
+class RequeueRequest(FromClient, tag=212, frozen=True):
+    """Take these tasks back from whoever holds them, and let them wait again, in front."""
+
+    request: Count
+    job_id: JobId
+    indexes: IndexRanges = []
+
+
+class NamespaceRequest(FromClient, tag=213, frozen=True):
+    """Make or change a namespace (``set``), delete one that has no open jobs, or cancel all jobs of one (``purge``)."""
+
+    request: Count
+    action: Literal["set", "delete", "purge"]
+    namespace: Namespace
+
+
+class NamespacesRequest(FromClient, tag=214, frozen=True):
+    """All namespaces."""
+
+    request: Count
+
+
+class FollowRequest(FromClient, tag=215, frozen=True):
+    """Send me the results of a job as they are recorded, from behind the number ``position`` on; 0 for all.
+
+    State, not a delta: repeated while results are wanted, at least every ``FOLLOW_S``, with the position that was
+    reached. ``window_bytes`` bounds what may be under way; 0 ends it. ``resume`` says that something got lost: go back
+    to ``position``.
+    """
+
+    request: Count
+    job_id: JobId
+    position: Count
+    window_bytes: Annotated[int, Meta(ge=0, le=limits.FOLLOW_WINDOW_BYTES_MAX)]
+    resume: bool = False
+
+
+class ProcessedRequest(FromClient, tag=216, frozen=True):
+    """These completed tasks were taken by their consumer: they count as processed from now on."""
+
+    request: Count
+    job_id: JobId
+    indexes: IndexRanges
+
+
+FOLLOW_S = 1.0
+"""How often a client repeats what it follows; after ten times that without a word it is forgotten."""
+
+
+# Answers.
+
+
+class Submitted(ToClient, tag=303, frozen=True):
+    """Answers ``SubmitRequest`` and ``AddRequest``. ``code`` is empty, or one of ``SUBMIT_REFUSALS``.
+
+    ``count`` is how many tasks the job has: whatever was sent and lies beyond it was not taken. ``room`` is about how
+    many more the master would take now. ``number`` is where ``FollowRequest.position`` may begin.
+    """
+
+    request: Count
+    job_id: Count
+    count: Count
+    sealed: bool
+    room: Count
+    number: Count = 0
+    code: ShortText = ""
+    text: Text = ""
+
+
+class JobSummary(msgspec.Struct, array_like=True, frozen=True):
+    """A job in a list. ``tasks`` counts by state; ``state`` is one of ``JOB_STATES``.
+
+    Its ``submitted`` and ``finished`` are 0 where that is not known, or has not happened.
+    """
+
+    job_id: Count
+    name: str
+    namespace: str
+    owner: str
+    state: str
+    task_class: str
+    priority: int
+    submitted: float
+    finished: float
+    sealed: bool
+    tasks: dict[str, int]
+    session: str = ""
+    tags: dict[str, str] = {}
+
+
+class JobsReport(ToClient, tag=304, frozen=True):
+    """Answers ``JobsRequest``. ``more``: there are others that are older."""
+
+    request: Count
+    jobs: list[JobSummary]
+    more: bool
+
+
+class TaskRow(msgspec.Struct, array_like=True, frozen=True):
+    """A task in a list. ``controller`` is who has it or had it; ``started`` is 0 before it has a result.
+
+    ``args`` and ``value`` are msgpack, empty where nobody asked or there is none; by-value ones are not for everybody.
+    ``error`` is ``Type: message``.
+    """
+
+    index: int
+    task_id: int
+    state: str
+    attempt: int
+    controller: str
+    started: float = 0.0
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
+    error: str = ""
+    args: bytes = b""
+    value: bytes = b""
+
+
+class TasksReport(ToClient, tag=305, frozen=True):
+    """Answers ``TasksRequest``. ``next`` is where the next page starts, None after the last."""
+
+    request: Count
+    rows: list[TaskRow]
+    next: Index | None
+
+
+class JobDetail(ToClient, tag=306, frozen=True):
+    """Answers ``DetailRequest``; ``job`` is None where there is none. ``spec`` comes without ``shared``.
+
+    ``failures`` are the kinds of errors so far: text, how many, an index that shows it.
+    """
+
+    request: Count
+    job: JobSummary | None
+    spec: JobSpec | None = None
+    failures: list[tuple[str, int, int]] = []
+    reason: str = ""
+
+
+class Explanation(ToClient, tag=307, frozen=True):
+    """Answers ``ExplainRequest``: a code for programs and a sentence for people, the first is what matters most."""
+
+    request: Count
+    reasons: list[tuple[str, str]]
+
+
+class NamespaceSummary(msgspec.Struct, array_like=True, frozen=True):
+    """A namespace in a list; ``tasks`` counts the open ones by state, ``share`` is its part of the leased slots."""
+
+    namespace: Namespace
+    open_jobs: int
+    tasks: dict[str, int]
+    share: float = 0.0
+
+
+class NamespacesReport(ToClient, tag=308, frozen=True):
+    """Answers ``NamespacesRequest``."""
+
+    request: Count
+    namespaces: list[NamespaceSummary]
+
+
+class JobBlock(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Results of consecutive tasks of a job from ``index`` on; the other columns are those of a ``ResultBatch``.
+
+    ``accepted`` has a byte per row, 0 where the row is no result of the job, or is None where all are.
+    """
+
+    index: Index
+    task_id: TaskId
+    attempt: Positive
+    statuses: bytes
+    accepted: bytes | None
+    body: bytes
+    controller: str
+
+
+class JobResults(ToClient, tag=309, frozen=True):
+    """What ``FollowRequest`` asked for. ``after`` is the position that it goes on from, ``position`` the one reached.
+
+    A client whose position is not ``after`` has missed something. ``finished``: all tasks of the job have their
+    results, and with this message they are told. ``lost`` counts results that the master has no more.
+    """
+
+    request: Count
+    job_id: JobId
+    after: Count
+    position: Count
+    blocks: list[JobBlock]
+    finished: bool
+    lost: Count = 0
+
+
+QUOTA = "quota"
+BUSY = "busy"
+NO_JOB = "no_job"
+SEALED = "sealed"
+GAP = "gap"
+NO_NAMESPACE = "no_namespace"
+INVALID = "invalid"
+NOT_ALLOWED = "not_allowed"
+SUBMIT_REFUSALS = {
+    QUOTA: "the namespace has as many open jobs or tasks as it may: try again later",
+    BUSY: "the master has as many tasks in memory as it can: try again later",
+    NO_JOB: "there is no such job, or it has ended",
+    SEALED: "the job takes no more tasks",
+    GAP: "tasks before these did not arrive: go on behind the count",
+    NO_NAMESPACE: "there is no such namespace",
+    INVALID: "the options contradict each other",
+    NOT_ALLOWED: "this master, or this key, does not allow it",
+}
+
+# Of a job as a whole, derived from its tasks; see docs/task-states.md.
+JOB_STATES = ("held", "queued", "delayed", "running", "waiting", "completed", "failed", "cancelled")
+
+AnyFromClient = (
+    StatusRequest
+    | CancelRequest
+    | DrainRequest
+    | SubmitRequest
+    | AddRequest
+    | JobsRequest
+    | TasksRequest
+    | DetailRequest
+    | ExplainRequest
+    | ControlRequest
+    | CancelJobsRequest
+    | RequeueRequest
+    | NamespaceRequest
+    | NamespacesRequest
+    | FollowRequest
+    | ProcessedRequest
+)
+AnyToClient = (
+    StatusReport
+    | Answer
+    | Submitted
+    | JobsReport
+    | TasksReport
+    | JobDetail
+    | Explanation
+    | NamespacesReport
+    | JobResults
+)

@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks.faults_workload import counted
 from cyclone.client.connection import Address, Connection
-from cyclone.protocol.messages import StatusReport, StatusRequest
+from cyclone.protocol.client_messages import StatusReport, StatusRequest
 from tests.support.lab import Lab, Started, program
 from tests.support.networks import End, wire
 

@@ -18,6 +18,7 @@ from cyclone.errors import ConfigError
 from cyclone.original import former_key
 from cyclone.protocol import limits
 from cyclone.settings import (
+    ClientSettings,
     CommSettings,
     ControlSettings,
     DatabaseSettings,
@@ -71,6 +72,7 @@ def load(path: Path | None, overrides: Sequence[str], role: Role) -> Settings:
         task_generator=TaskGeneratorSettings(**attributes["task_generator"]),
         processing=ProcessingSettings(**attributes["processing"]),
         tasks=TaskSettings(**attributes["tasks"]),
+        clients=ClientSettings(**attributes["clients"]),
         sink=SinkSettings(**attributes["sink"]),
         db=DatabaseSettings(**attributes["db"]),
         push=PushSettings(**attributes["push"]),
@@ -292,11 +294,16 @@ def _check(values: Mapping[Key, Value], given: Mapping[Key, Given], role: Role, 
     if ":" in class_name and module not in ("", class_name.partition(":")[0]):
         raise fault("task_generator", "class", f"names another module than module = {module!r}: leave one out")
     if role in MASTER:
-        if not class_name:
+        submit = value("clients", "submit") if role == "master" else "no"
+        if not class_name and (submit == "no" or (submit == "auto" and value("comm", "keys") is None)):
+            clients = "; or let clients submit jobs: keys in [comm], or submit = yes in [clients]"
+            more = clients if role == "master" else ""
             raise fault(
-                "task_generator", "class", f"is empty: a {role} needs the generator's class, write module:Class"
+                "task_generator",
+                "class",
+                f"is empty: a {role} needs the generator's class, write module:Class{more}",
             )
-        if not module and ":" not in class_name:
+        if class_name and not module and ":" not in class_name:
             raise fault(
                 "task_generator", "module", f"is empty: name the module of {class_name}, or write class = module:Class"
             )

@@ -1,12 +1,14 @@
 """Every configuration key in one table: where it stands, how it is read, its default, and what it is for.
 
 Owns the names. How a value is read is ``config_kinds.py``'s, reading files and rules between keys are ``config.py``'s;
-the lines for sinks and metrics stand in ``config_keys_sinks.py``. The files in ``Configuration/`` are tested against
+the lines for sinks and metrics stand in ``config_keys_sinks.py``,
+those for clients in ``config_keys_jobs.py``. The files in ``Configuration/`` are tested against
 this table.
 """
 
 from cyclone import config_kinds as kinds
 from cyclone.config_key import ALL, CONTROLLER, DAEMONS, MASTER, SINKS, Key, Role
+from cyclone.config_keys_jobs import JOB_KEYS
 from cyclone.config_keys_sinks import SINK_KEYS
 from cyclone.protocol import limits
 
@@ -337,6 +339,7 @@ KEYS: tuple[Key, ...] = (
         MASTER,
         "Exceptions that are worth a retry, with those derived from them, or TaskTimedOut; empty: all.",
     ),
+    *JOB_KEYS,
     *SINK_KEYS,
 )
 SECTIONS: tuple[str, ...] = tuple(dict.fromkeys(key.section for key in KEYS))

@@ -18,6 +18,9 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*|\*")
 _EXCEPTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _VARIABLE = re.compile(r"\w+\*?|\*", re.ASCII)
 _KEEP_FORMS = "all, 30d, 1000000 tasks, or both bounds: 30d, 1000000 tasks"
+# A colon ends it here, though a label may hold one elsewhere.
+_LABEL = r"[A-Za-z0-9_][A-Za-z0-9_./@-]{0,254}"
+_WEIGHT = r"(?=[0-9.]*[1-9])[0-9]{1,6}(\.[0-9]{1,6})?"
 _BETWEEN = re.compile(r"[\x00-\x1f\x7f]|\s[#;]")
 
 
@@ -179,6 +182,24 @@ def _read_endpoints(text: str) -> tuple[str, ...]:
     return parts
 
 
+def _read_weights(text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(",")) if text.strip() else ()
+    for part in parts:
+        if not re.fullmatch(rf"{_LABEL}(:{_WEIGHT})?", part):
+            raise ValueError(f"{text!r}: {part!r} is no namespace with a weight, such as lustre or lustre:2.5")
+    return parts
+
+
+def _read_qos(text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(",")) if text.strip() else ()
+    for part in parts:
+        if not re.fullmatch(rf"{_LABEL}:[+-]?[0-9]{{1,6}}(:{_WEIGHT})?", part):
+            raise ValueError(f"{text!r}: {part!r} is no class, priority and weight, such as night:-50 or night:-50:0.5")
+    return parts
+
+
+WEIGHTS = Kind("weights", _read_weights, "name:weight, ...")
+QOS = Kind("qos", _read_qos, "name:priority:weight, ...")
 ENDPOINTS = Kind("endpoints", _read_endpoints, "host:port, ...")
 PATH = Kind("path", _read_path)
 SWITCH = Kind("switch", _read_switch, "yes or no")

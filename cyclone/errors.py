@@ -25,12 +25,80 @@ class NotSerialisable(CycloneError):
     """A task property or a result value has no msgpack form, or is larger than the protocol's limit."""
 
 
+class PayloadTooLarge(NotSerialisable):
+    """The arguments or the function of a task are larger than one task's may be."""
+
+
 class AlreadyRunning(CycloneError):
     """Another process holds the pid file or the port."""
 
 
 class Unreachable(CycloneError):
     """No master answers. Commands exit with 69 (sysexits EX_UNAVAILABLE)."""
+
+
+class NotAllowed(CycloneError):
+    """The key, or this master, does not give the right to do this. Commands exit with 77 (sysexits EX_NOPERM)."""
+
+
+class SubmitRefused(CycloneError):
+    """A master does not take a job, or more tasks for one. ``code`` is one of ``SUBMIT_REFUSALS``."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class QuotaExceeded(SubmitRefused):
+    """The namespace has as many open jobs or tasks as it may. Commands exit with 75 (sysexits EX_TEMPFAIL)."""
+
+
+class NoSuchJob(SubmitRefused):
+    """There is no job of this number, or it has ended."""
+
+
+class NoSuchNamespace(SubmitRefused):
+    """There is no namespace of this name."""
+
+
+class ClusterDied(CycloneError):
+    """The private cluster of an Executor has ended: what it had not answered is lost."""
+
+
+class TaskError(CycloneError):
+    """A task did not complete, and its own exception cannot be raised here.
+
+    ``state`` is how it ended, ``index`` its place in the job, ``remote_traceback`` the worker's, or empty.
+    """
+
+    def __init__(
+        self, message: str, *, state: str = "failed", job_id: int = 0, index: int = 0, remote_traceback: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.state = state
+        self.job_id = job_id
+        self.index = index
+        self.remote_traceback = remote_traceback
+
+
+class SetupFailed(TaskError):
+    """What the task needs could not be made ready: it did not run."""
+
+
+class TaskTimeout(TaskError, TimeoutError):
+    """The task took longer than its time limit, and was ended."""
+
+
+class WorkerDied(TaskError):
+    """The task's worker process died, each time that it was tried: the task is quarantined."""
+
+
+class TaskExpired(TaskError):
+    """The task had not started when its time, ``not_after``, was over."""
+
+
+class TaskRefused(TaskError):
+    """No controller may execute what the task is."""
 
 
 class GeneratorFailed(CycloneError):

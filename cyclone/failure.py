@@ -5,10 +5,13 @@ from cyclone.protocol.limits import TRACEBACK_CHARS_MAX
 from cyclone.protocol.messages import ErrorRecord
 
 
-def error_record(error: BaseException, own_frames: int = 1, retry_on: tuple[str, ...] = ()) -> ErrorRecord:
+def error_record(
+    error: BaseException, own_frames: int = 1, retry_on: tuple[str, ...] = (), pickled: bytes = b""
+) -> ErrorRecord:
     """Type, message and traceback, without our own frames at its top; no traceback of an error of Cyclone's own.
 
-    ``retry_on`` names the exceptions that are worth another attempt, with their bases; empty for all.
+    ``retry_on`` names the exceptions that are worth another attempt, with their bases; empty for all. ``pickled`` goes
+    along as it is.
     """
     import traceback
 
@@ -24,7 +27,7 @@ def error_record(error: BaseException, own_frames: int = 1, retry_on: tuple[str,
         frames = frames.tb_next if frames else None
     text = "".join(traceback.format_exception(kind, error, frames)) if frames else ""
     retry = not retry_on or any(name in retry_on for base in kind.__mro__ for name in _names(base))
-    return ErrorRecord(_clean(name), _clean(_cut(message)), _clean(_cut(text)), retry)
+    return ErrorRecord(_clean(name), _clean(_cut(message)), _clean(_cut(text)), retry, pickled)
 
 
 def _names(kind: type) -> tuple[str, str]:

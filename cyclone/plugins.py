@@ -8,10 +8,10 @@ call ``load_class``: user code never runs in the master or the controller.
 import importlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cyclone.errors import ClassRefused, PluginError
 
@@ -66,7 +66,7 @@ def load_class(path: str, base: type[T]) -> type[T]:
     found = _member(module, class_name)
     if found is None:
         raise PluginError(
-            f"module {module_name!r} ({module.__file__}) has no class {class_name!r}; {_offer(module, base)}"
+            f"module {module_name!r} ({_file(module)}) has no class {class_name!r}; {_offer(module, base)}"
         )
     if not (isinstance(found, type) and issubclass(found, base) and found is not base):
         raise ClassRefused(f"{path} is not a subclass of {base.__name__}")
@@ -86,6 +86,26 @@ def load_allowed_class(path: str, base: type[T], modules: Sequence[str]) -> type
     cls = load_class(path, base)
     _require_allowed(path, cls.__module__, modules)
     return cls
+
+
+def load_allowed(path: str, modules: Sequence[str]) -> Callable[..., Any]:
+    """Import ``module:name`` of anything that can be called, under the rules of ``load_allowed_class``.
+
+    What was made elsewhere counts for the module where it was made: a function by its own, another object by that of
+    its class. Raises ClassRefused, PluginError.
+    """
+    parts = _PATH.fullmatch(path)
+    if not parts:
+        raise ClassRefused(f"{path!r} is not the path of a function that can be executed: that is module:name")
+    _require_allowed(path, parts[1], modules)
+    module = _load_module(parts[1])
+    found = _member(module, path.partition(":")[2])
+    if found is None:
+        raise PluginError(f"module {module.__name__!r} ({_file(module)}) has no {path.partition(':')[2]!r}")
+    if not callable(found):
+        raise ClassRefused(f"{path} is a {type(found).__qualname__}, which cannot be called")
+    _require_allowed(path, getattr(found, "__module__", None) or parts[1], modules)
+    return found
 
 
 def _require_allowed(path: str, module: str, modules: Sequence[str]) -> None:
@@ -110,6 +130,10 @@ def _load_module(name: str) -> ModuleType:
         raise PluginError(
             f"{name} raised {type(error).__name__} while it was imported: {error}{_place(error)}"
         ) from error
+
+
+def _file(module: ModuleType) -> str:
+    return getattr(module, "__file__", None) or "built in"
 
 
 def _place(error: BaseException) -> str:

@@ -300,6 +300,28 @@ def row_columns(body: bytes, row: int) -> bytes:
     return encode_columns(ResultColumns([value], took_s, starts[row], columns.worker_pid, records=records))
 
 
+def columns_part(body: bytes, start: int, stop: int) -> bytes:
+    """The body of a batch of some rows of a batch; empty where it cannot be read.
+
+    CPU time that rows share is cut by wall time.
+    """
+    try:
+        columns, seconds, starts = _kept_columns(body)
+        values, took_s = columns.values[start:stop], list(seconds[start:stop])
+        started = starts[start]
+        share = sum(took_s) / whole_s if (whole_s := sum(seconds)) else 0.0
+    except UNREADABLE:
+        return b""
+    usage = [(row - start, cpu_s, peak) for row, cpu_s, peak in columns.usage if start <= row < stop]
+    records = [(row - start, name, packed) for row, name, packed in columns.records if start <= row < stop]
+    packed_s = pack_seconds(took_s)
+    return encode_columns(
+        ResultColumns(
+            values, packed_s, started, columns.worker_pid, columns.cpu_s * share, columns.peak_bytes, usage, records
+        )
+    )
+
+
 def quarantine_columns(body: bytes, row: int, crashes: int) -> bytes:
     """The body of the one result of a quarantined task, from the crash report that was one too many."""
     try:

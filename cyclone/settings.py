@@ -93,6 +93,25 @@ class TaskSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientSettings:
+    submit: Literal["auto", "yes", "no"]
+    namespaces: tuple[str, ...]
+    qos: tuple[str, ...]
+    jobs_max: int
+    tasks_max: int
+    memory_max_bytes: int
+
+    def weights(self) -> dict[str, float]:
+        """The namespaces and their weights."""
+        return {name: float(weight or 1) for name, _, weight in (text.partition(":") for text in self.namespaces)}
+
+    def classes(self) -> dict[str, tuple[int, float]]:
+        """Priority and weight of each class of service."""
+        parts = [text.split(":") for text in self.qos]
+        return {name: (int(priority), float(rest[0]) if rest else 1.0) for name, priority, *rest in parts}
+
+
+@dataclass(frozen=True, slots=True)
 class SinkSettings:
     targets: tuple[str, ...]
     key_file: Path | None
@@ -167,6 +186,7 @@ class Settings:
     task_generator: TaskGeneratorSettings
     processing: ProcessingSettings
     tasks: TaskSettings
+    clients: ClientSettings
     sink: SinkSettings
     db: DatabaseSettings
     push: PushSettings
@@ -179,6 +199,11 @@ class Settings:
     search_path: tuple[str, ...]
     own_rows: tuple[Row, ...]
     generator_rows: tuple[Row, ...] = field(repr=False)
+
+    @property
+    def may_submit(self) -> bool:
+        """Whether a master takes jobs of clients."""
+        return self.clients.submit == "yes" or (self.clients.submit == "auto" and self.comm.keys is not None)
 
     def rows(self) -> list[Row]:
         """Cyclone's own keys that this role uses, in the table's order."""

@@ -4,16 +4,17 @@ Users derive from ``BaseTask``. This module knows how such a class is taken apar
 and put together in a worker; it knows no socket and no process.
 """
 
+import functools
 import logging
 import operator
 import time
 from collections.abc import Callable, Iterator, Sized
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from cyclone.errors import NotSerialisable, PluginError
-from cyclone.plugins import class_path
+from cyclone.plugins import ANY_MODULE, class_path, load_allowed
 from cyclone.protocol.limits import NAME_CHARS_MAX, VALUE_BYTES_MAX
 from cyclone.values import SCALARS, encode, encode_properties, pack
 
@@ -28,10 +29,17 @@ class TaskContext:
     """What the running worker knows of the current task. Outside a worker it stands for a task run by hand.
 
     The worker sets its fields for a batch, and derives the rest when it is asked, so that a task pays only for what it
-    uses.
+    uses. ``job_id`` is 0 for the tasks of a generator, ``node`` the name of the controller, ``slot`` the number of its
+    worker process, from 0 on, and ``cpus`` how many slots the task takes.
     """
 
     def __init__(self) -> None:
+        self.job_id = 0
+        self.job_name = ""
+        self.namespace = ""
+        self.node = ""
+        self.slot = 0
+        self.cpus = 1
         self.attempt = 1
         self.started_s: float | None = None
         self.time_limit_s: float | None = None
@@ -60,6 +68,30 @@ class TaskContext:
     def record(self, name: str, packed: bytes) -> None:
         """See ``BaseTask.record``."""
         self.records.append((name, packed))
+
+    def load(self, path: str) -> Callable[..., Any]:
+        """The function or class ``module:name``, if this controller may execute it; see ``plugins.load_allowed``."""
+        return load_allowed(path, (ANY_MODULE,))
+
+    def variables(self) -> dict[str, str]:
+        """What a program that the task starts should find in its environment about it."""
+        return {
+            "CYCLONE_JOB_ID": str(self.job_id),
+            "CYCLONE_JOB_NAME": self.job_name,
+            "CYCLONE_NAMESPACE": self.namespace,
+            "CYCLONE_TASK_ID": str(self.task_id),
+            "CYCLONE_ATTEMPT": str(self.attempt),
+            "CYCLONE_NODE": self.node,
+            "CYCLONE_SLOT": str(self.slot),
+            "CYCLONE_CPUS": str(self.cpus),
+        }
+
+
+class Executable(Protocol):
+    """What ``BaseTask.prepared`` may make instead of tasks."""
+
+    def execute(self) -> Any:
+        """Do the work and return the result."""
 
 
 class _TaskLogger(logging.LoggerAdapter[logging.Logger]):
@@ -142,6 +174,32 @@ class BaseTask:
         asked for once, in the generator, and costs the master an index entry for each task that has one.
         """
         return None
+
+    def setup(self) -> None:
+        """Prepare what ``execute`` needs. Called before it where a class defines it; an exception here is a
+        *setup_failed*, which says that the work itself has not begun.
+        """
+
+    @classmethod
+    def prepared(cls, shared: tuple[Any, ...]) -> "Callable[..., Executable]":
+        """What makes the tasks of a job, each of its own properties, in order. Called once by each worker for a job.
+
+        ``shared`` are the first properties, which all tasks of the job have in common, () for none; they are put in
+        front of the others. A class may open here what all its tasks use, or return something that is made faster than
+        an instance: of what it makes only ``execute`` is called, and ``setup`` where the class defines that. Here
+        ``BaseTask.current`` knows the job, and ``current.load`` which functions may be executed. An exception is a
+        *setup_failed* of the task at hand, and the next one tries again.
+        """
+        build = builder(cls)
+        return functools.partial(build, *shared) if shared else build
+
+    @classmethod
+    def failure(cls, error: BaseException) -> bytes:
+        """What a client that submitted by value gets of an error besides its text; it alone opens these bytes.
+
+        Asked for in jobs by value only. Where it raises, or gives too much, the text has to do.
+        """
+        return b""
 
     def execute(self) -> Any:
         """Do the work and return the result."""

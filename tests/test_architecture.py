@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cyclone.protocol import limits, messages, sink_messages
+from cyclone.protocol import client_messages, job_messages, limits, messages, sink_messages
 
 ROOT = Path(__file__).parent.parent
 PRODUCT = ("cyclone", "tasks", "task_generators")
@@ -304,12 +304,13 @@ def protocol_page() -> list[str]:
 
 def messages_by_name() -> dict[str, type[msgspec.Struct]]:
     bases: tuple[type[msgspec.Struct], ...] = (
-        *(messages.FromController, messages.FromClient, messages.FromMaster, messages.ToClient),
+        *(messages.FromController, client_messages.FromClient, messages.FromMaster, client_messages.ToClient),
         *(sink_messages.ToSink, sink_messages.FromSink),
     )
     return {
         name: kind
-        for name, kind in [*vars(messages).items(), *vars(sink_messages).items()]
+        for module in (messages, client_messages, job_messages, sink_messages)
+        for name, kind in vars(module).items()
         if isinstance(kind, type) and issubclass(kind, bases) and kind not in bases
     }
 

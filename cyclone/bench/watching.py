@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from cyclone.protocol import states
-from cyclone.protocol.messages import StatusReport
+from cyclone.protocol.client_messages import StatusReport
 
 
 class Sample(NamedTuple):

@@ -16,8 +16,15 @@ from cyclone.cli import common
 from cyclone.client.connection import Connection, find_address
 from cyclone.errors import ConfigError
 from cyclone.protocol import limits
+from cyclone.protocol.client_messages import (
+    Answer,
+    CancelRequest,
+    ControllerStatus,
+    DrainRequest,
+    StatusReport,
+    StatusRequest,
+)
 from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
-from cyclone.protocol.messages import Answer, CancelRequest, ControllerStatus, DrainRequest, StatusReport, StatusRequest
 from cyclone.ranges import fold_nodes
 
 # More than a screen is not read line by line.

@@ -8,7 +8,7 @@ from cyclone.bench import watching
 from cyclone.cli import common
 from cyclone.client.connection import Connection, find_address
 from cyclone.errors import CycloneError
-from cyclone.protocol.messages import StatusReport, StatusRequest
+from cyclone.protocol.client_messages import StatusReport, StatusRequest
 
 _SAMPLES = 20
 _ANSWER_WAIT_S = 5.0

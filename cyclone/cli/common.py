@@ -35,6 +35,10 @@ EXIT_SOFTWARE = 70
 EXIT_CONFIG = 78
 EXIT_INTERRUPTED = 130
 
+_NO_JOBS = (
+    "this master takes no jobs: make keys with 'cyclone keys init' and set [comm] keys, or, where every user of its host "
+    "may run commands as its controllers do, write submit = yes in [clients]"
+)
 _SEVERAL_NAMES = re.compile(r"^@|[][,!&^]")
 
 
@@ -186,6 +190,7 @@ def loop_wait_s(settings: "Settings") -> float:
 
 def master_options(settings: "Settings", debug: bool, port: int | None = None) -> "MasterOptions":
     """What the master service takes; with ``port`` it binds that one on loopback, whatever the configuration says."""
+    from cyclone.master.client_desk import ClientOptions
     from cyclone.master.feed import FeedOptions
     from cyclone.master.scheduler import SchedulerOptions
     from cyclone.master.service import MasterOptions
@@ -216,9 +221,10 @@ def master_options(settings: "Settings", debug: bool, port: int | None = None) -
             exit_when_done=control.exit_when_done,
             drain_suspected=control.drain_suspected,
         ),
-        feed=FeedOptions(feed),
+        feed=FeedOptions(feed) if settings.task_generator.class_path else None,
         gate=GateOptions(master_registry(settings) if port is None else None, comm.strike_limit),
         sinks=SinkOptions(settings.sink.targets, sink_keys(settings), _host_name()),
+        clients=ClientOptions(settings.may_submit, _NO_JOBS),
     )
 
 

@@ -59,7 +59,7 @@ def _add_keys(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="whose key it is: for a controller its name, as a rule the host's; of node[001-176] each gets one",
     )
     add.add_argument(
-        "--role", choices=("controller", "client", "monitor", "master"), required=True, help="what it may do"
+        "--role", choices=("controller", "client", "monitor", "admin", "master"), required=True, help="what it may do"
     )
     listing = actions.add_parser("list", help="list the keys")
     listing.add_argument("--json", action="store_true", help="print a JSON object for each")

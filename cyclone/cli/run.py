@@ -21,7 +21,8 @@ from cyclone.errors import ConfigError, CycloneError
 
 if TYPE_CHECKING:
     from cyclone.master.journal import Journal
-    from cyclone.master.service import Listener, MasterService, Outcome
+    from cyclone.master.listener import Listener
+    from cyclone.master.service import MasterService, Outcome
     from cyclone.protocol.job_messages import AnyToClient
     from cyclone.protocol.messages import AnyFromMaster, ErrorRecord
     from cyclone.results import RecordedBlock

@@ -14,15 +14,18 @@ from urllib.parse import urlsplit
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from cyclone.client.profiles import Profile, find_profile
 from cyclone.config_keys import DEFAULT_PORT
-from cyclone.errors import ConfigError, CycloneError, ProtocolError, Unreachable
+from cyclone.errors import ConfigError, CycloneError, NotAllowed, ProtocolError, Unreachable
 from cyclone.protocol import wire
 from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
-from cyclone.protocol.messages import Refused
+from cyclone.protocol.messages import FORBIDDEN, Refused
 from cyclone.protocol.sockets import POLLIN, ClientKeys, controller_socket, handshake_fault
 
 ENVIRONMENT = "CYCLONE_SERVER"
+KEY_ENVIRONMENT = "CYCLONE_KEY_FILE"
 _RESEND_S = 1.0
+_NOT_CONNECTED_S = 0.05
 _NOT_THERE = "is it running, and is this its address? Give --connect tcp://HOST:PORT or -f its file"
 # ZeroMQ does not always see what was wrong.
 _BROKEN_OFF = "the connection ends in the handshake: what listens there wants a key, is overloaded, or is no master"
@@ -65,7 +68,7 @@ def find_address(connect: str | None, config_file: Path | None, key_file: Path |
     text = connect or (None if config_file else os.environ.get(ENVIRONMENT))
     address = parse_address(text) if text else _address_in(config_file)
     if key_file:
-        return replace(address, keys=client_keys(key_file, "client", "monitor"))
+        return replace(address, keys=client_keys(key_file, "client", "monitor", "admin"))
     if not insecure and not is_loopback(address.target):
         raise ConfigError(
             f"{address} is not this host, and there is no key: on the master's host 'cyclone keys add NAME --role "
@@ -88,56 +91,71 @@ class Connection:
     """Open as a context. ``timeout_s`` bounds each question."""
 
     def __init__(self, address: Address, timeout_s: float) -> None:
-        self._address = address
-        self._timeout_s = timeout_s
+        self.address = address
+        self.timeout_s = timeout_s
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket, self._monitor = controller_socket(self._context, address.target, address.port, address.keys)
         # What is not answered is asked again, and not by ZeroMQ.
         self._socket.setsockopt(zmq.LINGER, 0)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, POLLIN)
+        self._poller.register(self._monitor, POLLIN)
+        self._fault = ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.disable_monitor()
-        self._context.destroy(linger=0)
+        self.close()
+
+    def close(self) -> None:
+        """End it; harmless the second time."""
+        if not self._context.closed:
+            self._socket.disable_monitor()
+            self._context.destroy(linger=0)
 
     def ask(self, request: AnyFromClient) -> AnyToClient:
         """The answer. Raises Unreachable, and CycloneError where the master refuses to answer."""
-        poller = zmq.Poller()
-        poller.register(self._socket, POLLIN)
-        poller.register(self._monitor, POLLIN)
         now = time.monotonic()
-        give_up_at, send_at, fault = now + self._timeout_s, now, ""
+        give_up_at, send_at, self._fault = now + self.timeout_s, now, ""
         while (now := time.monotonic()) < give_up_at:
             if now >= send_at:
-                send_at = now + (_RESEND_S if self._send(request) else 0.05)
-            ready = dict(poller.poll(int((min(send_at, give_up_at) - now) * 1000) + 1))
-            if self._monitor in ready:
-                event = recv_monitor_message(self._monitor)["event"]
-                vague = _BROKEN_OFF if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL else ""
-                fault = handshake_fault(event, self._address.keys is not None) or fault or vague
-            if self._socket in ready:
-                answer = self._receive()
-                if answer.request == request.request:
-                    return answer
-        reason = fault or _NOT_THERE
-        if fault and not self._address.keys:
-            reason += "; --key-file FILE gives it ours"
-        raise Unreachable(f"no answer from a master at {self._address} within {self._timeout_s:g} s: {reason}")
+                send_at = now + (_RESEND_S if self.say(request) else _NOT_CONNECTED_S)
+            answer = self.hear(min(send_at, give_up_at) - now)
+            if answer is not None and answer.request == request.request:
+                return answer
+        raise self.unreachable()
 
-    def _receive(self) -> AnyToClient:
-        try:
-            answer = wire.decode_for_client(self._socket.recv_multipart())
-        except ProtocolError as error:
-            raise CycloneError(f"what answers at {self._address} is no master of this version: {error}") from error
-        if isinstance(answer, Refused):
-            raise CycloneError(f"the master at {self._address} refuses: {answer.text}")
-        return answer
-
-    def _send(self, request: AnyFromClient) -> bool:
+    def say(self, request: AnyFromClient) -> bool:
+        """Send without waiting for anything; False where there is no connection at this moment."""
         try:
             self._socket.send_multipart(wire.encode(request), zmq.DONTWAIT)
         except zmq.Again:
             return False
         return True
+
+    def hear(self, wait_s: float) -> AnyToClient | None:
+        """What the master says next, None where it says nothing for so long. Raises CycloneError as ``ask`` does."""
+        ready = dict(self._poller.poll(int(wait_s * 1000) + 1))
+        if self._monitor in ready:
+            event = recv_monitor_message(self._monitor)["event"]
+            vague = _BROKEN_OFF if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL else ""
+            self._fault = handshake_fault(event, self.address.keys is not None) or self._fault or vague
+        return self._receive() if self._socket in ready else None
+
+    def unreachable(self) -> Unreachable:
+        """What to raise where nothing was heard for too long."""
+        reason = self._fault or _NOT_THERE
+        if self._fault and not self.address.keys:
+            reason += "; --key-file FILE gives it ours"
+        return Unreachable(f"no answer from a master at {self.address} within {self.timeout_s:g} s: {reason}")
+
+    def _receive(self) -> AnyToClient:
+        try:
+            answer = wire.decode_for_client(self._socket.recv_multipart())
+        except ProtocolError as error:
+            raise CycloneError(f"what answers at {self.address} is no master of this version: {error}") from error
+        if isinstance(answer, Refused):
+            kind = NotAllowed if answer.code == FORBIDDEN else CycloneError
+            raise kind(f"the master at {self.address} refuses: {answer.text}")
+        return answer

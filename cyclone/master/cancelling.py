@@ -10,7 +10,8 @@ from cyclone.master.sessions import Session
 from cyclone.master.spans import Span
 from cyclone.master.turn import Turn
 from cyclone.protocol import limits, states
-from cyclone.protocol.messages import Cancel, CancelRequest, ErrorRecord, TaskRange
+from cyclone.protocol.client_messages import CancelRequest
+from cyclone.protocol.messages import Cancel, ErrorRecord, TaskRange
 from cyclone.results import error_columns
 
 # How long a controller may take to hand a cancelled task back before it is asked again.

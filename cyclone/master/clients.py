@@ -4,17 +4,32 @@ Owns the answers. Each request stands for itself; whether its sender may ask is 
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from cyclone.master.cancelling import LEASED, QUEUED, Cancelling
 from cyclone.master.events import ControllerMarked
 from cyclone.master.turn import Turn
 from cyclone.protocol import limits, messages
+from cyclone.protocol.client_messages import (
+    Answer,
+    CancelRequest,
+    ControllerStatus,
+    DrainRequest,
+    StatusReport,
+    StatusRequest,
+)
 from cyclone.protocol.job_messages import AnyFromClient
-from cyclone.protocol.messages import Answer, CancelRequest, ControllerStatus, DrainRequest, StatusReport, StatusRequest
 from cyclone.version import __version__
 
 # Enough to see which name was meant.
 _KNOWN_MAX = 1000
+
+
+class Who(NamedTuple):
+    """Who asks: the name of the key, empty where nobody is asked for one, and whether that may do all."""
+
+    name: str
+    is_admin: bool
 
 
 class Clients:

@@ -11,17 +11,19 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Self
 
 import zmq
 
 from cyclone.errors import CycloneError
 from cyclone.logs import RateLimit
 from cyclone.master import actions
+from cyclone.master.client_desk import ClientDesk, ClientOptions
 from cyclone.master.ending import Ending
 from cyclone.master.events import Recorded
 from cyclone.master.feed import FeedOptions
 from cyclone.master.journal import Journal, JournalFull
+from cyclone.master.listener import Listener, Meter
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.master.sink_feed import SinkOptions, SinkStatus
 from cyclone.master.sink_feeds import SinkFeeds
@@ -29,11 +31,11 @@ from cyclone.master.source import Source
 from cyclone.notify import Notifier
 from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare_the_collector
 from cyclone.protocol import wire
+from cyclone.protocol.client_messages import FromClient, ToClient
 from cyclone.protocol.job_messages import AnyToClient
-from cyclone.protocol.messages import AnyFromMaster, ErrorRecord, FromClient, Refused, ToClient
+from cyclone.protocol.messages import AnyFromMaster, ErrorRecord, Refused
 from cyclone.protocol.sockets import POLLIN, master_socket, send_at_once
 from cyclone.ranges import fold_nodes
-from cyclone.results import RecordedBlock
 from cyclone.security.gate import GateOptions, PeerGate
 
 log = logging.getLogger("cyclone.master")
@@ -44,44 +46,22 @@ _STATUS_EVERY_S = 5.0
 _RETRY_APPEND_S = 1.0
 
 
-class Listener(Protocol):
-    """Who looks on: a results file, a progress bar, a benchmark. Must be quick; raising ends the master."""
-
-    def sent(self, message: AnyFromMaster) -> None:
-        """A message has left for a controller."""
-
-    def recorded(self, block: RecordedBlock) -> None:
-        """Results are recorded."""
-
-    def turn(self, service: "MasterService") -> None:
-        """A turn of the loop has ended."""
-
-
-class Meter(Listener, Protocol):
-    """A listener that counts, for metrics, and so is told what no other needs to know."""
-
-    def appended(self, events: Sequence[Recorded]) -> None:
-        """These are in the journal."""
-
-    def failing(self, service: "MasterService") -> None:
-        """Nothing can be recorded, and there is no other turn until it can be."""
-
-    def delivered(self, block: RecordedBlock, leased_at: float) -> None:
-        """These results are of tasks that this master leased at that moment, in monotonic seconds."""
-
-
 @dataclass(frozen=True, slots=True)
 class MasterOptions:
-    """Where to bind, and what concerns only the body. ``port`` 0 takes a free one. Durations in seconds."""
+    """Where to bind, and what concerns only the body. ``port`` 0 takes a free one. Durations in seconds.
+
+    ``feed`` is None where all tasks come from clients.
+    """
 
     target: str
     port: int
     poll_timeout_s: float
     stop_timeout_s: float
     scheduler: SchedulerOptions
-    feed: FeedOptions
+    feed: FeedOptions | None
     gate: GateOptions = GateOptions()
     sinks: SinkOptions = SinkOptions()
+    clients: ClientOptions = ClientOptions()
 
 
 @dataclass(slots=True)
@@ -130,6 +110,7 @@ class MasterService:
         self._guard = Guard()
         self._poller = zmq.Poller()
         self.sinks = SinkFeeds(self._poller, options.sinks, journal, self.scheduler.state.number)
+        self._clients = ClientDesk(options.clients, self.scheduler, journal, self._send)
         self._out: list[actions.Action] = []
         self._stops = 0
         self._signal = 0
@@ -158,8 +139,9 @@ class MasterService:
         return self._guard
 
     def start_generator(self) -> None:
-        """From now on tasks are pulled."""
-        self.source = Source(self.scheduler, self._journal, self._guard, self._options.feed, self._poller)
+        """From now on tasks are pulled, where the options name a generator."""
+        if self._options.feed:
+            self.source = Source(self.scheduler, self._journal, self._guard, self._options.feed, self._poller)
 
     def leave(self) -> None:
         """End with this turn, and tell no controller: they wait for the next master."""
@@ -210,6 +192,7 @@ class MasterService:
         self._has_loaded = False
         ready = dict(self._poller.poll(int(wait_s * 1000 + 0.999)))
         self.woke_at = now = time.monotonic()
+        self.scheduler.wall_offset_s = time.time() - now
         if self._wakeup.fileno() in ready:
             self._on_signals(now)
         self._gate.serve(now)
@@ -228,8 +211,8 @@ class MasterService:
         if self.source:
             self.source.turn()
         self._more_to_send = self.sinks.turn(ready, now)
-        consumed = self.source.consumed if self.source else self.scheduler.state.progress.cursor_consumed
-        self._more_to_tend = self._journal.tend(self.sinks.consumed(consumed), idle=not ready)
+        self._more_to_send |= self._clients.turn(now, idle=not ready)
+        self._more_to_tend = self._journal.tend(self.sinks.consumed(self._consumed), idle=not ready)
         for listener in self._listeners:
             listener.turn(self)
         self._done = self._done or self._ending.is_over(self.source.feed if self.source else None, now)
@@ -237,6 +220,14 @@ class MasterService:
         if now >= self._status_at:
             self._status_at = now + _STATUS_EVERY_S
             self._notifier.status(self._status())
+
+    @property
+    def _consumed(self) -> int:
+        """Results up to this number are of no use to the generator any more."""
+        if self.source:
+            return self.source.consumed
+        progress = self.scheduler.state.progress
+        return progress.cursor_consumed if self._options.feed else self.scheduler.state.number
 
     def _say_what_was_recovered(self) -> None:
         state = self.scheduler.state
@@ -253,12 +244,12 @@ class MasterService:
     def _receive(self, now: float) -> bool:
         """Whether nothing was left unread: only then is it known who is silent."""
         before = self.traffic.received
-        for peer, message in self._gate.receive(self._socket, _MESSAGES_PER_TURN, now):
+        for peer, message, entry in self._gate.receive(self._socket, _MESSAGES_PER_TURN, now):
             if isinstance(message, Refused):
                 self._out += self.scheduler.shut_out(peer, message.text, now)
                 self._out.append(actions.Send(peer, message))
             elif isinstance(message, FromClient):
-                self._out += self.scheduler.answer(peer, message, now)
+                self._out += self._clients.ask(peer, message, entry, now)
             else:
                 self._out += self.scheduler.handle(peer, message, now)
         return self.traffic.received - before < _MESSAGES_PER_TURN
@@ -277,12 +268,15 @@ class MasterService:
         events = [action.event for action in wanted if isinstance(action, actions.Record)]
         if events:
             self._append(events)
+            self._clients.recorded(events)
         for action in wanted:
             match action:
                 case actions.Send(peer, message):
                     self._send(peer, message)
-                case actions.Deliver(number, block, leased_at):
-                    self._deliver(number, block, leased_at)
+                case actions.Deliver():
+                    self._deliver(action)
+                case actions.Consult() | actions.Follow():
+                    self._clients.carry_out(action, now)
                 case actions.Say(level, text, nodes):
                     text += f" {fold_nodes(nodes)}" if nodes else ""
                     log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
@@ -320,31 +314,37 @@ class MasterService:
         if poller.poll(int(_RETRY_APPEND_S * 1000)):
             raise CycloneError("stopped by a signal while nothing could be recorded; what was acknowledged is recorded")
 
-    def _send(self, peer: bytes, message: AnyFromMaster | AnyToClient) -> None:
+    def _send(self, peer: bytes, message: AnyFromMaster | AnyToClient) -> bool:
+        """False where its queue is full: as if lost, and healed like any loss."""
         frames = wire.encode(message)
         try:
             send_at_once(self._socket, [peer, *frames])
         except zmq.Again:
-            # Its queue is full: as if lost, and healed like any loss.
-            return
+            return False
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             self.scheduler.unreachable(peer)
-            return
+            self._clients.gone(peer)
+            return True
         if not isinstance(message, ToClient):
             for listener in self._listeners:
                 listener.sent(message)
         self.traffic.on_sent(frames)
+        return True
 
-    def _deliver(self, number: int, block: RecordedBlock, leased_at: float) -> None:
+    def _deliver(self, results: actions.Deliver) -> None:
+        number, block = results.number, results.block
         for listener in self._listeners:
             listener.recorded(block)
-        if self._meter and leased_at:
-            self._meter.delivered(block, leased_at)
+        if self._meter and results.leased_at:
+            self._meter.delivered(block, results.leased_at)
         self.sinks.deliver(number, block)
+        self._clients.deliver(number, block, results.parts)
         if self.source:
             self.source.deliver(number, block)
+        elif not self._options.feed:
+            self.scheduler.consume(number)
 
     def _on_signals(self, now: float) -> None:
         for number in self._wakeup.take():

@@ -11,6 +11,15 @@ import msgspec
 from msgspec import Meta
 
 from cyclone.protocol import limits
+from cyclone.protocol.client_messages import (
+    Answer,
+    CancelRequest,
+    DrainRequest,
+    FromClient,
+    StatusReport,
+    StatusRequest,
+    ToClient,
+)
 from cyclone.protocol.job_spec import (
     Index,
     IndexRanges,
@@ -22,20 +31,7 @@ from cyclone.protocol.job_spec import (
     ShortText,
     TaskBlock,
 )
-from cyclone.protocol.messages import (
-    Answer,
-    CancelRequest,
-    Count,
-    DrainRequest,
-    FromClient,
-    JobId,
-    Positive,
-    StatusReport,
-    StatusRequest,
-    TaskId,
-    Text,
-    ToClient,
-)
+from cyclone.protocol.messages import Count, JobId, Positive, TaskId, Text
 
 # Requests.
 

@@ -13,12 +13,12 @@ import msgspec
 
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits
+from cyclone.protocol.client_messages import CancelRequest
 from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
 from cyclone.protocol.messages import (
     AnyFromController,
     AnyFromMaster,
     Cancel,
-    CancelRequest,
     Hello,
     Refused,
     ResultBatch,

@@ -18,11 +18,13 @@ import zmq
 from cyclone.errors import ProtocolError
 from cyclone.logs import RateLimit
 from cyclone.protocol import limits, messages
-from cyclone.protocol.messages import FromClient, Hello, Refused
+from cyclone.protocol.client_messages import FromClient
+from cyclone.protocol.messages import Hello, Refused
 from cyclone.protocol.sink_messages import ToSink
 from cyclone.protocol.sockets import ServerKeys, receive_all, receive_with_keys
 from cyclone.protocol.traffic import Traffic
 from cyclone.security.authenticator import Authenticator
+from cyclone.security.key_files import PeerEntry
 from cyclone.security.policy import server_keys
 from cyclone.security.registry import Registry
 from cyclone.security.roles import objection
@@ -84,8 +86,8 @@ class PeerGate(Generic[M]):
 
     def receive(
         self, socket: "zmq.Socket[bytes]", messages_max: int, now: float
-    ) -> Iterator[tuple[bytes, M | Refused]]:
-        """What the peers say, each with its routing id.
+    ) -> Iterator[tuple[bytes, M | Refused, PeerEntry | None]]:
+        """What the peers say, each with its routing id and the entry of its key; None where nobody is asked for one.
 
         A ``Refused`` is the answer that is owed to that peer instead, which has no right to a session any more.
         """
@@ -96,7 +98,7 @@ class PeerGate(Generic[M]):
                 if not self._strikes.is_cut(peer, now):
                     message = self._decoded(frames, peer, f"peer {peer.hex()}", now)
                     if message:
-                        yield peer, message
+                        yield peer, message, None
             return
         for user_id, (peer, *frames) in receive_with_keys(socket, messages_max):
             self.traffic.on_received(frames)
@@ -105,19 +107,19 @@ class PeerGate(Generic[M]):
             entry = authenticator.identify(user_id, now)
             if entry is None:
                 self._strike(user_id, f"peer {user_id[:16]}", "its key was revoked", now)
-                yield peer, Refused(messages.FORBIDDEN, "", "this key was revoked")
+                yield peer, Refused(messages.FORBIDDEN, "", "this key was revoked"), entry
                 continue
             message = self._decoded(frames, user_id, f"{entry.role} {entry.name}", now)
             if message is None:
                 continue
             wrong = objection(entry.name, entry.role, message)
             if not wrong:
-                yield peer, message
+                yield peer, message, entry
                 continue
             self._strike(user_id, f"{entry.role} {entry.name}", wrong, now)
             if isinstance(message, Hello | FromClient | ToSink):
                 incarnation = message.incarnation if isinstance(message, Hello) else ""
-                yield peer, Refused(messages.FORBIDDEN, incarnation, wrong)
+                yield peer, Refused(messages.FORBIDDEN, incarnation, wrong), entry
 
     def _decoded(self, frames: list[bytes], who: str | bytes, name: str, now: float) -> M | None:
         try:

@@ -9,20 +9,31 @@ from typing import Literal
 
 import msgspec
 
-from cyclone.protocol.messages import (
-    CancelRequest,
-    DrainRequest,
-    Goodbye,
-    Hello,
-    Results,
-    Returned,
-    State,
-    StatusRequest,
+from cyclone.protocol.client_messages import CancelRequest, DrainRequest, StatusRequest
+from cyclone.protocol.job_messages import (
+    AddRequest,
+    CancelJobsRequest,
+    ControlRequest,
+    DetailRequest,
+    ExplainRequest,
+    FollowRequest,
+    JobsRequest,
+    NamespaceRequest,
+    NamespacesRequest,
+    ProcessedRequest,
+    RequeueRequest,
+    SubmitRequest,
+    TasksRequest,
 )
+from cyclone.protocol.messages import Goodbye, Hello, Results, Returned, State
 from cyclone.protocol.sink_messages import Attach, Blocks
 
-PeerRole = Literal["controller", "client", "monitor", "master"]
+PeerRole = Literal["controller", "client", "monitor", "admin", "master"]
 
+_LOOK: frozenset[PeerRole] = frozenset({"client", "monitor", "admin"})
+# Of its own jobs, for a client; whose they are the master's brain decides.
+_STEER: frozenset[PeerRole] = frozenset({"client", "admin"})
+_ADMIN: frozenset[PeerRole] = frozenset({"admin"})
 _CONTROLLER: frozenset[PeerRole] = frozenset({"controller"})
 _MASTER: frozenset[PeerRole] = frozenset({"master"})
 
@@ -32,9 +43,11 @@ MAY_SEND: Mapping[type, frozenset[PeerRole]] = {
     Results: _CONTROLLER,
     Returned: _CONTROLLER,
     Goodbye: _CONTROLLER,
-    StatusRequest: frozenset({"client", "monitor"}),
-    CancelRequest: frozenset({"client"}),
-    DrainRequest: frozenset({"client"}),
+    **dict.fromkeys((StatusRequest, JobsRequest, TasksRequest, DetailRequest), _LOOK),
+    **dict.fromkeys((ExplainRequest, NamespacesRequest, FollowRequest), _LOOK),
+    **dict.fromkeys((SubmitRequest, AddRequest, ControlRequest, CancelJobsRequest), _STEER),
+    **dict.fromkeys((RequeueRequest, ProcessedRequest), _STEER),
+    **dict.fromkeys((CancelRequest, DrainRequest, NamespaceRequest), _ADMIN),
     Attach: _MASTER,
     Blocks: _MASTER,
 }

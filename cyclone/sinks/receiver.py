@@ -207,7 +207,7 @@ class Receiver:
             notifier.status(f"{len(self._heard)} masters, {waiting}, {state}")
 
     def _receive(self, now: float) -> None:
-        for peer, message in self._gate.receive(self._socket, _MESSAGES_PER_TURN, now):
+        for peer, message, _ in self._gate.receive(self._socket, _MESSAGES_PER_TURN, now):
             match message:
                 case Refused():
                     self._send(peer, message)

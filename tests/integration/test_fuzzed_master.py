@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from cyclone.errors import ProtocolError
-from cyclone.protocol import limits, messages, wire
+from cyclone.protocol import client_messages, limits, messages, wire
 from cyclone.protocol.sockets import ClientKeys
 from cyclone.security.policy import client_keys
 from tests.support.fuzzing import GENERATOR, MESSAGES, SEED, for_a_master, old_peer, raw_openings
@@ -75,7 +75,8 @@ def question(session: int) -> Frames:
 def is_bad(frames: Frames) -> bool | None:
     """Whether a master refuses the frames; None for a greeting or a client's request: what these ask for, it does."""
     try:
-        return None if isinstance(wire.decode_for_master(frames), messages.Hello | messages.FromClient) else False
+        message = wire.decode_for_master(frames)
+        return None if isinstance(message, messages.Hello | client_messages.FromClient) else False
     except ProtocolError:
         return True
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from cyclone.controller.slots import Phase
 from cyclone.master.events import ResultsRecorded, TasksAdded
-from cyclone.protocol.messages import CancelRequest, DrainRequest
+from cyclone.protocol.client_messages import CancelRequest, DrainRequest
 from tests.simulation.journal import KEPT, LOST
 from tests.simulation.process import MADE, YIELDED
 from tests.simulation.settings import FAULT_PHASE_S, FAULT_WEIGHTS

@@ -12,8 +12,9 @@ from cyclone.master.feed import FeedOptions
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.master.source import Source
 from cyclone.protocol import wire
+from cyclone.protocol.client_messages import FromClient, ToClient
 from cyclone.protocol.job_messages import AnyFromClient
-from cyclone.protocol.messages import Cancel, FromClient, Hello, Results, Tasks, ToClient
+from cyclone.protocol.messages import Cancel, Hello, Results, Tasks
 from cyclone.results import RecordedBlock
 from tests.simulation.body import Body, Line
 from tests.simulation.journal import Killed

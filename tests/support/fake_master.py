@@ -7,10 +7,10 @@ import zmq
 
 from cyclone import values
 from cyclone.protocol import wire
+from cyclone.protocol.client_messages import FromClient
 from cyclone.protocol.messages import (
     AnyFromController,
     AnyFromMaster,
-    FromClient,
     Hello,
     Job,
     Pong,

@@ -3,15 +3,19 @@
 The bytes are msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md); blanks part the fields.
 """
 
-from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
-from cyclone.protocol.messages import (
+from cyclone.protocol.client_messages import (
     Answer,
-    AnyFromController,
-    AnyFromMaster,
-    Cancel,
     CancelRequest,
     ControllerStatus,
     DrainRequest,
+    StatusReport,
+    StatusRequest,
+)
+from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
+from cyclone.protocol.messages import (
+    AnyFromController,
+    AnyFromMaster,
+    Cancel,
     Goodbye,
     Hello,
     Job,
@@ -23,8 +27,6 @@ from cyclone.protocol.messages import (
     Results,
     Returned,
     State,
-    StatusReport,
-    StatusRequest,
     Stop,
     TaskBatch,
     TaskRange,

@@ -9,11 +9,11 @@ from cyclone.master import events
 from cyclone.master.actions import Action, Deliver, Load, Record, Send
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.protocol import limits, states
+from cyclone.protocol.client_messages import DrainRequest
 from cyclone.protocol.job_messages import AnyToClient
 from cyclone.protocol.messages import (
     AnyFromController,
     AnyFromMaster,
-    DrainRequest,
     ErrorRecord,
     Hello,
     JobOptions,

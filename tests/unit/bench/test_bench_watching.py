@@ -6,7 +6,7 @@ import pytest
 
 from cyclone.bench import watching
 from cyclone.bench.watching import Sample
-from cyclone.protocol.messages import ControllerStatus, StatusReport
+from cyclone.protocol.client_messages import ControllerStatus, StatusReport
 
 
 def looked(at: float, done: int, **changes: Any) -> Sample:

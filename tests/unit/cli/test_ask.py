@@ -9,8 +9,8 @@ import pytest
 from cyclone.cli import ask
 from cyclone.cli.main import _run
 from cyclone.errors import ConfigError
+from cyclone.protocol.client_messages import Answer, ControllerStatus, DrainRequest, StatusReport, StatusRequest
 from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
-from cyclone.protocol.messages import Answer, ControllerStatus, DrainRequest, StatusReport, StatusRequest
 
 KNOWN = [f"node{number:03}" for number in range(1, 171)]
 

@@ -12,7 +12,8 @@ from cyclone.client import connection
 from cyclone.client.connection import ENVIRONMENT, Address, Connection, find_address, parse_address
 from cyclone.errors import ConfigError, CycloneError, Unreachable
 from cyclone.protocol import wire
-from cyclone.protocol.messages import Answer, DrainRequest, Refused
+from cyclone.protocol.client_messages import Answer, DrainRequest
+from cyclone.protocol.messages import Refused
 from cyclone.protocol.sockets import POLLIN
 
 QUESTION = DrainRequest(2, "c1", undo=False)

@@ -5,19 +5,8 @@ import pytest
 from cyclone.master import state as state_module
 from cyclone.master.actions import Action, Send
 from cyclone.protocol import limits
-from cyclone.protocol.messages import (
-    Answer,
-    Cancel,
-    CancelRequest,
-    DrainRequest,
-    JobOptions,
-    Recall,
-    Returned,
-    StatusReport,
-    StatusRequest,
-    TaskRange,
-    Tasks,
-)
+from cyclone.protocol.client_messages import Answer, CancelRequest, DrainRequest, StatusReport, StatusRequest
+from cyclone.protocol.messages import Cancel, JobOptions, Recall, Returned, TaskRange, Tasks
 from cyclone.protocol.states import COMPLETED
 from tests.support.masters import Master, batch, final_states, sent, tasks
 from tests.unit.master.conftest import NewMaster

@@ -6,11 +6,8 @@ from cyclone.master import scheduler as scheduler_module
 from cyclone.master import state as state_module
 from cyclone.master.scheduler import LOAD_BELOW_TASKS, LOAD_BLOCKS
 from cyclone.protocol import limits
-from cyclone.protocol.messages import (
-    CancelRequest,
-    Returned,
-    Tasks,
-)
+from cyclone.protocol.client_messages import CancelRequest
+from cyclone.protocol.messages import Returned, Tasks
 from tests.support.masters import (
     MANY,
     Master,

@@ -17,8 +17,9 @@ from cyclone.controller.actions import Execute, KillWorker, StartWorker, TakeBac
 from cyclone.errors import ProtocolError
 from cyclone.master.actions import Send
 from cyclone.protocol import wire
+from cyclone.protocol.client_messages import FromClient
 from cyclone.protocol.framing import FrameReader
-from cyclone.protocol.messages import FromClient, FromController, FromMaster, Tasks, Welcome
+from cyclone.protocol.messages import FromController, FromMaster, Tasks, Welcome
 from tests.support import controllers
 from tests.support.controllers import Node
 from tests.support.golden_messages import FROM_CLIENT, FROM_CONTROLLER, FROM_MASTER

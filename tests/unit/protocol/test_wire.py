@@ -10,12 +10,12 @@ import pytest
 
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits, wire
+from cyclone.protocol.client_messages import CancelRequest
 from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
 from cyclone.protocol.messages import (
     AnyFromController,
     AnyFromMaster,
     Cancel,
-    CancelRequest,
     Job,
     Recorded,
     Refused,

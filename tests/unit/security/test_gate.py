@@ -9,16 +9,16 @@ import zmq
 
 from cyclone.errors import ConfigError
 from cyclone.protocol import messages, wire
-from cyclone.protocol.job_messages import AnyFromClient
-from cyclone.protocol.messages import (
-    AnyFromController,
-    AnyFromMaster,
-    CancelRequest,
-    DrainRequest,
-    Goodbye,
-    Refused,
-    StatusRequest,
+from cyclone.protocol.client_messages import CancelRequest, DrainRequest, StatusRequest
+from cyclone.protocol.job_messages import (
+    AnyFromClient,
+    CancelJobsRequest,
+    NamespaceRequest,
+    NamespacesRequest,
+    SubmitRequest,
 )
+from cyclone.protocol.job_spec import JobSelection, JobSpec, Namespace
+from cyclone.protocol.messages import AnyFromController, AnyFromMaster, Goodbye, Refused
 from cyclone.protocol.sockets import ClientKeys, master_socket, receive_with_keys
 from cyclone.security.authenticator import LOOK_EVERY_S
 from cyclone.security.gate import GateOptions, PeerGate
@@ -28,6 +28,8 @@ from cyclone.security.roles import PeerRole
 from tests.support.masters import hello
 
 WAIT_MS = 5000
+SUBMIT = SubmitRequest(1, bytes(16), JobSpec(task_class="tasks.empty:EmptyTask"))
+PURGE = NamespaceRequest(1, "purge", Namespace(name="night"))
 # Long enough for a handshake on loopback, of which there is none to come.
 NOTHING_MS = 300
 QUESTION = wire.encode(Goodbye(5, "x"))
@@ -65,11 +67,11 @@ class Door:
             self.gate.serve(self.now)
             if self.socket in ready:
                 found = list(self.gate.receive(self.socket, 1000, self.now))
-                for peer, message in found:
+                for peer, message, _ in found:
                     if isinstance(message, Refused):
                         self.socket.send_multipart([peer, *wire.encode(message)])
                 if found or self.gate.bad_messages >= bad:
-                    return [message for _, message in found]
+                    return [message for _, message, _ in found]
         return []
 
     def close(self) -> None:
@@ -174,13 +176,26 @@ def test_given_a_key_that_is_not_for_this_then_its_holder_is_told_so(
     ("role", "request_", "allowed"),
     [
         ("client", StatusRequest(1), True),
-        ("client", CancelRequest(1, 1, 2, "", ""), True),
-        ("client", DrainRequest(1, "node17", False), True),
+        ("client", CancelRequest(1, 1, 2, "", ""), False),
+        ("client", DrainRequest(1, "node17", False), False),
+        ("client", SUBMIT, True),
+        ("client", NamespacesRequest(1), True),
+        ("client", PURGE, False),
+        ("admin", CancelRequest(1, 1, 2, "", ""), True),
+        ("admin", DrainRequest(1, "node17", False), True),
+        ("admin", SUBMIT, True),
+        ("admin", PURGE, True),
+        ("admin", StatusRequest(1), True),
         ("monitor", StatusRequest(1), True),
         ("monitor", CancelRequest(1, 1, 2, "", ""), False),
         ("monitor", DrainRequest(1, "node17", False), False),
+        ("monitor", SUBMIT, False),
+        ("monitor", NamespacesRequest(1), True),
+        ("monitor", CancelJobsRequest(1, JobSelection(last=True)), False),
         ("controller", StatusRequest(1), False),
         ("controller", CancelRequest(1, 1, 2, "", ""), False),
+        ("controller", SUBMIT, False),
+        ("master", SUBMIT, False),
     ],
 )
 def test_given_a_request_then_the_role_decides_and_who_may_not_is_told_so(

@@ -4,8 +4,9 @@ from typing import get_args
 
 import pytest
 
-from cyclone.protocol import messages, sink_messages
-from cyclone.protocol.messages import FromClient, FromController
+from cyclone.protocol import client_messages, job_messages, messages, sink_messages
+from cyclone.protocol.client_messages import FromClient
+from cyclone.protocol.messages import FromController
 from cyclone.protocol.sink_messages import ToSink
 from cyclone.security.roles import MAY_SEND, PeerRole, objection
 from tests.support.golden_messages import FROM_CONTROLLER
@@ -15,7 +16,8 @@ from tests.support.masters import hello
 def test_given_the_messages_of_a_peer_then_each_has_its_line_in_the_table() -> None:
     kinds = {
         kind
-        for kind in [*vars(messages).values(), *vars(sink_messages).values()]
+        for module in (messages, client_messages, job_messages, sink_messages)
+        for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, FromController | FromClient | ToSink)
     }
     assert kinds - {FromController, FromClient, ToSink} == set(MAY_SEND)

@@ -1,0 +1,278 @@
+"""Where the tasks of an array come from: numbers, lines, JSON values, words of a command line.
+
+Owns how each is written and read. All are lazy: a million entries are never held together, and a pipe is read as it is
+filled. A ValueError starts with what is wrong and ends with what would be right; a ConfigError names the file.
+"""
+
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, NamedTuple
+
+from cyclone.errors import ConfigError
+from cyclone.protocol import limits
+
+# What a slip such as 0-9999999999 must not fill a journal with.
+ENTRIES_MAX = 1_000_000_000
+WORDS = ":::"
+STDIN = "-"
+
+_BLOCK_BYTES = 64 * 1024
+_OPERATORS = frozenset("!&^")
+
+
+class Entries(NamedTuple):
+    """The entries of an array. ``open`` begins to read them, and can do so once where they come from a pipe.
+
+    ``count`` is None where only reading tells; ``parallel`` is how many may be at work at once, None for any number.
+    """
+
+    origin: str
+    open: Callable[[], Iterator[Any]]
+    count: int | None = None
+    parallel: int | None = None
+
+
+def numbers(text: str) -> Entries:
+    """``0-99``, ``0-99:2``, ``1,3,5-8``, each with ``%10`` behind it for at most ten at once. Raises ValueError."""
+    ranges_text, percent, parallel_text = text.partition("%")
+    parallel = None
+    if percent:
+        if not parallel_text.isdecimal() or not int(parallel_text):
+            raise ValueError(f"{text!r}: {parallel_text!r} is not how many may be at work at once: write 0-99%10")
+        parallel = int(parallel_text)
+    origin = f"--array {text}"
+    if _OPERATORS.intersection(ranges_text):
+        from cyclone.ranges import range_set
+
+        found = range_set(ranges_text)
+        return Entries(origin, lambda: iter(found), len(found), parallel)
+    from cyclone.ranges import number_ranges
+
+    ranges = sorted(number_ranges(ranges_text), key=lambda one: one.start)
+    if sum(map(len, ranges)) > ENTRIES_MAX:
+        raise ValueError(f"{text!r} holds more than {ENTRIES_MAX:,} numbers: write a shorter range")
+    if all(before[-1] < behind.start for before, behind in itertools.pairwise(ranges)):
+        return Entries(origin, lambda: itertools.chain.from_iterable(ranges), sum(map(len, ranges)), parallel)
+    return Entries(origin, lambda: _each_once(ranges), None, parallel)
+
+
+def _each_once(ranges: Sequence[range]) -> Iterator[int]:
+    """The numbers of ranges that overlap, ascending."""
+    import heapq
+
+    return (number for number, _ in itertools.groupby(heapq.merge(*ranges)))
+
+
+def words(lists: Sequence[Sequence[str]]) -> Entries:
+    """The words behind ``:::``; of several lists each combination, the last one changing first. Raises ValueError."""
+    origin = " ".join(f"{WORDS} {' '.join(one)}" for one in lists)
+    if not all(lists):
+        raise ValueError(f"{WORDS} has no words behind it: write {WORDS} a b c")
+    count = 1
+    for one in lists:
+        count *= len(one)
+    if len(lists) == 1:
+        return Entries(origin, lambda: iter(lists[0]), count)
+    return Entries(origin, lambda: map(list, itertools.product(*lists)), count)
+
+
+def split_words(arguments: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """A command and the lists behind its ``:::``."""
+    parts: list[list[str]] = [[]]
+    for argument in arguments:
+        if argument == WORDS:
+            parts.append([])
+        else:
+            parts[-1].append(argument)
+    return parts[0], parts[1:]
+
+
+def lines(path: str) -> Entries:
+    """Each line of a file that is not empty; ``-`` is standard input. It need not be UTF-8."""
+    return Entries(f"--each-line {path}", lambda: _texts(path, b"\n"))
+
+
+def nul_separated(path: str) -> Entries:
+    """Each text of a file between NUL bytes, as ``find -print0`` writes it; ``-`` is standard input."""
+    return Entries(f"--from0 {path}", lambda: _texts(path, b"\0"))
+
+
+def json_values(path: str) -> Entries:
+    """Each value of a JSON array, or of lines that hold a JSON value each; ``-`` is standard input."""
+    return Entries(f"--from-json {path}", lambda: _json_values(path))
+
+
+def given(values: Sequence[Any], origin: str) -> Entries:
+    """These."""
+    return Entries(origin, lambda: iter(values), len(values))
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    if path == STDIN:
+        yield sys.stdin.buffer
+        return
+    try:
+        file = open(path, "rb")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    with file:
+        yield file
+
+
+def _blocks(path: str) -> Iterator[bytes]:
+    """What a file holds, as soon as it is there."""
+    with _opened(path) as file:
+        try:
+            while block := file.read1(_BLOCK_BYTES):  # type: ignore[attr-defined]
+                yield block
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _texts(path: str, separator: bytes) -> Iterator[str]:
+    return (piece.decode("utf-8", "surrogateescape") for piece in _pieces(_blocks(path), separator, path) if piece)
+
+
+def _pieces(blocks: Iterable[bytes], separator: bytes, path: str) -> Iterator[bytes]:
+    """What stands between separators. Raises ConfigError for a piece that no task could take."""
+    rest = b""
+    for block in blocks:
+        *whole, rest = (rest + block).split(separator)
+        yield from whole
+        if len(rest) > limits.VALUE_BYTES_MAX:
+            kind = "line" if separator == b"\n" else "text between NUL bytes"
+            raise ConfigError(f"{path}: holds a {kind} of more than {limits.VALUE_BYTES_MAX:,} bytes: is it the file?")
+    yield rest
+
+
+def _json_values(path: str) -> Iterator[Any]:
+    text = _Text(path)
+    if text.is_array():
+        return text.array()
+    return text.lines()
+
+
+class _Text:
+    """The JSON of a file, read as it is needed; what was taken is let go."""
+
+    def __init__(self, path: str) -> None:
+        import codecs
+
+        self._path = path
+        self._blocks = _blocks(path)
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")()
+        self._text = ""
+        self._at = 0
+        self._ended = False
+
+    def is_array(self) -> bool:
+        """Whether it is one array: it begins like one, and its first line is not by itself a value among others."""
+        if self._next() != "[":
+            return False
+        line, newline, rest = self._text[self._at :].partition("\n")
+        while newline and not rest.strip() and self._more():
+            rest = self._text[self._at + len(line) + 1 :]
+        if not rest.strip():
+            return True
+        import json
+
+        try:
+            json.loads(line)
+        except ValueError:
+            return True
+        return False
+
+    def array(self) -> Iterator[Any]:
+        """Its values."""
+        import json
+
+        decode = json.JSONDecoder().raw_decode
+        self._at += 1
+        for number in itertools.count(1):
+            following = self._next()
+            if following == "]" and number == 1:
+                break
+            if number > 1:
+                if following == "]":
+                    break
+                if following != ",":
+                    raise self._fault(f"value {number - 1}", f"a comma or ] belongs behind it, not {following!r}")
+                self._at += 1
+                self._next()
+            yield self._value(decode, number)
+        self._at += 1
+        if following := self._next():
+            raise self._fault("behind the array", f"nothing may follow, not {following!r}")
+
+    def lines(self) -> Iterator[Any]:
+        """The value of each line that is not blank."""
+        import json
+
+        # Lines end at the newline alone: others of Unicode's may stand in a JSON text.
+        for number, line in enumerate(self._lines(), 1):
+            if line.strip():
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise self._fault(f"line {number}", f"is no JSON value: {error}") from None
+
+    def _lines(self) -> Iterator[str]:
+        while True:
+            *whole, self._text = self._text[self._at :].split("\n")
+            self._at = 0
+            yield from whole
+            self._bound("line")
+            if not self._more():
+                yield self._text
+                return
+
+    def _value(self, decode: Callable[[str, int], tuple[Any, int]], number: int) -> Any:
+        while True:
+            try:
+                value, end = decode(self._text, self._at)
+            except ValueError as error:
+                if not self._more():
+                    raise self._fault(f"value {number}", f"is no JSON value: {error}") from None
+            else:
+                # At the end of what was read a number may go on.
+                if end < len(self._text) or not self._more():
+                    self._at = end
+                    return value
+            self._bound(f"value {number}")
+
+    def _next(self) -> str:
+        """The next character that is not blank, with which the text goes on; '' at the end."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in " \t\r\n":
+                self._at += 1
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def _more(self) -> bool:
+        """Read on, as much as there is already, so that a long value is not looked at too often; False at the end."""
+        wanted = max(_BLOCK_BYTES, len(self._text) - self._at)
+        parts = [self._text[self._at :]]
+        while wanted > 0 and not self._ended:
+            block = next(self._blocks, b"")
+            self._ended = not block
+            try:
+                part = self._decode.decode(block, final=self._ended)
+            except UnicodeDecodeError as error:
+                raise self._fault("it", f"is not UTF-8 text: {error.reason}") from None
+            parts.append(part)
+            wanted -= len(part) or 1
+        grown = sum(map(len, parts)) > len(parts[0])
+        self._text, self._at = "".join(parts), 0
+        return grown
+
+    def _bound(self, what: str) -> None:
+        if len(self._text) - self._at > 2 * limits.VALUE_BYTES_MAX and what == "line":
+            raise self._fault(f"a {what}", f"has more than {limits.VALUE_BYTES_MAX:,} characters")
+
+    def _fault(self, what: str, text: str) -> ConfigError:
+        return ConfigError(f"{self._path}: {what}: {text}; write an array of JSON values, or a value a line")

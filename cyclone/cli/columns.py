@@ -1,0 +1,154 @@
+"""What a list shows: its fields, and how a value of each kind is written for people, for scripts and as JSON.
+
+Owns the kinds of values. Knows nothing of where rows come from and how lines are printed (``cyclone.cli.output``). What
+others have named (tasks, nodes, errors) never reaches a terminal as it is: control characters are shown as escapes.
+
+    kind        on a terminal           in a script          in JSON
+    text        as it is                as it is             text
+    number      1,234                   1234                 number
+    moment      12:03:44, Nov 20 12:03  2026-11-20T12:03:44Z RFC 3339 in UTC, null for none
+    duration    1h30m                   5400.0               seconds
+    size        1.5 GiB                 1610612736           bytes
+    tally       3 failed, 5 completed   failed=3,completed=5 object
+    pairs       a=1 b=2                 a=1,b=2              object
+    names       a, b                    a,b                  list
+    packed      the JSON of the value, however it is asked for
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+# Control characters, and those that turn the direction of what follows.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_PARTS_S = ((86400, "d"), (3600, "h"), (60, "m"))
+
+
+class Kind(NamedTuple):
+    """How values of a kind are written. ``paints``: the text is the name of a state, and may be coloured by it."""
+
+    for_people: Callable[[Any], str]
+    for_scripts: Callable[[Any], str]
+    as_json: Callable[[Any], Any]
+    right: bool = False
+    paints: bool = False
+
+
+class Column(NamedTuple):
+    """A field: ``get`` takes it out of a row. Only those that are ``shown`` stand in a table that nobody asked more of.
+
+    ``title`` is the head of the column, the name where it is empty.
+    """
+
+    name: str
+    get: Callable[[Any], Any]
+    kind: Kind
+    shown: bool = True
+    title: str = ""
+
+
+class Listing(NamedTuple):
+    """A list: the schema of its JSON (``cyclone.jobs/1``), under which name its rows stand there, and their fields.
+
+    ``lines``: it is a JSON object a line unless something else is asked for.
+    """
+
+    schema: str
+    key: str
+    columns: Sequence[Column]
+    lines: bool = False
+
+    def named(self, name: str) -> Column | None:
+        """The column of this name."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+def safe(text: str) -> str:
+    """The text for a terminal or a table: on one line, with control characters as escapes."""
+    return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def moment_json(unix_s: float) -> str | None:
+    """RFC 3339 in UTC, None for 0, which stands for no moment."""
+    if not unix_s:
+        return None
+    from datetime import UTC, datetime
+
+    moment = datetime.fromtimestamp(unix_s, UTC)
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds").replace("+00:00", "Z")
+
+
+def moment_text(unix_s: float) -> str:
+    """For people, in their zone: the time of today, day and time of this year, else the date."""
+    if not unix_s:
+        return ""
+    from datetime import datetime
+
+    moment, today = datetime.fromtimestamp(unix_s), datetime.now()
+    if moment.date() == today.date():
+        return f"{moment:%H:%M:%S}"
+    return f"{moment:%b %d %H:%M}" if moment.year == today.year else f"{moment:%Y-%m-%d}"
+
+
+def duration_text(seconds: float) -> str:
+    """For people, in two units at most: ``1d4h``, ``5m03s``, ``12.3s``, ``45ms``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms" if seconds >= 0.0005 else f"{seconds * 1e6:.0f}us" if seconds else "0s"
+    if seconds < 59.95:
+        return f"{seconds:.1f}s"
+    rest = round(seconds)
+    days, hours, minutes = rest // 86400, rest // 3600 % 24, rest // 60 % 60
+    if days:
+        return f"{days}d{hours}h"
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest % 60:02}s"
+
+
+def _size_text(size_bytes: int) -> str:
+    from cyclone.units import format_size
+
+    return format_size(size_bytes) if size_bytes else ""
+
+
+def _tally_text(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def _pairs(sign: str) -> Callable[[dict[str, Any]], str]:
+    return lambda pairs: sign.join(f"{name}={value}" for name, value in pairs.items())
+
+
+def _packed_json(packed: bytes) -> Any:
+    """The JSON form of msgpack that somebody else has made."""
+    if not packed:
+        return None
+    from cyclone import json_values
+    from cyclone.results import UNREADABLE
+
+    try:
+        return json_values.from_packed(packed)
+    except UNREADABLE:
+        # By value, for instance: opened only where it was made for.
+        return json_values.from_packed(json_values.values.encode(packed))
+
+
+def _packed_text(packed: bytes) -> str:
+    from cyclone import json_values
+
+    return json_values.encode(_packed_json(packed)).decode("utf-8", "backslashreplace") if packed else ""
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+TEXT = Kind(_plain, _plain, lambda value: value)
+STATE = Kind(_plain, _plain, lambda value: value, paints=True)
+NUMBER = Kind(lambda value: "" if value is None else f"{value:,}", _plain, lambda value: value, right=True)
+ID = Kind(_plain, _plain, lambda value: value, right=True)
+MOMENT = Kind(moment_text, lambda unix_s: moment_json(unix_s) or "", moment_json)
+DURATION = Kind(lambda s: "" if s is None else duration_text(s), _plain, lambda seconds: seconds, right=True)
+SIZE = Kind(_size_text, _plain, lambda size_bytes: size_bytes, right=True)
+TALLY = Kind(_tally_text, _pairs(","), lambda counts: counts)
+PAIRS = Kind(_pairs(" "), _pairs(","), lambda pairs: pairs)
+NAMES = Kind(", ".join, ",".join, list)
+PACKED = Kind(_packed_text, _packed_text, _packed_json)

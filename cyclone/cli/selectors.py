@@ -1,0 +1,183 @@
+"""Which jobs and which tasks are meant: ``5``, ``1,3,5-8``, ``2-10:2``, ``last``, ``all``; ``5.17``, ``5.0-99``.
+
+Owns this grammar. Whether there is such a job or task, the master knows. A ValueError (for argparse: ArgumentTypeError)
+starts with the offending text and ends with what would be right. Imports the messages only when a selection is made,
+so that a command line is read without them.
+"""
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from cyclone.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cyclone.protocol.job_spec import JobSelection
+
+Ranges = list[tuple[int, int]]
+
+JOBS_FORMS = "5, 1,3,5-8, 2-10:2, last or all"
+TASKS_FORMS = f"{JOBS_FORMS}; of one job also 5.17, 5.0-99 or last.3"
+_NUMBERS_FORMS = "5, 1,3,5-8 or 2-10:2"
+
+# As many ranges as a message holds; with a step each number is one.
+_RANGES_MAX = 65536
+_RANGE = re.compile(r"([0-9][0-9_]*)(?:-([0-9][0-9_]*)(?::([0-9][0-9_]*))?)?", re.ASCII)
+_DIGITS_MAX = 18
+
+
+class Jobs(NamedTuple):
+    """Jobs: those with these numbers, both ends of a range included, or the newest, or all."""
+
+    ids: tuple[tuple[int, int], ...] = ()
+    last: bool = False
+
+    def selection(self, filters: argparse.Namespace | None = None) -> "JobSelection":
+        """As the master is asked, with what ``add_filters`` has added to a command line. Raises ConfigError."""
+        import msgspec
+
+        from cyclone.protocol.job_spec import JobSelection
+
+        given = {} if filters is None else {name: getattr(filters, name, None) for name in _FILTERS}
+        fields = {"ids": self.ids, "last": self.last, **{name: value for name, value in given.items() if value}}
+        try:
+            return msgspec.convert(fields, JobSelection)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"no job can be meant by that: {error}") from None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether no number narrows it."""
+        return not self.ids and not self.last
+
+
+class Tasks(NamedTuple):
+    """All tasks of jobs, or those of one job with these indexes."""
+
+    jobs: Jobs
+    indexes: tuple[tuple[int, int], ...] = ()
+
+
+class Task(NamedTuple):
+    """A job, or with an index one task of it; ``job`` is None for the newest."""
+
+    job: int | None
+    index: int | None = None
+
+
+ALL = Jobs()
+LAST = Jobs(last=True)
+_FILTERS = ("namespace", "owner", "name", "session", "tags", "states")
+
+
+def jobs(text: str) -> Jobs:
+    """``5``, ``1,3,5-8``, ``2-10:2``, ``last``, ``all``; raises ArgumentTypeError."""
+    match text.strip():
+        case "all":
+            return ALL
+        case "last":
+            return LAST
+    return Jobs(tuple(_ranges(text, text, JOBS_FORMS)))
+
+
+def tasks(text: str) -> Tasks:
+    """What ``jobs`` takes, or tasks of one job: ``5.17``, ``5.0-99``, ``5.1,3``, ``last.3``."""
+    job, dot, rest = text.strip().partition(".")
+    if not dot:
+        return Tasks(jobs(text))
+    return Tasks(_one_job(text, job), tuple(_ranges(text, rest, TASKS_FORMS)))
+
+
+def task(text: str) -> Task:
+    """One job, ``5`` or ``last``, or one task, ``5.17``."""
+    job, dot, rest = text.strip().partition(".")
+    chosen = _one_job(text, job)
+    number = None if chosen.last else chosen.ids[0][0]
+    if not dot:
+        return Task(number)
+    found = _ranges(text, rest, "5, last, 5.17 or last.17")
+    if len(found) != 1 or found[0][0] != found[0][1]:
+        raise argparse.ArgumentTypeError(f"{text!r} means several tasks; write one, such as 5.17")
+    return Task(number, found[0][0])
+
+
+def numbers(text: str) -> tuple[tuple[int, int], ...]:
+    """``5``, ``1,3,5-8`` or ``2-10:2``: ids of tasks, for instance."""
+    return tuple(_ranges(text, text, _NUMBERS_FORMS))
+
+
+def merged(selected: Sequence[Jobs]) -> Jobs:
+    """All of these together; where ``last`` or ``all`` is among several, ArgumentTypeError."""
+    if len(selected) == 1:
+        return selected[0]
+    if any(one.last or one.is_all for one in selected):
+        raise argparse.ArgumentTypeError("last and all stand alone: write numbers beside numbers, such as 5 7-9")
+    return Jobs(tuple(_joined(part for one in selected for part in one.ids)))
+
+
+def fold(ranges: Iterable[tuple[int, int]]) -> str:
+    """Ranges as they are written: ``1-3,7``."""
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Options that narrow which jobs are meant, alike in all verbs; ``Jobs.selection`` reads them."""
+    group = parser.add_argument_group("which jobs")
+    group.add_argument("-n", "--namespace", metavar="NAMESPACE", help="only jobs of this namespace")
+    group.add_argument("--name", metavar="NAME", help="only jobs of this name")
+    group.add_argument("--owner", metavar="KEY", help="only jobs that were submitted with the key of this name")
+    group.add_argument("--session", metavar="SESSION", help="only jobs of this session")
+    group.add_argument(
+        "--tag",
+        metavar="NAME=VALUE",
+        dest="tags",
+        action=_AddTag,
+        help="only jobs with this tag; may be repeated, then with all of them",
+    )
+
+
+class _AddTag(argparse.Action):
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: object, option: object = None) -> None:
+        name, sign, value = str(values).partition("=")
+        if not (name and sign):
+            raise argparse.ArgumentError(self, f"{values!r} is no tag: write NAME=VALUE")
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), name: value})
+
+
+def _one_job(text: str, job: str) -> Jobs:
+    chosen = LAST if job == "last" else Jobs(tuple(_ranges(text, job, TASKS_FORMS)))
+    if not chosen.last and (len(chosen.ids) != 1 or chosen.ids[0][0] != chosen.ids[0][1]):
+        raise argparse.ArgumentTypeError(f"{text!r}: one job is needed; write its number, or last")
+    return chosen
+
+
+def _ranges(text: str, ranges: str, forms: str) -> Ranges:
+    """In their order, those that touch joined. Raises ArgumentTypeError that shows the whole text."""
+    found: Ranges = []
+    for part in ranges.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        if not match or any(len(number.replace("_", "")) > _DIGITS_MAX for number in match.groups() if number):
+            raise argparse.ArgumentTypeError(f"{text!r} is no selection; write {forms}")
+        low = int(match[1])
+        high = int(match[2] or low)
+        step = int(match[3] or 1)
+        if low > high:
+            raise argparse.ArgumentTypeError(f"{text!r} begins behind its end; write the smaller number first")
+        if not step:
+            raise argparse.ArgumentTypeError(f"{text!r} has a step of 0; write at least 1")
+        if len(found) + (1 if step == 1 else (high - low) // step + 1) > _RANGES_MAX:
+            raise argparse.ArgumentTypeError(f"{text!r} is more than {_RANGES_MAX:,} ranges; write fewer")
+        found += [(low, high)] if step == 1 else [(number, number) for number in range(low, high + 1, step)]
+    return _joined(found)
+
+
+def _joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    """Ascending, each number once, neighbours in one range."""
+    joined: Ranges = []
+    for low, high in sorted(ranges):
+        if joined and low <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
+        else:
+            joined.append((low, high))
+    return joined

@@ -1,0 +1,61 @@
+"""The configuration keys that concern what clients submit: who may, how namespaces share, what classes of service are.
+
+Owns these lines of the table, which ``config_keys.py`` joins to the others.
+"""
+
+from cyclone import config_kinds as kinds
+from cyclone.config_key import Key, Role
+
+_MASTER: tuple[Role, ...] = ("master",)
+
+JOB_KEYS: tuple[Key, ...] = (
+    Key(
+        "clients",
+        "submit",
+        kinds.choice("auto", "yes", "no"),
+        "auto",
+        _MASTER,
+        "Whether clients may submit jobs; auto: where keys are in use. Without keys anyone on the host could run "
+        "commands as the controllers' user.",
+    ),
+    Key(
+        "clients",
+        "namespaces",
+        kinds.WEIGHTS,
+        "",
+        _MASTER,
+        "Namespaces that are made at the start if they are not there, each with its weight in the fair share.",
+    ),
+    Key(
+        "clients",
+        "qos",
+        kinds.QOS,
+        "",
+        _MASTER,
+        "Classes of service, each a priority and a weight, besides low, normal, high and urgent, or in their place.",
+    ),
+    Key(
+        "clients",
+        "jobs_max",
+        kinds.integer(0, 1_000_000_000),
+        "100000",
+        _MASTER,
+        "Open jobs that a namespace may have that says no other number; 0: any number.",
+    ),
+    Key(
+        "clients",
+        "tasks_max",
+        kinds.integer(0, 1_000_000_000),
+        "0",
+        _MASTER,
+        "Open tasks that a namespace may have that says no other number; 0: any number.",
+    ),
+    Key(
+        "clients",
+        "memory_max",
+        kinds.size(1 << 20),
+        "256MiB",
+        _MASTER,
+        "Without a journal, how much of the results of submitted jobs is kept for their clients; the oldest go first.",
+    ),
+)

@@ -1,0 +1,93 @@
+"""Lists of jobs and tasks for clients: what is open from the brain, what has ended from the journal, in one order.
+
+Owns how both are put together. Each answer is a page, whose size and time are bounded whatever is asked for; a client
+asks on where it ends.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from cyclone.master.journal import Journal
+from cyclone.master.scheduler import Scheduler
+from cyclone.protocol.job_messages import (
+    DetailRequest,
+    JobDetail,
+    JobsReport,
+    JobsRequest,
+    TaskRow,
+    TasksReport,
+    TasksRequest,
+)
+from cyclone.protocol.limits import ID_MAX
+
+AnyList = JobsReport | TasksReport | JobDetail
+
+
+class ArchiveAnswers:
+    """See the module."""
+
+    def __init__(self, scheduler: Scheduler, journal: Journal) -> None:
+        self._scheduler = scheduler
+        self._journal = journal
+
+    def answer(self, request: JobsRequest | TasksRequest | DetailRequest) -> AnyList:
+        """What there is."""
+        match request:
+            case JobsRequest():
+                return self._jobs(request)
+            case TasksRequest():
+                return self._tasks(request)
+            case DetailRequest():
+                return self._detail(request)
+
+    def _jobs(self, request: JobsRequest) -> JobsReport:
+        selection, page = request.selection, 1 if request.selection.last else request.page
+        opened = self._scheduler.job_summaries(selection, request.before, page + 1)
+        ended, more = self._journal.ended_jobs(selection, request.before, page + 1)
+        found = sorted([*opened, *ended], key=lambda job: job.job_id, reverse=True)
+        if more and ended:
+            # Older ones that have ended may follow; open ones behind them wait for their page.
+            oldest = ended[-1].job_id
+            found = [job for job in found if job.job_id >= oldest]
+        more = (more or len(found) > page) and not selection.last
+        return JobsReport(request.request, found[:page], more)
+
+    def _tasks(self, request: TasksRequest) -> TasksReport:
+        """Rows with a result and rows without one, by index; where one kind ends early the page does."""
+        rows, end = self._journal.task_rows(
+            request.job_id, request.start, request.page, request.states, request.with_args, request.with_values
+        )
+        stop = ID_MAX if end is None else end
+        both = sorted([*rows, *self._live(request, stop)], key=lambda row: row.index)
+        if len(both) > request.page:
+            return TasksReport(request.request, both[: request.page], both[request.page].index)
+        return TasksReport(request.request, both, end)
+
+    def _live(self, request: TasksRequest, stop: int) -> Iterator[TaskRow]:
+        """One more than a page of those without a result, by index."""
+        left = request.page + 1
+        for run in self._scheduler.live_tasks(request.job_id, request.start, stop):
+            if request.states and run.state not in request.states:
+                continue
+            for row in range(min(run.count, left)):
+                yield TaskRow(run.index + row, run.task_id + row, run.state, run.attempt, run.controller)
+            left -= min(run.count, left)
+            if not left:
+                return
+
+    def _detail(self, request: DetailRequest) -> JobDetail:
+        if found := self._scheduler.detail(request.job_id):
+            return _without_shared(found, request)
+        ended = self._journal.ended_job(request.job_id)
+        if ended is None:
+            return JobDetail(request.request, None)
+        submitted, summary = ended
+        return _without_shared(JobDetail(request.request, summary, submitted.spec), request)
+
+
+def _without_shared(detail: JobDetail, request: DetailRequest) -> JobDetail:
+    spec = detail.spec
+    if spec is not None and spec.shared:
+        spec = msgspec.structs.replace(spec, shared=b"")
+    return msgspec.structs.replace(detail, request=request.request, spec=spec)

@@ -1,0 +1,88 @@
+"""Clients as the master's body sees them: who asks, what the brain says to it, and what is looked up or followed.
+
+Stands between the gate, the scheduler and the journal. Owns whether a client may submit at all; all other rights the
+brain knows. The caller owes: ``ask`` for each request, ``carry_out`` for the actions Consult and Follow, ``recorded``
+and ``deliver`` for what is, in its order, and ``turn`` once per turn.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cyclone.master.actions import Action, Consult, Follow, Send
+from cyclone.master.archive_answers import ArchiveAnswers
+from cyclone.master.client_feeds import ClientFeeds
+from cyclone.master.clients import Who
+from cyclone.master.events import JobEnded, Recorded
+from cyclone.master.journal import Journal
+from cyclone.master.scheduler import Scheduler
+from cyclone.protocol.job_messages import NOT_ALLOWED, AnyFromClient, AnyToClient, SubmitRequest, Submitted
+from cyclone.results import RecordedBlock
+from cyclone.security.key_files import PeerEntry
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """``may_submit`` is False where this master takes no jobs; ``refusal`` says why, and what would help."""
+
+    may_submit: bool = False
+    refusal: str = "this master takes no jobs: set [clients] submit = yes"
+
+
+# Where nobody is asked for a key, everybody is the same somebody, who may do all.
+ANYBODY = Who("", is_admin=True)
+
+
+class ClientDesk:
+    """See the module. ``send`` gives a message to a peer; False where its queue is full."""
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        scheduler: Scheduler,
+        journal: Journal,
+        send: Callable[[bytes, AnyToClient], bool],
+    ) -> None:
+        self._options = options
+        self._scheduler = scheduler
+        self._journal = journal
+        self._send = send
+        self._archive = ArchiveAnswers(scheduler, journal)
+        self._feeds = ClientFeeds(journal, send, scheduler.state.number)
+
+    def ask(self, peer: bytes, request: AnyFromClient, entry: PeerEntry | None, now: float) -> list[Action]:
+        """What follows from a request of somebody with this key, None where nobody is asked for one."""
+        who = Who(entry.name, entry.role == "admin") if entry else ANYBODY
+        if not isinstance(request, SubmitRequest):
+            return self._scheduler.answer(peer, request, now, who)
+        known_job = self._journal.job_of_key(request.key)
+        if known_job is None and not self._options.may_submit:
+            refused = Submitted(
+                request.request, 0, 0, sealed=False, room=0, code=NOT_ALLOWED, text=self._options.refusal
+            )
+            return [Send(peer, refused)]
+        return self._scheduler.answer(peer, request, now, who, known_job)
+
+    def carry_out(self, action: Consult | Follow, now: float) -> None:
+        """Answer from what is recorded."""
+        if isinstance(action, Follow):
+            self._feeds.follow(action, now)
+        else:
+            self._send(action.peer, self._archive.answer(action.request))
+
+    def recorded(self, events: Sequence[Recorded]) -> None:
+        """These are in the journal."""
+        for event in events:
+            if isinstance(event, JobEnded):
+                self._feeds.ended(event.job_id)
+
+    def deliver(self, number: int, block: RecordedBlock, parts: tuple[tuple[int, int, int, int], ...]) -> None:
+        """Results that are recorded just now."""
+        self._feeds.deliver(number, block, parts)
+
+    def turn(self, now: float, idle: bool) -> bool:
+        """Send what is due to those that follow; whether there is more to be done at once."""
+        return self._feeds.turn(now, idle)
+
+    def gone(self, peer: bytes) -> None:
+        """This client cannot be reached."""
+        self._feeds.gone(peer)

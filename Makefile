@@ -116,7 +116,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/pip
 	@$(PIP) install --editable .
 	@touch $@
 
-# Programs that tests use, unpacked and not installed: MariaDB, Prometheus, the Pushgateway, logrotate, visudo.
+# Programs that tests use, unpacked and not installed: MariaDB, Prometheus, the Pushgateway, logrotate, visudo, zsh, fish.
 .parts/.installed: tests/parts/__main__.py | $(BIN)/pip
 	@echo "unpacking the programs for the tests into .parts"
 	@$(BIN)/python -m tests.parts .parts

@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Any
 from cyclone.version import __version__
 
 if TYPE_CHECKING:
+    from cyclone.client.client import Client
+    from cyclone.client.executor import Executor
     from cyclone.generator import BaseTaskGenerator
     from cyclone.results import TaskResult
     from cyclone.task import BaseTask
+    from cyclone.task import with_options as task
 
-__all__ = ["BaseTask", "BaseTaskGenerator", "TaskResult", "__version__"]
+__all__ = ["BaseTask", "BaseTaskGenerator", "Client", "Executor", "TaskResult", "__version__", "task"]
 
 _HOMES = {
     "BaseTask": "cyclone.task",
     "BaseTaskGenerator": "cyclone.generator",
+    "Client": "cyclone.client.client",
+    "Executor": "cyclone.client.executor",
     "TaskResult": "cyclone.results",
+    # The module itself can be called.
+    "task": "cyclone.task",
 }
 
 
@@ -27,4 +34,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home = importlib.import_module(_HOMES[name])
+    return home if name == "task" else getattr(home, name)

@@ -15,6 +15,7 @@ from cyclone.config_keys import BY_PLACE, KEYS, SECTIONS, Key, Role
 from cyclone.config_kinds import Value, show
 from cyclone.config_text import SET, Given, Section, Sections, did_you_mean, read_ini, split_set
 from cyclone.errors import ConfigError
+from cyclone.host import memory_bytes
 from cyclone.original import former_key
 from cyclone.protocol import limits
 from cyclone.settings import (
@@ -130,7 +131,8 @@ def _read_values(given: Mapping[Key, Given], role: Role) -> tuple[dict[Key, Valu
     rows: list[Row] = []
     for key in KEYS:
         default = key.default_for(role)
-        if key in given and (given[key].text or default is not None):
+        auto = key in given and key.kind.takes_auto and given[key].text.lower() == "auto"
+        if key in given and not auto and (given[key].text or default is not None):
             origin = given[key].origin
             values[key] = _read(key, given[key].text, f"{origin}: [{key.section}] {key.name}")
         elif default is not None:
@@ -159,6 +161,8 @@ def _read(key: Key, text: str, where: str) -> Value:
 def _compute(key: Key, values: Mapping[Key, Value], role: Role) -> str:
     if key.name == "worker_count":
         return str(len(os.sched_getaffinity(0)))
+    if key.name == "memory":
+        return str(memory_bytes())
     if key.name == "heartbeat_interval":
         timeout_s = values[BY_PLACE["control", "controller_timeout"]]
         assert isinstance(timeout_s, float)

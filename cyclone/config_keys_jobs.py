@@ -40,7 +40,7 @@ JOB_KEYS: tuple[Key, ...] = (
         kinds.integer(0, 1_000_000_000),
         "100000",
         _MASTER,
-        "Open jobs that a namespace may have that says no other number; 0: any number.",
+        "Open jobs that each namespace may have which the configuration makes, default too; 0: any number.",
     ),
     Key(
         "clients",
@@ -48,7 +48,7 @@ JOB_KEYS: tuple[Key, ...] = (
         kinds.integer(0, 1_000_000_000),
         "0",
         _MASTER,
-        "Open tasks that a namespace may have that says no other number; 0: any number.",
+        "Open tasks that each namespace may have which the configuration makes, default too; 0: any number.",
     ),
     Key(
         "clients",

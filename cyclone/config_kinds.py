@@ -18,6 +18,7 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*|\*")
 _EXCEPTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _VARIABLE = re.compile(r"\w+\*?|\*", re.ASCII)
 _KEEP_FORMS = "all, 30d, 1000000 tasks, or both bounds: 30d, 1000000 tasks"
+_NODE_LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,254}")
 # A colon ends it here, though a label may hold one elsewhere.
 _LABEL = r"[A-Za-z0-9_][A-Za-z0-9_./@-]{0,254}"
 _WEIGHT = r"(?=[0-9.]*[1-9])[0-9]{1,6}(\.[0-9]{1,6})?"
@@ -55,12 +56,14 @@ Value = str | int | float | bool | Path | tuple[str, ...] | Keep | None
 class Kind:
     """How a value is read: ``read`` raises ValueError whose text starts with the value and says what would be right.
 
-    ``unit`` is how the shipped files name what may be written, where that is not plain from the default.
+    ``unit`` is how the shipped files name what may be written, where that is not plain from the default. With
+    ``takes_auto`` the word auto stands for a value that is computed.
     """
 
     name: str
     read: Callable[[str], Value]
     unit: str = ""
+    takes_auto: bool = False
 
 
 def duration(at_least_s: float) -> Kind:
@@ -96,6 +99,10 @@ def size(at_least_bytes: int = 0) -> Kind:
         return Size(size_bytes)
 
     return Kind("size", read, "size")
+
+
+def _read_memory(text: str) -> int:
+    return Size(0) if text.lower() == "none" else Size(parse_size(text))
 
 
 def _list_of(form: re.Pattern[str], what: str) -> Callable[[str], tuple[str, ...]]:
@@ -198,6 +205,28 @@ def _read_qos(text: str) -> tuple[str, ...]:
     return parts
 
 
+def _read_labels(text: str) -> tuple[str, ...]:
+    parts = _list_of(_NODE_LABEL, "a label, such as gpu or rack:7")(text)
+    if len(parts) > limits.LABELS_MAX:
+        raise ValueError(f"{text!r}: {len(parts)} are too many, {limits.LABELS_MAX} are possible")
+    return parts
+
+
+def _read_amounts(text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(",")) if text.strip() else ()
+    for part in parts:
+        name, _, amount = part.rpartition(":")
+        if not _NODE_LABEL.fullmatch(name) or not re.fullmatch(r"[0-9]{1,18}", amount) or not int(amount):
+            raise ValueError(f"{text!r}: {part!r} is no resource and its amount, such as licence:2")
+    names = [part.rpartition(":")[0] for part in parts]
+    if len(parts) > limits.LABELS_MAX or len(set(names)) < len(names):
+        raise ValueError(f"{text!r}: name each resource once, and {limits.LABELS_MAX} at most")
+    return parts
+
+
+LABELS = Kind("labels", _read_labels, "labels")
+AMOUNTS = Kind("amounts", _read_amounts, "name:amount, ...")
+MEMORY = Kind("size", _read_memory, "size, none or auto", takes_auto=True)
 WEIGHTS = Kind("weights", _read_weights, "name:weight, ...")
 QOS = Kind("qos", _read_qos, "name:priority:weight, ...")
 ENDPOINTS = Kind("endpoints", _read_endpoints, "host:port, ...")

@@ -9,6 +9,14 @@ class ConfigError(CycloneError):
     """A configuration file or a ``--set`` cannot be used. Daemons exit with 78 (sysexits EX_CONFIG)."""
 
 
+class UsageError(CycloneError):
+    """A command line makes no sense; ``usage`` is how it is written. Commands exit with 2."""
+
+    def __init__(self, text: str, usage: str = "") -> None:
+        super().__init__(text)
+        self.usage = usage
+
+
 class PluginError(CycloneError):
     """A user's class cannot be found, imported or used as what it was named for."""
 
@@ -59,10 +67,6 @@ class NoSuchJob(SubmitRefused):
 
 class NoSuchNamespace(SubmitRefused):
     """There is no namespace of this name."""
-
-
-class ClusterDied(CycloneError):
-    """The private cluster of an Executor has ended: what it had not answered is lost."""
 
 
 class TaskError(CycloneError):

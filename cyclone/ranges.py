@@ -63,6 +63,12 @@ def range_set(text: str, hexadecimal: bool = False) -> list[int]:
     return sorted(found)
 
 
+def number_ranges(text: str) -> list[range]:
+    """The ranges of ``0-99:2`` or ``1,3,5-8`` as they are written, however long: for who does not want the numbers
+    themselves in memory. Only commas join them. Raises ValueError."""
+    return [_range(text, part.strip(), False, _RANGE_FORMS) for part in text.split(",")]
+
+
 def fold_ranges(numbers: Iterable[int], hexadecimal: bool = False) -> str:
     """The shortest text of these numbers that ``range_set`` reads back; '' for none."""
     from ClusterShell.RangeSet import RangeSet

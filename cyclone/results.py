@@ -289,6 +289,14 @@ def wants_retry(body: bytes, row: int) -> bool:
         return False
 
 
+def packed_error(body: bytes, row: int) -> bytes:
+    """The ``ErrorRecord`` of a row, as it is; empty where it cannot be read."""
+    try:
+        return _kept_columns(body)[0].values[row]
+    except UNREADABLE:
+        return b""
+
+
 def row_columns(body: bytes, row: int) -> bytes:
     """The body of a batch of one row of a batch; empty where it cannot be read."""
     try:

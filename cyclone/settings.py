@@ -83,6 +83,15 @@ class ProcessingSettings:
     environment_keep: tuple[str, ...]
     task_memory_max_bytes: int
     stdout_max_bytes: int
+    namespaces: tuple[str, ...]
+    labels: tuple[str, ...]
+    resources: tuple[str, ...]
+    memory_bytes: int
+    by_value: bool
+
+    def amounts(self) -> dict[str, int]:
+        """The resources by name."""
+        return {name: int(amount) for name, _, amount in (text.rpartition(":") for text in self.resources)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ and put together in a worker; it knows no socket and no process.
 import functools
 import logging
 import operator
+import sys
 import time
 from collections.abc import Callable, Iterator, Sized
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from cyclone.errors import NotSerialisable, PluginError
 from cyclone.plugins import ANY_MODULE, class_path, load_allowed
@@ -21,6 +23,9 @@ from cyclone.values import SCALARS, encode, encode_properties, pack
 if TYPE_CHECKING:
     import tempfile
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+OPTIONS_ATTRIBUTE = "__cyclone_options__"
 # Of a thousand million tasks two are taken for one with a probability of 10^-21.
 _IDENTITY_BYTES = 16
 
@@ -30,7 +35,8 @@ class TaskContext:
 
     The worker sets its fields for a batch, and derives the rest when it is asked, so that a task pays only for what it
     uses. ``job_id`` is 0 for the tasks of a generator, ``node`` the name of the controller, ``slot`` the number of its
-    worker process, from 0 on, and ``cpus`` how many slots the task takes.
+    worker process, from 0 on, ``cpus`` how many slots the task takes, and ``by_value`` whether pickles of this job may
+    be opened here.
     """
 
     def __init__(self) -> None:
@@ -40,6 +46,7 @@ class TaskContext:
         self.node = ""
         self.slot = 0
         self.cpus = 1
+        self.by_value = False
         self.attempt = 1
         self.started_s: float | None = None
         self.time_limit_s: float | None = None
@@ -358,6 +365,40 @@ def builder(task_class: type[BaseTask]) -> Callable[..., BaseTask]:
     if positional == len(parameters):
         return task_class
     keywords = [parameter.name for parameter in parameters[positional:]]
-    return lambda *properties: task_class(
-        *properties[:positional], **dict(zip(keywords, properties[positional:], strict=True))
-    )
+
+    def build(*properties: Any) -> BaseTask:
+        if len(properties) > len(parameters):
+            raise TypeError(
+                f"{task_class.__qualname__} takes {len(parameters)} properties, {len(properties)} were given"
+            )
+        # Of those that are left out the class may have a default.
+        named = dict(zip(keywords, properties[positional:], strict=False))
+        return task_class(*properties[:positional], **named)
+
+    return build
+
+
+def with_options(**options: Any) -> Callable[[F], F]:
+    """Say how a function is to be executed, wherever an Executor gets it; called by itself it is what it was.
+
+        @cyclone.task(time_limit="10m", retries=3)
+        def fetch(url): ...
+
+    The options are those of ``Executor.options``, which overrule them.
+    """
+
+    def decorate(function: F) -> F:
+        setattr(function, OPTIONS_ATTRIBUTE, options)
+        return function
+
+    return decorate
+
+
+class _TaskModule(ModuleType):
+    """This module, which as ``cyclone.task`` is also that decorator."""
+
+    def __call__(self, **options: Any) -> Callable[[F], F]:
+        return with_options(**options)
+
+
+sys.modules[__name__].__class__ = _TaskModule

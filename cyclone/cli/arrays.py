@@ -5,10 +5,8 @@ filled. A ValueError starts with what is wrong and ends with what would be right
 """
 
 import itertools
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cyclone.errors import ConfigError
 from cyclone.protocol import limits
@@ -19,19 +17,23 @@ WORDS = ":::"
 STDIN = "-"
 
 _BLOCK_BYTES = 64 * 1024
+# JSON takes up to six characters for one of a text.
+_JSON_CHARS_MAX = 6 * limits.VALUE_BYTES_MAX
 _OPERATORS = frozenset("!&^")
 
 
 class Entries(NamedTuple):
     """The entries of an array. ``open`` begins to read them, and can do so once where they come from a pipe.
 
-    ``count`` is None where only reading tells; ``parallel`` is how many may be at work at once, None for any number.
+    ``total`` is None where only reading tells how many they are; ``parallel`` is how many may be at work at once, None
+    for any number; ``lists`` of words they are taken from, 0 where they are no words of the command line.
     """
 
     origin: str
     open: Callable[[], Iterator[Any]]
-    count: int | None = None
+    total: int | None = None
     parallel: int | None = None
+    lists: int = 0
 
 
 def numbers(text: str) -> Entries:
@@ -74,8 +76,8 @@ def words(lists: Sequence[Sequence[str]]) -> Entries:
     for one in lists:
         count *= len(one)
     if len(lists) == 1:
-        return Entries(origin, lambda: iter(lists[0]), count)
-    return Entries(origin, lambda: map(list, itertools.product(*lists)), count)
+        return Entries(origin, lambda: iter(lists[0]), count, lists=1)
+    return Entries(origin, lambda: map(list, itertools.product(*lists)), count, lists=len(lists))
 
 
 def split_words(arguments: Sequence[str]) -> tuple[list[str], list[list[str]]]:
@@ -109,27 +111,14 @@ def given(values: Sequence[Any], origin: str) -> Entries:
     return Entries(origin, lambda: iter(values), len(values))
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
-    if path == STDIN:
-        yield sys.stdin.buffer
-        return
-    try:
-        file = open(path, "rb")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    with file:
-        yield file
-
-
 def _blocks(path: str) -> Iterator[bytes]:
     """What a file holds, as soon as it is there."""
-    with _opened(path) as file:
-        try:
-            while block := file.read1(_BLOCK_BYTES):  # type: ignore[attr-defined]
+    try:
+        with open(0 if path == STDIN else path, "rb", closefd=path != STDIN) as file:
+            while block := file.read1(_BLOCK_BYTES):
                 yield block
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _texts(path: str, separator: bytes) -> Iterator[str]:
@@ -216,15 +205,15 @@ class _Text:
             if line.strip():
                 try:
                     yield json.loads(line)
-                except ValueError as error:
-                    raise self._fault(f"line {number}", f"is no JSON value: {error}") from None
+                except (ValueError, RecursionError) as error:
+                    raise self._fault(f"line {number}", f"is no JSON value: {_reason(error)}") from None
 
     def _lines(self) -> Iterator[str]:
         while True:
             *whole, self._text = self._text[self._at :].split("\n")
             self._at = 0
             yield from whole
-            self._bound("line")
+            self._bound("a line")
             if not self._more():
                 yield self._text
                 return
@@ -233,9 +222,9 @@ class _Text:
         while True:
             try:
                 value, end = decode(self._text, self._at)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if not self._more():
-                    raise self._fault(f"value {number}", f"is no JSON value: {error}") from None
+                    raise self._fault(f"value {number}", f"is no JSON value: {_reason(error)}") from None
             else:
                 # At the end of what was read a number may go on.
                 if end < len(self._text) or not self._more():
@@ -255,7 +244,7 @@ class _Text:
 
     def _more(self) -> bool:
         """Read on, as much as there is already, so that a long value is not looked at too often; False at the end."""
-        wanted = max(_BLOCK_BYTES, len(self._text) - self._at)
+        wanted = max(1, len(self._text) - self._at)
         parts = [self._text[self._at :]]
         while wanted > 0 and not self._ended:
             block = next(self._blocks, b"")
@@ -271,8 +260,13 @@ class _Text:
         return grown
 
     def _bound(self, what: str) -> None:
-        if len(self._text) - self._at > 2 * limits.VALUE_BYTES_MAX and what == "line":
-            raise self._fault(f"a {what}", f"has more than {limits.VALUE_BYTES_MAX:,} characters")
+        if len(self._text) - self._at > _JSON_CHARS_MAX:
+            raise self._fault(what, f"has more than {_JSON_CHARS_MAX:,} characters, which no task could take")
 
     def _fault(self, what: str, text: str) -> ConfigError:
         return ConfigError(f"{self._path}: {what}: {text}; write an array of JSON values, or a value a line")
+
+
+def _reason(error: Exception) -> str:
+    """Without the place, which is that in what happens to be in memory."""
+    return str(getattr(error, "msg", error))

@@ -121,14 +121,14 @@ def _packed_json(packed: bytes) -> Any:
     """The JSON form of msgpack that somebody else has made."""
     if not packed:
         return None
-    from cyclone import json_values
+    from cyclone import json_values, values
     from cyclone.results import UNREADABLE
 
     try:
         return json_values.from_packed(packed)
     except UNREADABLE:
         # By value, for instance: opened only where it was made for.
-        return json_values.from_packed(json_values.values.encode(packed))
+        return json_values.from_packed(values.encode(packed))
 
 
 def _packed_text(packed: bytes) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclone.errors import AlreadyRunning, ConfigError, CycloneError, PluginError, Unreachable
+from cyclone.errors import ConfigError, CycloneError, NotAllowed, PluginError, QuotaExceeded, Unreachable, UsageError
 from cyclone.protocol import limits
 from cyclone.version import __version__
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cyclone.controller.service import ControllerOptions
     from cyclone.master.journal import Journal
     from cyclone.master.service import MasterOptions
+    from cyclone.protocol.job_spec import Namespace
     from cyclone.settings import Settings
     from cyclone.sinks.receiver import ReceiverOptions
 
@@ -32,8 +33,19 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69
 EXIT_SOFTWARE = 70
+EXIT_TEMPORARY = 75
+EXIT_NOT_ALLOWED = 77
 EXIT_CONFIG = 78
+EXIT_TIMEOUT = 124
 EXIT_INTERRUPTED = 130
+
+_EXIT_CODES: tuple[tuple[tuple[type[CycloneError], ...], int], ...] = (
+    ((UsageError,), EXIT_USAGE),
+    ((ConfigError, PluginError), EXIT_CONFIG),
+    ((Unreachable,), EXIT_UNAVAILABLE),
+    ((NotAllowed,), EXIT_NOT_ALLOWED),
+    ((QuotaExceeded,), EXIT_TEMPORARY),
+)
 
 _NO_JOBS = (
     "this master takes no jobs: make keys with 'cyclone keys init' and set [comm] keys, or, where every user of its host "
@@ -90,19 +102,22 @@ def names(text: str) -> list[str]:
     return found
 
 
-def guarded(prog: str, body: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run an entry point; our own errors become one line on stderr and an exit code."""
+def guarded(
+    prog: str,
+    body: Callable[[Sequence[str] | None], int],
+    argv: Sequence[str] | None = None,
+    say: "Callable[[str, CycloneError, int], None] | None" = None,
+) -> int:
+    """Run an entry point; our own errors become one line on stderr, or what ``say`` makes of them, and an exit code."""
     try:
         return body(argv)
-    except (ConfigError, PluginError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return EXIT_CONFIG
-    except Unreachable as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return EXIT_UNAVAILABLE
-    except (AlreadyRunning, CycloneError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return EXIT_FAILED
+    except CycloneError as error:
+        code = exit_code(error)
+        if say:
+            say(prog, error, code)
+        else:
+            print(f"{prog}: {error}", file=sys.stderr)
+        return code
     except BrokenPipeError:
         return EXIT_FAILED
     except KeyboardInterrupt:
@@ -114,6 +129,11 @@ def guarded(prog: str, body: Callable[[Sequence[str] | None], int], argv: Sequen
 
         traceback.print_exc()
         return EXIT_SOFTWARE
+
+
+def exit_code(error: CycloneError) -> int:
+    """How a command ends that cannot go on for this reason."""
+    return next((code for kinds, code in _EXIT_CODES if isinstance(error, kinds)), EXIT_FAILED)
 
 
 def check_config(settings: "Settings") -> int:
@@ -192,6 +212,7 @@ def master_options(settings: "Settings", debug: bool, port: int | None = None) -
     """What the master service takes; with ``port`` it binds that one on loopback, whatever the configuration says."""
     from cyclone.master.client_desk import ClientOptions
     from cyclone.master.feed import FeedOptions
+    from cyclone.master.jobs import BUILT_IN_QOS
     from cyclone.master.scheduler import SchedulerOptions
     from cyclone.master.service import MasterOptions
     from cyclone.master.sink_feed import SinkOptions
@@ -220,11 +241,25 @@ def master_options(settings: "Settings", debug: bool, port: int | None = None) -
             crash_limit=control.crash_limit,
             exit_when_done=control.exit_when_done,
             drain_suspected=control.drain_suspected,
+            qos={**BUILT_IN_QOS, **settings.clients.classes()},
+            namespaces=_namespaces(settings),
         ),
         feed=FeedOptions(feed) if settings.task_generator.class_path else None,
         gate=GateOptions(master_registry(settings) if port is None else None, comm.strike_limit),
         sinks=SinkOptions(settings.sink.targets, sink_keys(settings), _host_name()),
         clients=ClientOptions(settings.may_submit, _NO_JOBS),
+    )
+
+
+def _namespaces(settings: "Settings") -> tuple["Namespace", ...]:
+    """What a master makes where nobody has made it yet: its own, and the one that is always there."""
+    from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, Namespace
+
+    clients = settings.clients
+    weights = {DEFAULT_NAMESPACE: 1.0} | clients.weights()
+    jobs_max, tasks_max = clients.jobs_max or None, clients.tasks_max or None
+    return tuple(
+        Namespace(name=name, weight=weight, jobs_max=jobs_max, tasks_max=tasks_max) for name, weight in weights.items()
     )
 
 
@@ -236,6 +271,7 @@ def controller_parts(settings: "Settings", debug: bool) -> tuple["Identity", "Ag
     from cyclone.controller.options import AgentOptions
     from cyclone.controller.pool import WorkerOptions
     from cyclone.controller.service import ControllerOptions
+    from cyclone.protocol.messages import Offer
     from cyclone.security.policy import controller_keys
 
     control, processing = settings.control, settings.processing
@@ -247,6 +283,13 @@ def controller_parts(settings: "Settings", debug: bool) -> tuple["Identity", "Ag
         pid=os.getpid(),
         version=__version__,
         python=platform.python_version(),
+        offer=Offer(
+            processing.namespaces,
+            processing.labels,
+            int(processing.memory_bytes),
+            processing.amounts(),
+            processing.by_value,
+        ),
     )
     agent = AgentOptions(
         worker_count=processing.worker_count,
@@ -263,6 +306,8 @@ def controller_parts(settings: "Settings", debug: bool) -> tuple["Identity", "Ag
         "log": _log_of_children(settings, debug),
         "time_limit_s": processing.task_time_limit_s,
         "task_modules": processing.task_modules,
+        "by_value": processing.by_value,
+        "node": identity.name,
         "task_memory_max_bytes": processing.task_memory_max_bytes,
     }
     worker = WorkerOptions(arguments, processing.environment_keep, processing.stdout_max_bytes)

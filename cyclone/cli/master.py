@@ -57,7 +57,7 @@ def _journal(settings: "Settings") -> "Journal":
     from cyclone.master.journal import NoJournal
 
     if settings.journal.durability == "off":
-        journal = NoJournal()
+        journal = NoJournal(settings.clients.memory_max_bytes)
         log.warning("[journal] durability = %s", journal.description)
         return journal
     assert settings.journal.path

@@ -7,19 +7,35 @@ so that a command line is read without them.
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from cyclone.cli import connecting
 from cyclone.errors import ConfigError
 
 if TYPE_CHECKING:
     from cyclone.protocol.job_spec import JobSelection
 
+Container = argparse._ActionsContainer
 Ranges = list[tuple[int, int]]
+
+OPEN_JOB_STATES = ("held", "queued", "delayed", "running", "waiting")
+ENDED_JOB_STATES = ("completed", "failed", "cancelled")
+OPEN_TASK_STATES = ("held", "blocked", "delayed", "queued", "leased", "running")
+BAD_TASK_STATES = ("failed", "timed_out", "setup_failed", "quarantined", "refused")
+# Those that never came to an end of their own.
+MISSING_TASK_STATES = ("cancelled", "expired")
+ENDED_TASK_STATES = ("completed", "processed", *BAD_TASK_STATES, *MISSING_TASK_STATES)
+# Slurm's letters, and words of others for the same.
+_OTHER_WORDS = {"pd": "queued", "pending": "queued", "r": "running", "cd": "completed", "done": "completed"}
+_OTHER_WORDS |= {"f": "failed", "to": "timed_out", "timeout": "timed_out", "ca": "cancelled", "canceled": "cancelled"}
+_JOB_GROUPS = {"open": OPEN_JOB_STATES, "ended": ENDED_JOB_STATES}
+_TASK_GROUPS = {"open": OPEN_TASK_STATES, "ended": ENDED_TASK_STATES, "bad": BAD_TASK_STATES}
+_TASK_GROUPS |= {"missing": MISSING_TASK_STATES}
 
 JOBS_FORMS = "5, 1,3,5-8, 2-10:2, last or all"
 TASKS_FORMS = f"{JOBS_FORMS}; of one job also 5.17, 5.0-99 or last.3"
-_NUMBERS_FORMS = "5, 1,3,5-8 or 2-10:2"
+_IDS_FORMS = "17, 17-42 or 1,3,5-8"
 
 # As many ranges as a message holds; with a step each number is one.
 _RANGES_MAX = 65536
@@ -39,8 +55,8 @@ class Jobs(NamedTuple):
 
         from cyclone.protocol.job_spec import JobSelection
 
-        given = {} if filters is None else {name: getattr(filters, name, None) for name in _FILTERS}
-        fields = {"ids": self.ids, "last": self.last, **{name: value for name, value in given.items() if value}}
+        given = {} if filters is None else {field: getattr(filters, name, None) for field, name in _FILTERS.items()}
+        fields = {"ids": self.ids, "last": self.last, **{field: value for field, value in given.items() if value}}
         try:
             return msgspec.convert(fields, JobSelection)
         except msgspec.ValidationError as error:
@@ -60,15 +76,16 @@ class Tasks(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A job, or with an index one task of it; ``job`` is None for the newest."""
+    """A job, or the one task with this number in it; ``job`` is None for the newest."""
 
     job: int | None
-    index: int | None = None
+    number: int | None = None
 
 
 ALL = Jobs()
 LAST = Jobs(last=True)
-_FILTERS = ("namespace", "owner", "name", "session", "tags", "states")
+# Fields of a JobSelection, and how a command line calls them.
+_FILTERS = {name: name for name in ("namespace", "owner", "name", "session", "tags")} | {"states": "job_states"}
 
 
 def jobs(text: str) -> Jobs:
@@ -102,9 +119,45 @@ def task(text: str) -> Task:
     return Task(number, found[0][0])
 
 
-def numbers(text: str) -> tuple[tuple[int, int], ...]:
-    """``5``, ``1,3,5-8`` or ``2-10:2``: ids of tasks, for instance."""
-    return tuple(_ranges(text, text, _NUMBERS_FORMS))
+def task_ids(text: str) -> tuple[tuple[int, int], ...]:
+    """``17``, ``17-42``, ``1,3,5-8``: the ids that tasks have in the whole master, from 1."""
+    found = tuple(_ranges(text, text, _IDS_FORMS))
+    if not found[0][0]:
+        raise argparse.ArgumentTypeError(f"{text!r}: ids of tasks begin with 1; write {_IDS_FORMS}")
+    return found
+
+
+def job_states(text: str) -> tuple[str, ...]:
+    """``running,failed``: states of jobs; also ``open`` and ``ended``, and Slurm's letters."""
+    return _states(text, (*OPEN_JOB_STATES, *ENDED_JOB_STATES), _JOB_GROUPS)
+
+
+def task_states(text: str) -> tuple[str, ...]:
+    """The same for tasks; also ``bad``, and ``missing`` for what was cancelled or has expired."""
+    return _states(text, (*OPEN_TASK_STATES, *ENDED_TASK_STATES), _TASK_GROUPS)
+
+
+def completer(*choices: str) -> Callable[..., list[str]]:
+    """For completion: each further one of these in a list with commas."""
+
+    def complete(prefix: str, **_: object) -> list[str]:
+        before, comma, _rest = prefix.rpartition(",")
+        taken = before.split(",")
+        return [f"{before}{comma}{choice}" for choice in choices if choice not in taken]
+
+    return complete
+
+
+def add_states_option(
+    parser: Container, *flags: str, help: str, of_jobs: bool = False, default: tuple[str, ...] = ()
+) -> None:
+    """An option that takes states, and is stored under ``states``, those of jobs under ``job_states``."""
+    read, groups = (job_states, _JOB_GROUPS) if of_jobs else (task_states, _TASK_GROUPS)
+    names = (OPEN_JOB_STATES + ENDED_JOB_STATES) if of_jobs else (OPEN_TASK_STATES + ENDED_TASK_STATES)
+    text = f"{help}: {', '.join(names)}; or {', '.join(groups)}"
+    dest = "job_states" if of_jobs else "states"
+    option = parser.add_argument(*flags, metavar="STATES", dest=dest, type=read, default=default, help=text)
+    option.completer = completer(*names, *groups)  # type: ignore[attr-defined]
 
 
 def merged(selected: Sequence[Jobs]) -> Jobs:
@@ -113,7 +166,7 @@ def merged(selected: Sequence[Jobs]) -> Jobs:
         return selected[0]
     if any(one.last or one.is_all for one in selected):
         raise argparse.ArgumentTypeError("last and all stand alone: write numbers beside numbers, such as 5 7-9")
-    return Jobs(tuple(_joined(part for one in selected for part in one.ids)))
+    return Jobs(tuple(joined(part for one in selected for part in one.ids)))
 
 
 def fold(ranges: Iterable[tuple[int, int]]) -> str:
@@ -124,7 +177,8 @@ def fold(ranges: Iterable[tuple[int, int]]) -> str:
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """Options that narrow which jobs are meant, alike in all verbs; ``Jobs.selection`` reads them."""
     group = parser.add_argument_group("which jobs")
-    group.add_argument("-n", "--namespace", metavar="NAMESPACE", help="only jobs of this namespace")
+    option = group.add_argument("-n", "--namespace", metavar="NAMESPACE", help="only jobs of this namespace")
+    option.completer = connecting.offered_namespaces  # type: ignore[attr-defined]
     group.add_argument("--name", metavar="NAME", help="only jobs of this name")
     group.add_argument("--owner", metavar="KEY", help="only jobs that were submitted with the key of this name")
     group.add_argument("--session", metavar="SESSION", help="only jobs of this session")
@@ -143,6 +197,20 @@ class _AddTag(argparse.Action):
         if not (name and sign):
             raise argparse.ArgumentError(self, f"{values!r} is no tag: write NAME=VALUE")
         setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), name: value})
+
+
+def _states(text: str, known: tuple[str, ...], groups: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for word in filter(None, (part.strip().lower() for part in text.split(","))):
+        state = _OTHER_WORDS.get(word, word)
+        if state not in known and state not in groups:
+            raise argparse.ArgumentTypeError(
+                f"{word!r} is no state here; there are {', '.join(known)}; and {', '.join(groups)}"
+            )
+        found |= dict.fromkeys(groups.get(state, (state,)))
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} names no state; there are {', '.join(known)}")
+    return tuple(found)
 
 
 def _one_job(text: str, job: str) -> Jobs:
@@ -169,10 +237,10 @@ def _ranges(text: str, ranges: str, forms: str) -> Ranges:
         if len(found) + (1 if step == 1 else (high - low) // step + 1) > _RANGES_MAX:
             raise argparse.ArgumentTypeError(f"{text!r} is more than {_RANGES_MAX:,} ranges; write fewer")
         found += [(low, high)] if step == 1 else [(number, number) for number in range(low, high + 1, step)]
-    return _joined(found)
+    return joined(found)
 
 
-def _joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
+def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
     """Ascending, each number once, neighbours in one range."""
     joined: Ranges = []
     for low, high in sorted(ranges):

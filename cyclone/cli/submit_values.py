@@ -86,10 +86,11 @@ def words(text: str) -> list[str]:
 
 def amount(text: str) -> tuple[str, int]:
     """``name=N``."""
-    name, equals, rest = text.rpartition("=")
-    if not equals:
-        raise ValueError(f"{text!r} is not an amount: write name=number, such as gpus=2")
-    return label(name), positive(rest)
+    name, _, rest = text.rpartition("=")
+    try:
+        return label(name), positive(rest)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an amount: write name=number, such as gpus=2 ({error})") from None
 
 
 def tag(text: str) -> tuple[str, str]:

@@ -69,6 +69,5 @@ def _read(path: Path) -> dict[str, Profile]:
         return msgspec.convert(tomllib.loads(text.decode()), dict[str, Profile])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ConfigError(
-            f"{path}: {error}; expected tables such as [{DEFAULT_PROFILE}] with "
-            f"{', '.join(Profile.__struct_fields__)}"
+            f"{path}: {error}; expected tables such as [{DEFAULT_PROFILE}] with {', '.join(Profile.__struct_fields__)}"
         ) from None

@@ -10,6 +10,7 @@ that its result is recorded, or when it was handed back.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from cyclone.controller.actions import Action, Exit, Say, Send
 from cyclone.controller.crew import UNKNOWN, Crew, Obituary
@@ -18,7 +19,7 @@ from cyclone.controller.options import AgentOptions
 from cyclone.controller.outbox import GATHER_LAST_S, GATHER_S, Outbox
 from cyclone.controller.pipe import Done
 from cyclone.controller.watch import Published
-from cyclone.controller.work import Piece, coalesce, overlap
+from cyclone.controller.work import NO_LIMITS, Piece, coalesce, overlap
 from cyclone.protocol import messages
 from cyclone.protocol.messages import (
     AnyFromMaster,
@@ -150,7 +151,7 @@ class Agent:
             self._recall_left = 0
         self.crew.feed(now, progress, self.draining)
         self._collect()
-        self._talk()
+        self._talk(progress)
         if self.draining:
             self._try_to_leave()
         return self._out
@@ -199,14 +200,15 @@ class Agent:
         session = self.link.session
         if session is None or not self.link.take_tasks(tasks):
             return
-        for job in tasks.jobs:
-            self.crew.jobs[job.job_id] = job
+        self.crew.jobs.learn(tasks.jobs)
         if any(job not in self.crew.jobs for batch in tasks.batches for job, _ in batch.runs):
             # The announcement was lost; in a new session everything is announced again.
             self.link.greet_again(self._now)
             return
         for batch in tasks.batches:
-            self.crew.queue.append(Piece(batch.first, session.epoch, batch.attempt, batch.runs, batch.args))
+            limits_s = {batch.first + row: limit_s for row, limit_s in batch.time_limits} or NO_LIMITS
+            self.crew.queue.append(Piece(batch.first, session.epoch, batch.attempt, batch.runs, batch.args, limits_s))
+        self.crew.jobs.tidy(self.crew.jobs_here)
         if self.draining:
             self._return_queue(len(self.crew.queue))
 
@@ -226,7 +228,7 @@ class Agent:
 
     # What the master is told.
 
-    def _talk(self) -> None:
+    def _talk(self, progress: Published) -> None:
         link, now = self.link, self._now
         if silent_s := link.silent_s(now):
             self._say("warning", f"master silent for {silent_s:.1f} s: saying hello again")
@@ -250,7 +252,8 @@ class Agent:
         for number, batches in self.outbox.overdue(now):
             self._send_results(number, batches)
         results_soon = self.outbox.flush_at() is not None
-        if state := link.state(now, live, self.crew.busy, self.held, results_soon):
+        running = partial(self.crew.running, progress)
+        if state := link.state(now, live, self.crew.busy, self.held, results_soon, running):
             self._out.append(Send(state))
 
     def _flush_at(self) -> float | None:
@@ -290,7 +293,7 @@ class Agent:
             self.crew.kill_busy()
             self._collect()
             self._goodbye(f"stop_timeout passed with {running} tasks unfinished")
-        elif not self.crew.busy and not self.outbox:
+        elif not self.crew.working and not self.outbox:
             self._goodbye(self._stop_reason)
 
     def _goodbye(self, reason: str) -> None:

@@ -8,31 +8,22 @@ both after each call.
 import math
 from dataclasses import dataclass
 
-from cyclone.controller.actions import Action, Execute, KillWorker, RetireWorker, Say, StartWorker
+from cyclone.controller.actions import Action, KillWorker, Say, StartWorker
+from cyclone.controller.handout import PREFETCH_S, HandOut
+from cyclone.controller.job_book import JobBook
 from cyclone.controller.options import AgentOptions
 from cyclone.controller.outbox import Outbox
 from cyclone.controller.pipe import Done
-from cyclone.controller.slots import Batch, Phase, Slot
+from cyclone.controller.slots import Batch, Phase, Slot, taken
 from cyclone.controller.stops import Stops
 from cyclone.controller.watch import LOOK_S, Published, Watch
-from cyclone.controller.work import Pace, WorkQueue, overlap
+from cyclone.controller.work import Pace, WorkQueue, coalesce, overlap
 from cyclone.protocol import states
-from cyclone.protocol.messages import ErrorRecord, Job, ResultBatch, TaskRange
+from cyclone.protocol.messages import ErrorRecord, ResultBatch, TaskRange
 from cyclone.protocol.runs import Runs
 from cyclone.results import error_columns
 
-# Work per batch to a worker, and work held per worker. A batch costs its worker and this process about 0.5 ms together,
-# measured between busy workers that leave it a cold cache, so 50 ms of work keep that at 1 %. Nobody waits for the rest
-# of a batch: it is taken back for an idle worker, and what is finished is reported from behind a long task.
-BATCH_S = 0.05
-PREFETCH_S = 0.2
-# Less work than this is not shared: by the time another worker had its part, the first one would be through with it.
-SHARED_S = 0.0005
-ROWS_PER_BATCH_MAX = 4096
 PREFETCH_MAX = 16384
-# A worker gets its next batch when so much of the last one is left: our own latency is hidden by then, and the later a
-# batch is handed out, the less can get stuck behind a long task, or has to wait while the worker makes up for it.
-AHEAD_S = 0.01
 # What workers gave back is handed out in the next turn, for which nothing else may come soon.
 NEXT_TURN_S = 0.0005
 # Tasks at least this long are never held beyond the free workers.
@@ -64,7 +55,8 @@ class Crew:
         self.slots = [Slot(worker) for worker in range(options.worker_count + options.spare_workers)]
         self.queue = WorkQueue()
         self.pace = Pace()
-        self.jobs: dict[int, Job] = {}
+        self.jobs = JobBook()
+        self.handout = HandOut(self.slots, self.queue, self.pace, self.jobs, options)
         self.watch = Watch(self.slots, self.queue, self.pace, self.jobs, options)
         self.stops = Stops(self.slots, self.queue)
         self.wanted: list[Action] = []
@@ -72,13 +64,18 @@ class Crew:
         self._options = options
         self._outbox = outbox
         self._spare_from: float | None = None
-        self._hand_out_at: float | None = None
         self._looked_at = 0.0
+        self._resting: list[Slot] = []
 
     @property
     def busy(self) -> int:
-        """Slots with work."""
-        return len([slot for slot in self.slots if slot.batches])
+        """Slots that are not free: with work, needed by it besides, or at rest after it."""
+        return taken(self.slots)
+
+    @property
+    def working(self) -> bool:
+        """Whether a worker has rows."""
+        return any(slot.batches for slot in self.slots)
 
     @property
     def starving(self) -> bool:
@@ -94,7 +91,7 @@ class Crew:
 
     def room(self) -> int:
         """How many more tasks keep the ready workers busy over a round trip to the master; may be negative."""
-        ready = self._usable()
+        ready = self.handout.usable(self._ready())
         mean_s = self.pace.overall_s
         if mean_s is None or mean_s >= LONG_TASK_S:
             window = ready
@@ -111,9 +108,23 @@ class Crew:
             ranges += slot.held()
         return ranges
 
+    def running(self, progress: Published) -> list[TaskRange]:
+        """What of it workers execute at this moment."""
+        ranges = []
+        for slot in self.slots:
+            seen = progress.get(slot.worker) if slot.batches else None
+            part = slot.range_at(seen.seq) if seen and seen.executing else None
+            if part:
+                ranges.append(part)
+        return coalesce(ranges)
+
+    def jobs_here(self) -> set[int]:
+        """The jobs of what is held."""
+        return {job for _, runs in self._held_with_runs() for job, _ in runs}
+
     def deadlines(self, draining: bool) -> list[float | None]:
         """When something here is due."""
-        times = [self.watch.at, self.stops.at, self._hand_out_at]
+        times = [self.watch.at, self.stops.at, self.handout.at, *(slot.rest_until_s for slot in self._resting)]
         for slot in self._leaving():
             if slot.phase is Phase.ENDING:
                 times.append(slot.kill_at)
@@ -124,10 +135,6 @@ class Crew:
     def _ready(self) -> list[Slot]:
         ready = Phase.READY
         return [slot for slot in self.slots if slot.phase is ready]
-
-    def _usable(self) -> int:
-        """How many workers can have rows at the same time."""
-        return min(len(self._ready()), self._options.worker_count)
 
     def _leaving(self) -> list[Slot]:
         """Slots without a worker, or with one that is being ended."""
@@ -157,9 +164,12 @@ class Crew:
             return
         if rows:
             first = batch.piece.first + start
-            self._outbox.add(ResultBatch(first, batch.piece.epoch, batch.piece.attempt, done.statuses, done.body), now)
+            piece, busy_s = batch.piece, done.busy_s
+            self._outbox.add(ResultBatch(first, piece.epoch, piece.attempt, done.statuses, done.body, busy_s), now)
             slot.reported(rows)
-            self.pace.learn(batch.piece.runs, rows, done.busy_s)
+            rest_s = self._rest(slot, piece.job_at(start), done.statuses[0], now) if slot.alone else 0.0
+            # For how much work a worker can have, a rest is as good as a task that takes longer.
+            self.pace.learn(piece.runs, rows, busy_s + rest_s)
         if done.ended:
             slot.ended()
             slot.taking_back = slot.taking_back and bool(slot.batches)
@@ -212,7 +222,12 @@ class Crew:
     # What workers get.
 
     def keep_up(self, now: float, draining: bool) -> None:
-        """Start what is missing, and kill what will not end by itself."""
+        """Start what is missing, kill what will not end by itself, and end the rest of who has rested."""
+        for slot in self._resting:
+            if slot.rest_until_s <= now:
+                slot.rest_until_s = 0.0
+        if self._resting:
+            self._resting = [slot for slot in self._resting if slot.rest_until_s]
         if self._spare_from is None and self.live == self._options.worker_count:
             self._spare_from = now + SPARE_AFTER_S
         for slot in self._leaving():
@@ -236,11 +251,10 @@ class Crew:
     def feed(self, now: float, progress: Published, draining: bool) -> None:
         """Hand out queued rows, and look after those that run."""
         self.given_up += self.stops.out_of_the_queue()
-        ready = [slot for slot in self._ready() if not slot.taking_back]
-        sharers = min(len(ready), self._options.worker_count)
-        self._hand_out_at = None
+        ready = [slot for slot in self._ready() if not slot.taking_back and not slot.rest_until_s]
+        self.handout.at = None
         if self.queue and ready:
-            self._hand_out(ready, sharers, progress, now)
+            self.wanted += self.handout.hand_out(ready, progress, now)
         self.wanted += self.stops.look(now, progress)
         if not self._looks_later(ready, now):
             self._looked_at = now
@@ -294,68 +308,29 @@ class Crew:
                 slot.phase, slot.kill_at = Phase.ENDING, now + 1.0
                 self.wanted.append(KillWorker(slot.worker))
 
-    def _hand_out(self, ready: list[Slot], sharers: int, progress: Published, now: float) -> None:
-        """So that all who share the rest are through with it at the same moment."""
-        mean_s = self.pace.overall_s
-        fair = -(-(len(self.queue) + sum([slot.unreported for slot in ready])) // sharers)
-        least = max(1, int(SHARED_S / mean_s)) if mean_s else 1
-        idle = [slot for slot in ready if not slot.batches]
-        # The rest of the idle ones are spare.
-        for slot in idle[: self._options.worker_count - self.busy]:
-            if self.queue and not self._retire(slot, now):
-                self._execute(slot, max(fair, least))
-        # A second batch at a worker hides our own latency; for tasks of a while it would only be taken back.
-        if mean_s is None or mean_s >= PREFETCH_S:
-            return
-        single = [slot for slot in ready if len(slot.batches) == 1 and slot.unreported < fair]
-        for slot in single:
-            if slot.feed_at <= now:
-                slot.feed_at = now + self._work_left_s(slot, progress) - AHEAD_S
-            if slot.feed_at <= now and self.queue and not self._retire(slot, now):
-                self._execute(slot, max(fair - slot.unreported, least))
-        waits = [slot.feed_at for slot in single if slot.feed_at > now]
-        if self.queue and waits:
-            # A turn costs 0.1 ms: there will be another one by then, if not this one.
-            self._hand_out_at = min(waits) + AHEAD_S / 2
-
-    def _work_left_s(self, slot: Slot, progress: Published) -> float:
-        """For about how long a worker has rows behind the one that it is in: that may end at any moment."""
-        mean_s = self.pace.overall_s or 0.0
-        left_s = slot.unreported * mean_s
-        if left_s <= AHEAD_S:
-            return left_s
-        # A look into its words costs a microsecond; where tasks are short it would be one at every turn.
-        seen = progress.get(slot.worker)
-        started = max(seen.seq if seen else 0, slot.batches[0].base)
-        return (slot.next_seq - 1 - started) * mean_s
-
-    def _execute(self, slot: Slot, share: int) -> None:
-        rows = self.pace.rows_within(self.queue.head(), BATCH_S, min(share, ROWS_PER_BATCH_MAX))
-        piece = self.queue.take(rows)
-        new_jobs = dict.fromkeys(job for job, _ in piece.runs if job not in slot.jobs)
-        slot.jobs.update(new_jobs)
-        self.wanted.append(Execute(slot.worker, slot.give(piece), piece, [self.jobs[job] for job in new_jobs]))
-
-    def _retire(self, slot: Slot, now: float) -> bool:
-        worn = 0 < self._options.worker_max_tasks < slot.next_seq
-        if worn and not slot.batches:
-            slot.phase, slot.kill_at = Phase.ENDING, now + self._options.kill_grace_s
-            self.wanted.append(RetireWorker(slot.worker))
-        return worn
-
     def _charge(self, slot: Slot, batch: Batch, cause: str, obituary: Obituary, now: float) -> None:
         """The row that the worker died in gets its outcome: timed out when that was us, else a crash."""
         row = len(batch.piece) - 1
+        job = batch.piece.job_at(row)
         status, error = states.CRASHED, ErrorRecord("WorkerDied", cause)
         if slot.ending_seq == batch.base + row:
-            job = batch.piece.job_at(row)
-            text = f"exceeded its time limit of {self.watch.time_limit_s(job):g} s"
+            text = f"exceeded its time limit of {self.watch.time_limit_s(batch.piece, row):g} s"
             retry_on = self.jobs[job].retry_on
             status = states.TIMED_OUT
             error = ErrorRecord("TaskTimedOut", text, retry=not retry_on or "TaskTimedOut" in retry_on)
         body = error_columns(error, obituary.pid, obituary.started, obituary.seconds)
-        result = ResultBatch(batch.piece.first + row, batch.piece.epoch, batch.piece.attempt, bytes([status]), body)
-        self._outbox.add(result, now)
+        piece, busy_s = batch.piece, max(0.0, obituary.seconds)
+        self._outbox.add(ResultBatch(piece.first + row, piece.epoch, piece.attempt, bytes([status]), body, busy_s), now)
+        if slot.alone:
+            self._rest(slot, job, status, now)
+
+    def _rest(self, slot: Slot, job: int, status: int, now: float) -> float:
+        """Its task is over: the slots that it took do nothing for so many seconds, 0 where its job wants none."""
+        wait_s = self.jobs.wait_s(job, status)
+        if wait_s:
+            slot.rest_until_s = now + wait_s
+            self._resting.append(slot)
+        return wait_s
 
     def _requeue_behind(self, slot: Slot, seq: int, now: float) -> None:
         sharers = max(1, len(self._ready()) - 1)

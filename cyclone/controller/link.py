@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cyclone.protocol import limits, messages
-from cyclone.protocol.messages import Hello, Pong, Refused, State, TaskRange, Tasks, Welcome
+from cyclone.protocol.messages import Hello, Offer, Pong, Refused, State, TaskRange, Tasks, Welcome
 
 RETRY_WAIT_MAX_S = 30.0
 # After a loss not every controller of a cluster may greet in the same instant.
@@ -19,7 +19,7 @@ REPEAT_SHARE = 1 / 8
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this controller is: a name that stays, an incarnation (32 hexadecimal digits) for each start."""
+    """Who this controller is: a name that stays, an incarnation (32 hexadecimal digits) for each start; what it has."""
 
     name: str
     incarnation: str
@@ -27,6 +27,7 @@ class Identity:
     pid: int
     version: str
     python: str
+    offer: Offer = Offer()
 
 
 class Link:
@@ -150,10 +151,17 @@ class Link:
             who.python,
             slots,
             held(),
+            who.offer,
         )
 
     def state(
-        self, now: float, slots: int, busy: int, held: Callable[[], list[TaskRange]], results_soon: bool
+        self,
+        now: float,
+        slots: int,
+        busy: int,
+        held: Callable[[], list[TaskRange]],
+        results_soon: bool,
+        running: Callable[[], list[TaskRange]] = list,
     ) -> State | None:
         """A heartbeat when it is time, when other slots are live, or for credit that no results will soon carry."""
         if not self.session:
@@ -168,7 +176,7 @@ class Link:
         self._said_at = now
         self._state_at = now + min(self._heartbeat_s, self.session.controller_timeout_s * REPEAT_SHARE)
         session = self.session.session
-        return State(session, self._state_seq, self._tasks_seq, self.told(), slots, busy, held())
+        return State(session, self._state_seq, self._tasks_seq, self.told(), slots, busy, held(), running())
 
     def told(self) -> int:
         """The credit, to be put into a message."""

@@ -6,6 +6,7 @@ so there is no version; but a worker runs user code that may scribble on any des
 type like a stranger's. Must not import zmq: workers import this module.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -14,7 +15,7 @@ from msgspec import Meta
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits, states
 from cyclone.protocol.framing import framed
-from cyclone.protocol.messages import Count, Seconds
+from cyclone.protocol.messages import Count, Job, Seconds
 
 # Shared words, 64 bits each, written by one side only: whole numbers, and seconds in ``seconds_view``.
 EXECUTING_SEQ = 0  # worker: number of the row that it executes or executed last; 0 before the first
@@ -25,21 +26,26 @@ WORDS = 4
 NO_LIMIT = (1 << 64) - 1
 
 # Whatever else can become of a task, its controller says and not the worker that may be dead by then.
-_STATUSES = bytes([states.COMPLETED, states.FAILED, states.REFUSED])
+_STATUSES = bytes([states.COMPLETED, states.FAILED, states.REFUSED, states.SETUP_FAILED])
+# What a worker keeps of the jobs that it was told of: so many, with so much of what their tasks share.
+TOLD_JOBS_MAX = 1024
+TOLD_BYTES_MAX = 64 << 20
 
 
 class Execute(msgspec.Struct, array_like=True, tag=1, gc=False):
-    """Controller to worker: run these rows. ``jobs`` is ``(job, task class, time limit, retry_on)`` of new jobs.
+    """Controller to worker: run these rows. ``jobs`` are those of them that the worker has not been told of.
 
-    ``base`` numbers the first row; ``first``, ``attempt``, ``runs`` and ``args`` are those of a ``TaskBatch``.
+    ``base`` numbers the first row; ``first``, ``attempt``, ``runs``, ``args`` and ``time_limits`` are those of a
+    ``TaskBatch``.
     """
 
     base: int
     first: int
     attempt: int
-    jobs: list[tuple[int, str, float | None, tuple[str, ...]]]
+    jobs: list[Job]
     runs: list[tuple[int, int]]
     args: list[bytes]
+    time_limits: list[tuple[int, float]] = []
 
 
 class Ready(msgspec.Struct, array_like=True, tag=11):
@@ -59,6 +65,35 @@ class Done(msgspec.Struct, array_like=True, tag=12, gc=False):
     body: Annotated[bytes, Meta(max_length=limits.BODY_BYTES_MAX)]
     busy_s: Seconds
     ended: bool
+
+
+class ToldJobs:
+    """Which jobs a worker knows. Both ends put the same into one, so that they forget at the same moment."""
+
+    def __init__(self) -> None:
+        self._ids: set[int] = set()
+        self._bytes = 0
+
+    def __contains__(self, job_id: int) -> bool:
+        return job_id in self._ids
+
+    def add(self, new: Sequence[Job]) -> bool:
+        """The worker is told of these; False, and nothing is known any more, where that would be too much.
+
+        Then ``add`` is owed again, with all jobs of the rows at hand, and takes whatever it is given.
+        """
+        size = self._bytes + sum([len(job.shared) for job in new])
+        if self._ids and (len(self._ids) + len(new) > TOLD_JOBS_MAX or size > TOLD_BYTES_MAX):
+            self.clear()
+            return False
+        self._ids.update([job.job_id for job in new])
+        self._bytes = size
+        return True
+
+    def clear(self) -> None:
+        """It is another process, or has forgotten all."""
+        self._ids.clear()
+        self._bytes = 0
 
 
 def seconds_view(words: memoryview) -> "memoryview[float]":

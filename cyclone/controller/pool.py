@@ -71,7 +71,12 @@ class WorkerProcess:
         scratch.mkdir(mode=0o700)
         self.scratch = scratch
         self.mark = scratch.name
-        about = {"parent_pid": os.getpid(), "scratch": str(scratch), "relayed_to_journal": stderr_is_journal()}
+        about = {
+            "parent_pid": os.getpid(),
+            "slot": worker,
+            "scratch": str(scratch),
+            "relayed_to_journal": stderr_is_journal(),
+        }
         arguments = {**options.arguments, **descriptors, **about}
         environment = surroundings.environment(guard.environment(), options.environment_keep, scratch)
         readable, printed = os.pipe()
@@ -103,8 +108,10 @@ class WorkerProcess:
     def execute(self, base: int, piece: Piece, jobs: list[Job]) -> None:
         """Give it a batch. Whatever limit an earlier take-back had set is off again."""
         self.words[pipe.LIMIT_SEQ] = pipe.NO_LIMIT
-        new = [(job.job_id, job.task_class, job.time_limit_s, job.retry_on) for job in jobs]
-        self.channel.send(pipe.pack(pipe.Execute(base, piece.first, piece.attempt, new, piece.runs, piece.args)))
+        limits = piece.time_limits() if piece.limits_s else []
+        self.channel.send(
+            pipe.pack(pipe.Execute(base, piece.first, piece.attempt, jobs, piece.runs, piece.args, limits))
+        )
 
     def read(self) -> Iterator[pipe.Ready | pipe.Done]:
         """What it reports. Raises ProtocolError when the stream makes no sense; after that it reports nothing more."""

@@ -5,11 +5,13 @@ publishes the seq that it executes, so that one number tells finished, running a
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from cyclone.controller.pipe import ToldJobs
 from cyclone.controller.work import Piece
-from cyclone.protocol.messages import TaskRange
+from cyclone.protocol.messages import Job, TaskRange
 
 
 class Phase(Enum):
@@ -41,7 +43,9 @@ class Slot:
 
     ``taking_back``: the service was asked to take the unstarted rows back; until the worker has ended all its batches
     it gets no new ones. ``feed_at`` is when it will have so little left that it should. ``ending_seq`` is the row whose
-    time limit made us end the worker.
+    time limit made us end the worker. What was given to it last takes ``cpus`` slots, this one and others that stay
+    idle; with ``alone`` it is a single row, behind which nothing more is given. Until ``rest_until_s``, 0 for no rest,
+    the slots are taken although nothing runs any more.
     """
 
     worker: int
@@ -49,7 +53,10 @@ class Slot:
     batches: deque[Batch] = field(default_factory=deque)
     unreported: int = 0
     next_seq: int = 1
-    jobs: set[int] = field(default_factory=set)
+    jobs: ToldJobs = field(default_factory=ToldJobs)
+    cpus: int = 1
+    alone: bool = False
+    rest_until_s: float = 0.0
     taking_back: bool = False
     feed_at: float = 0.0
     flushed_seq: int = 0
@@ -62,10 +69,20 @@ class Slot:
         """These rows go to the worker; the number of the first."""
         base = self.next_seq
         self.feed_at = 0.0
+        self.cpus = 1
         self.batches.append(Batch(base, piece))
         self.unreported += len(piece)
         self.next_seq += len(piece)
         return base
+
+    def tell(self, jobs: Iterable[Job]) -> list[Job]:
+        """Rows of these jobs go to the worker: what it must be told of them."""
+        needed = list(jobs)
+        new = [job for job in needed if job.job_id not in self.jobs]
+        if new and not self.jobs.add(new):
+            self.jobs.add(needed)
+            return needed
+        return new
 
     def reported(self, rows: int) -> None:
         """So many more rows of the first batch have come back."""
@@ -122,3 +139,8 @@ class Slot:
     def held(self) -> list[TaskRange]:
         """The rows out at the worker."""
         return [batch.piece.range(batch.reported, len(batch.piece)) for batch in self.batches if batch.unreported]
+
+
+def taken(slots: list[Slot]) -> int:
+    """How many slots are not free: those with work, those that its tasks need besides, and those that rest."""
+    return sum([slot.cpus for slot in slots if slot.batches or slot.rest_until_s])

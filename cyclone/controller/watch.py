@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cyclone.controller.actions import EndTask, Flush, TakeBack
+from cyclone.controller.job_book import JobBook
 from cyclone.controller.options import AgentOptions
-from cyclone.controller.slots import Phase, Slot
-from cyclone.controller.work import Pace, WorkQueue
-from cyclone.protocol.messages import Job
+from cyclone.controller.slots import Phase, Slot, taken
+from cyclone.controller.work import Pace, Piece, WorkQueue
 
 # A worker that is longer than this in one task is told to report what it finished before.
 FLUSH_AFTER_S = 0.005
@@ -52,9 +52,7 @@ class Watch:
     ``at`` is when to look again, ``held_up`` how many workers the last look found in a long task.
     """
 
-    def __init__(
-        self, slots: list[Slot], queue: WorkQueue, pace: Pace, jobs: dict[int, Job], options: AgentOptions
-    ) -> None:
+    def __init__(self, slots: list[Slot], queue: WorkQueue, pace: Pace, jobs: JobBook, options: AgentOptions) -> None:
         self._slots = slots
         self._queue = queue
         self._pace = pace
@@ -64,8 +62,12 @@ class Watch:
         self.at: float | None = None
         self.held_up = 0
 
-    def time_limit_s(self, job: int) -> float:
-        """Seconds that a task of this job may run: its own limit, else the controller's; 0 for none."""
+    def time_limit_s(self, piece: Piece, row: int) -> float:
+        """Seconds that a task may run: by its own limit, else its job's, else the controller's; 0 for none."""
+        own = piece.limits_s.get(piece.first + row) if piece.limits_s else None
+        return self._job_limit_s(piece.job_at(row)) if own is None else own
+
+    def _job_limit_s(self, job: int) -> float:
         own = self._jobs[job].time_limit_s
         return self._options.task_time_limit_s if own is None else own
 
@@ -102,13 +104,15 @@ class Watch:
             row = seen.seq - batch.base
             if not 0 <= row < len(batch.piece):
                 continue
-            limit_s = self.time_limit_s(batch.piece.job_at(row))
+            limit_s = self.time_limit_s(batch.piece, row)
             if not limit_s:
                 return []
             if now - seen.started_s > limit_s:
                 return [EndTask(slot.worker, seen.seq)]
             self._look_again(min(seen.started_s + limit_s, now + 1.0) + 0.001)
-        if any(self.time_limit_s(job) for batch in slot.batches for job, _ in batch.piece.runs):
+        if any(
+            batch.piece.limits_s or any(self._job_limit_s(job) for job, _ in batch.piece.runs) for batch in slot.batches
+        ):
             self._look_again(now + LOOK_AT_LIMITS_S)
         return []
 
@@ -131,8 +135,8 @@ class Watch:
 
     def _for_idle_workers(self, now: float) -> list[TakeBack]:
         """Take unstarted rows from one busy worker when another has nothing."""
-        idle = any(slot.phase is Phase.READY and not slot.batches for slot in self._slots)
-        if not idle or sum(1 for slot in self._slots if slot.batches) >= self._options.worker_count:
+        idle = any(slot.phase is Phase.READY and not (slot.batches or slot.rest_until_s) for slot in self._slots)
+        if not idle or taken(self._slots) >= self._options.worker_count:
             return []
         donors = [
             slot for slot in self._slots if slot.phase is Phase.READY and not slot.taking_back and self._unstarted(slot)

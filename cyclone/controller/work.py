@@ -1,24 +1,39 @@
 """Leased tasks as a controller holds them: pieces of consecutive ids, queued in the order in which they came. PURE."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from cyclone.protocol import limits
 from cyclone.protocol.messages import TaskRange
 from cyclone.protocol.runs import Runs, job_at, merge_runs, slice_runs
 
+NO_LIMITS: Mapping[int, float] = {}
+
 
 class Piece:
-    """Tasks ``first .. first+count-1`` of one lease; ``runs`` is their run-length column of jobs."""
+    """Tasks ``first .. first+count-1`` of one lease; ``runs`` is their run-length column of jobs.
 
-    __slots__ = ("_bytes", "args", "attempt", "epoch", "first", "runs")
+    ``limits_s`` are the time limits, by task id, of those that have one of their own, here or in a piece that this one
+    was cut from.
+    """
 
-    def __init__(self, first: int, epoch: int, attempt: int, runs: Runs, args: list[bytes]) -> None:
+    __slots__ = ("_bytes", "args", "attempt", "epoch", "first", "limits_s", "runs")
+
+    def __init__(
+        self,
+        first: int,
+        epoch: int,
+        attempt: int,
+        runs: Runs,
+        args: list[bytes],
+        limits_s: Mapping[int, float] = NO_LIMITS,
+    ) -> None:
         self.first = first
         self.epoch = epoch
         self.attempt = attempt
         self.runs = runs
         self.args = args
+        self.limits_s = limits_s
         self._bytes: int | None = None
 
     def __len__(self) -> int:
@@ -32,9 +47,13 @@ class Piece:
         """A piece of the rows from start up to stop."""
         if start == 0 and stop == len(self.args):
             return self
-        return Piece(
-            self.first + start, self.epoch, self.attempt, slice_runs(self.runs, start, stop), self.args[start:stop]
-        )
+        runs, args = slice_runs(self.runs, start, stop), self.args[start:stop]
+        return Piece(self.first + start, self.epoch, self.attempt, runs, args, self.limits_s)
+
+    def time_limits(self) -> list[tuple[int, float]]:
+        """Row and time limit of each task here that has one of its own."""
+        first, count = self.first, len(self.args)
+        return [(at - first, limit_s) for at, limit_s in self.limits_s.items() if first <= at < first + count]
 
     def absorb(self, other: "Piece") -> bool:
         """Grow by a piece of the same attempt that goes on where this one ends; False if it does not."""
@@ -47,6 +66,8 @@ class Piece:
             return False
         self.runs = merge_runs(self.runs, other.runs)
         self.args = self.args + other.args
+        if other.limits_s:
+            self.limits_s = {**self.limits_s, **other.limits_s}
         self._bytes = both_bytes
         return True
 

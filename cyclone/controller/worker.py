@@ -10,8 +10,6 @@ Dies with its controller: by PR_SET_PDEATHSIG, and by the end of the pipe.
 import json
 import mmap
 import os
-import resource
-import shutil
 import signal
 import socket
 import sys
@@ -23,17 +21,20 @@ from typing import Any
 
 from cyclone import values
 from cyclone.controller import pipe
+from cyclone.controller.context import Terminated, WorkerContext
+from cyclone.controller.preparation import Preparation, SetupFailed
 from cyclone.controller.surroundings import MemoryBound, protect_others
-from cyclone.errors import ClassRefused, NotSerialisable, ProtocolError
+from cyclone.controller.usage import Usage
+from cyclone.errors import NotSerialisable, ProtocolError
 from cyclone.failure import error_record
-from cyclone.plugins import add_search_path, load_allowed_class
+from cyclone.plugins import add_search_path
 from cyclone.processes import die_with_parent, spare_the_collector
 from cyclone.protocol import states
 from cyclone.protocol.framing import FrameReader
-from cyclone.protocol.limits import BATCH_BYTES_TARGET, RECORDS_BYTES_MAX
-from cyclone.protocol.messages import ResultColumns
+from cyclone.protocol.limits import BATCH_BYTES_TARGET
+from cyclone.protocol.messages import Job, ResultColumns
 from cyclone.results import encode_columns, pack_seconds
-from cyclone.task import BaseTask, TaskContext, builder
+from cyclone.task import BaseTask
 
 # From this on a task's CPU time and memory are measured by themselves (two system calls, about a microsecond).
 MEASURED_S = 0.001
@@ -45,101 +46,6 @@ SMALL = frozenset({type(None), bool, int, float})
 _COMPLETED = bytes([states.COMPLETED])
 # How a worker ends whose pipe was closed by a task (sysexits(3)).
 EX_IOERR = 74
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived: raised wherever the main thread is, so that a task's ``finally`` blocks run within the grace."""
-
-
-class WorkerContext(TaskContext):
-    """The running task as seen from inside, derived from the batch when asked: a task pays only for what it uses."""
-
-    def __init__(self, words: memoryview, scratch: Path) -> None:
-        super().__init__()
-        self._words, self._times = words, pipe.seconds_view(words)
-        self._scratch_root = scratch
-        self.scratch_made: Path | None = None
-        # Whether the task has left something that is to be looked at when it has ended.
-        self.left = False
-        self._records_bytes = 0
-        self.base = self.first = 1
-
-    @property
-    def task_id(self) -> int:
-        """The id of the row that is executing."""
-        return self.first + self._words[pipe.EXECUTING_SEQ] - self.base
-
-    def time_left_s(self) -> float | None:
-        """Seconds until the time limit, None without one."""
-        if not self.time_limit_s:
-            return None
-        return max(0.0, self._times[pipe.STARTED_S] + self.time_limit_s - time.monotonic())
-
-    def scratch_dir(self) -> Path:
-        """A folder of the task's own in the run's folder."""
-        if self.scratch_made is None:
-            self.left = True
-            self.scratch_made = self._scratch_root / f"task-{self.task_id}-{self.attempt}"
-            self.scratch_made.mkdir(mode=0o700)
-        return self.scratch_made
-
-    def record(self, name: str, packed: bytes) -> None:
-        """See ``BaseTask.record``."""
-        size = self._records_bytes + len(packed) + len(name.encode())
-        if size > RECORDS_BYTES_MAX:
-            raise ValueError(
-                f"the record {name!r} is one too many: all of a task take {RECORDS_BYTES_MAX} bytes at most"
-            )
-        self.left = True
-        self._records_bytes = size
-        self.records.append((name, packed))
-
-    def clean(self) -> list[tuple[str, bytes]]:
-        """The task ended: its folder goes. Its records."""
-        self.left = False
-        if self.scratch_made is not None:
-            shutil.rmtree(self.scratch_made, ignore_errors=True)
-            self.scratch_made = None
-        records, self.records = self.records, []
-        self._records_bytes = 0
-        return records
-
-
-class Usage:
-    """CPU time and peak memory since a mark, children that were waited for included."""
-
-    def __init__(self) -> None:
-        self._clear_refs = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
-        self._children_peak = 0
-        self.mark()
-
-    def mark(self) -> None:
-        """Measure from here."""
-        self._cpu_s, _ = self._now()
-        self._marked_s = time.monotonic()
-
-    def reset_peak(self) -> None:
-        """Start peak memory anew (proc(5): writing 5 resets the high-water mark)."""
-        os.pwrite(self._clear_refs, b"5", 0)
-
-    def take(self, since_s: float = 0.0) -> tuple[float, int]:
-        """CPU seconds since the mark or, where that is later, ``since_s``, and peak bytes; marks anew.
-
-        From the mark to ``since_s`` there were only short tasks one after the other, which waited for nothing.
-        """
-        cpu_s, peak = self._now()
-        before_s = max(0.0, since_s - self._marked_s)
-        spent_s = max(0.0, cpu_s - self._cpu_s - before_s)
-        self._cpu_s, self._marked_s = cpu_s, time.monotonic()
-        return spent_s, peak
-
-    def _now(self) -> tuple[float, int]:
-        own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-        peak = own.ru_maxrss
-        if children.ru_maxrss > self._children_peak:
-            self._children_peak = children.ru_maxrss
-            peak = max(peak, children.ru_maxrss)
-        return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime, peak * 1024
 
 
 class Report:
@@ -196,13 +102,11 @@ class Worker:
         self._channel_fd = channel.fileno()
         self._words, self._times = words, pipe.seconds_view(words)
         self._time_limit_s: float = options["time_limit_s"]
-        self._task_modules: list[str] = options["task_modules"]
         self._memory = MemoryBound(options["task_memory_max_bytes"])
-        self._context = WorkerContext(words, Path(options["scratch"]))
+        modules = options["task_modules"]
+        self._preparation = Preparation(modules, options["by_value"])
+        self._context = WorkerContext(words, Path(options["scratch"]), options["node"], options["slot"], modules)
         self._usage = Usage()
-        self._jobs: dict[int, tuple[str, float]] = {}
-        self._retry_on: dict[int, tuple[str, ...]] = {}
-        self._builders: dict[int, Callable[..., BaseTask]] = {}
         self._suspicious_s = SUSPICIOUS_SHARE * quickest_close_s()
         self._report: Report | None = None
 
@@ -223,25 +127,27 @@ class Worker:
             self._report.flush(wait_s=wait_s)
 
     def _execute(self, batch: pipe.Execute) -> None:
-        for job, task_class, time_limit_s, retry_on in batch.jobs:
-            self._jobs[job] = (task_class, self._time_limit_s if time_limit_s is None else time_limit_s)
-            self._retry_on[job] = retry_on
+        preparation, context = self._preparation, self._context
+        preparation.learn(batch.jobs)
         report = self._report = Report(batch.base, self._send)
-        self._context.first, self._context.base, self._context.attempt = batch.first, batch.base, batch.attempt
+        context.begin(batch)
         if len(batch.args) == 1:
             self._usage.reset_peak()
         self._usage.mark()
         self._words[pipe.EXECUTING] = 1
         row = 0
-        for job, count in batch.runs:
-            self._context.time_limit_s = self._jobs[job][1]
-            if not self._run_rows(batch, job, row, row + count, report):
+        for job_id, count in batch.runs:
+            job = preparation[job_id]
+            context.enter(job, self._time_limit_s if job.time_limit_s is None else job.time_limit_s)
+            goes_on = self._run_rows(batch, job, row, row + count, report)
+            preparation.leave()
+            if not goes_on:
                 break
             row += count
         self._words[pipe.EXECUTING] = 0
         report.flush(*self._usage.take(), ended=True)
 
-    def _run_rows(self, batch: pipe.Execute, job: int, start: int, stop: int, report: Report) -> bool:
+    def _run_rows(self, batch: pipe.Execute, job: Job, start: int, stop: int, report: Report) -> bool:
         """Rows of one job; False when the limit was met, and the rest must not start.
 
         A million rows a second pass here. So names are local where they would be looked up for each row; what only some
@@ -254,7 +160,7 @@ class Worker:
         executing_seq, limit_seq, started_s = pipe.EXECUTING_SEQ, pipe.LIMIT_SEQ, pipe.STARTED_S
         decode, encode, pack, small = values.decode_properties, values.encode, values.pack, SMALL
         outcomes, seconds = report.values, report.seconds
-        build = self._builders.get(job)
+        build = self._preparation.at_once(job)
         size = 0
         now = clock()
         for seq, properties in enumerate(batch.args[start:stop], batch.base + start):
@@ -264,7 +170,7 @@ class Worker:
             times[started_s] = began = now
             try:
                 if build is None:
-                    build = self._builder(job)
+                    build = self._preparation.begin(job)
                 value = build(*decode(properties)).execute()
                 if type(value) in small:
                     try:
@@ -296,17 +202,25 @@ class Worker:
                 size = 0
         return True
 
-    def _failure(self, error: BaseException, row: int, job: int, report: Report) -> bytes:
+    def _failure(self, error: BaseException, row: int, job: Job, report: Report) -> bytes:
         """Note what became of a row that raised; what its place in the values column holds."""
+        status = states.REFUSED if self._preparation.refused(job, error) else states.FAILED
+        if isinstance(error, SetupFailed) and error.__cause__:
+            status, error = states.SETUP_FAILED, error.__cause__
         if isinstance(error, MemoryError):
             with self._memory.reserve():
-                value = error_value(error, self._retry_on[job])
+                value = self._error_value(error, job)
         else:
-            value = error_value(error, self._retry_on[job])
-        # A task may raise that too; without a builder it was we who refused.
-        refused = job not in self._builders and isinstance(error, ClassRefused)
-        report.failed.append((row, states.REFUSED if refused else states.FAILED))
+            value = self._error_value(error, job)
+        report.failed.append((row, status))
         return value
+
+    def _error_value(self, error: BaseException, job: Job) -> bytes:
+        """What the values column holds for a task that raised."""
+        pickled = self._preparation.pickled(job, error)
+        if isinstance(error, NotSerialisable):
+            error = NotSerialisable(f"the value that execute() returned {error}")
+        return encode_columns(error_record(error, retry_on=job.retry_on, pickled=pickled))
 
     def _check_channel(self) -> None:
         """End here if the task has closed our end of the pipe, while it is still the one to be charged."""
@@ -315,10 +229,6 @@ class Worker:
             os.get_inheritable(self._channel_fd)
         except OSError:
             os._exit(EX_IOERR)
-
-    def _builder(self, job: int) -> Callable[..., BaseTask]:
-        self._builders[job] = builder(load_allowed_class(self._jobs[job][0], BaseTask, self._task_modules))
-        return self._builders[job]
 
     def _send(self, message: pipe.Done | pipe.Ready) -> None:
         self._channel.sendall(pipe.pack(message))
@@ -339,13 +249,6 @@ def quickest_close_s() -> float:
         least_s = min(least_s, time.monotonic() - began)
         os.close(other)
     return least_s
-
-
-def error_value(error: BaseException, retry_on: tuple[str, ...]) -> bytes:
-    """What the values column holds for a task that raised."""
-    if isinstance(error, NotSerialisable):
-        error = NotSerialisable(f"the value that execute() returned {error}")
-    return encode_columns(error_record(error, retry_on=retry_on))
 
 
 def _listen(nudges: socket.socket, worker: Worker) -> None:

@@ -15,6 +15,7 @@ from cyclone.errors import CycloneError
 from cyclone.master.events import AttemptsEnded, ResultsRecorded, TasksAdded
 from cyclone.master.progress import GeneratorProgress
 from cyclone.protocol import states
+from cyclone.protocol.job_spec import GENERATOR_JOB, RowOptions
 from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
 from cyclone.protocol.messages import Job, ResultBatch
 from cyclone.protocol.runs import Runs
@@ -75,11 +76,14 @@ class Done(msgspec.Struct, array_like=True, frozen=True, gc=False):
     shared: list[int]
 
 
-class Progress(msgspec.Struct):
+class Progress(msgspec.Struct, omit_defaults=True):
     """The one row that changes with nearly every turn.
 
     ``ended`` counts the tasks of all blocks that were ever closed, by state; ``dropped`` those of them that ``keep``
-    has let go since, with ``dropped_numbers`` batches of results.
+    has let go since, with ``dropped_numbers`` batches of results. Of both, ``jobs_ended`` and ``jobs_dropped`` are of
+    submitted jobs. ``apart`` counts the tasks in closed blocks that stay for as long as their job says.
+    ``generator_horizon`` is the highest id of the generator that was ever offered, None where nobody knows better than
+    ``horizon``, of it and of all jobs.
     """
 
     last_id: int = 0
@@ -89,13 +93,21 @@ class Progress(msgspec.Struct):
     ended: dict[str, int] = {}
     dropped: dict[str, int] = {}
     dropped_numbers: int = 0
+    last_job_id: int = 0
+    jobs_ended: dict[str, int] = {}
+    jobs_dropped: dict[str, int] = {}
+    apart: int = 0
+    generator_horizon: int | None = None
 
 
 class Columns(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The body of a row of ``tasks``."""
+    """The body of a row of ``tasks``; the last three only where it is of a submitted job."""
 
     runs: Runs
     args: list[bytes]
+    job_id: int = GENERATOR_JOB
+    offset: int = 0
+    options: tuple[RowOptions, ...] = ()
 
 
 pack = msgspec.msgpack.Encoder().encode
@@ -112,6 +124,8 @@ ATTEMPTS = "first, count, epoch, attempt, status, controller, crc, body"
 RESULTS_UP_TO = RESULTS.replace(" body", " CASE WHEN length(body) <= ? THEN body END")
 DONE = "first, count, last_number, finished, ended, crc, body"
 JOBS = "job_id, crc, body"
+JOB_BLOCKS = "first, job_id, offset, count, apart"
+CANCELLATIONS = "first, last, task_class, job_id, status, reason"
 PROGRESS = "id, crc, body"
 
 
@@ -122,7 +136,10 @@ def checksum(body: bytes, *columns: Any) -> int:
 
 def tasks_row(block: TasksAdded) -> Row:
     """A row of ``tasks``."""
-    body = pack((block.runs, block.args))
+    columns: Row = (block.runs, block.args)
+    if block.job_id != GENERATOR_JOB:
+        columns = (*columns, block.job_id, block.offset, block.options)
+    body = pack(columns)
     count = len(block.args)
     return block.first, count, checksum(body, block.first, count), body
 
@@ -184,7 +201,19 @@ def columns_of(row: Row) -> Columns:
 
 def columns_in(done: Done) -> Columns:
     """Of a closed block."""
-    return _decode_columns(done.tasks)
+    return columns_of_body(done.tasks)
+
+
+def columns_of_body(body: bytes) -> Columns:
+    """Of a row of ``tasks`` that was checked."""
+    return _decode_columns(body)
+
+
+def block_of(first: int, columns: Columns) -> TasksAdded:
+    """What was recorded, without keys."""
+    return TasksAdded(
+        first, columns.runs, columns.args, job_id=columns.job_id, offset=columns.offset, options=columns.options
+    )
 
 
 def part_of(row: Row) -> Part:
@@ -244,7 +273,12 @@ def done_of(row: Row) -> Done:
 
 def counts_of(row: Row) -> dict[str, int]:
     """The tasks by state of a row of ``done``."""
-    return _decode_counts(row[4])
+    return counts_in(row[4])
+
+
+def counts_in(text: str) -> dict[str, int]:
+    """Of its column ``ended``."""
+    return _decode_counts(text)
 
 
 def add_counts(total: dict[str, int], more: dict[str, int]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from cyclone.protocol.runs import Runs, merge_runs, slice_runs
 from cyclone.results import RecordedBlock
 
 _KEPT_MAX = 16
+_KEPT_CLASSES_MAX = 1024
 # Of rows of which the journal knows no task: nobody asks for them, since they are not accepted.
 _NO_JOB = 0
 
@@ -47,12 +48,24 @@ def overlapping(db: apsw.Connection, low: int, high: int) -> list[tuple[int, int
 
 
 class Lookup:
-    """Reads on a connection. ``classes`` has the task class of each job and may grow meanwhile."""
+    """Reads on a connection. ``classes`` has the task class of each job of the generator and may grow meanwhile."""
 
     def __init__(self, db: apsw.Connection, classes: dict[int, str]) -> None:
         self._db = db
         self._classes = classes
         self._kept: dict[int, Block] = {}
+        # Of submitted jobs, those that were asked for last.
+        self._kept_classes: dict[int, str] = {}
+
+    def task_class(self, job_id: int) -> str:
+        """The class of a job's tasks; empty for one that is not there any more."""
+        name = self._classes.get(job_id) or self._kept_classes.get(job_id)
+        if name is None and job_id != _NO_JOB:
+            name = self._db.execute("SELECT class FROM submitted WHERE job_id = ?", (job_id,)).get or ""
+            if len(self._kept_classes) >= _KEPT_CLASSES_MAX:
+                self._kept_classes.clear()
+            self._kept_classes[job_id] = name
+        return name or ""
 
     def results_after(self, number: int) -> Iterator[tuple[int, RecordedBlock]]:
         """See ``Journal.results_after``."""
@@ -83,6 +96,15 @@ class Lookup:
         row: Row | None = self._db.execute(f"SELECT {blocks.RESULTS} FROM results WHERE number = ?", (number,)).get
         return None if row is None else blocks.part_of(row)
 
+    def part_anywhere(self, number: int) -> Part | None:
+        """The results of a number, also within a closed block; None where they are not there any more."""
+        part = self.part(number)
+        if part is None:
+            first = self._db.execute("SELECT first FROM parts WHERE number = ?", (number,)).get
+            block = None if first is None else self.closed(first)
+            part = None if block is None else block.parts.get(number)
+        return part
+
     def recorded(self, part: Part) -> RecordedBlock:
         """A part with its tasks' classes and arguments."""
         runs: Runs = []
@@ -96,7 +118,7 @@ class Lookup:
             args += block.columns.args[start - block.first : stop - block.first]
         if missing := len(part.statuses) - len(args):
             runs, args = merge_runs(runs, [(_NO_JOB, missing)]), args + [b""] * missing
-        named = [(self._classes.get(job, ""), count) for job, count in runs]
+        named = [(self.task_class(job), count) for job, count in runs]
         return RecordedBlock(
             part.first, part.attempt, named, args, part.statuses, part.accepted, part.body, part.controller
         )

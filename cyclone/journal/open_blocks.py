@@ -11,16 +11,23 @@ from cyclone.journal.blocks import Part
 
 
 class OpenBlock:
-    """Tasks ``first .. end-1``: how many have no result, and the numbers of the results that the others have."""
+    """Tasks ``first .. end-1``: how many have no result, and the numbers of the results that the others have.
 
-    __slots__ = ("count", "end", "first", "numbers", "open_count")
+    ``job_id`` is the submitted job that they are of, from its index ``offset`` on, or GENERATOR_JOB; ``apart`` says
+    that they stay for as long as the job says.
+    """
 
-    def __init__(self, first: int, count: int) -> None:
+    __slots__ = ("apart", "count", "end", "first", "job_id", "numbers", "offset", "open_count")
+
+    def __init__(self, first: int, count: int, job_id: int, offset: int, apart: bool) -> None:
         self.first = first
         self.count = count
         self.end = first + count
         self.open_count = count
         self.numbers: list[int] = []
+        self.job_id = job_id
+        self.offset = offset
+        self.apart = apart
 
 
 class OpenBlocks:
@@ -39,10 +46,14 @@ class OpenBlocks:
     def __iter__(self) -> Iterator[OpenBlock]:
         return iter(self._by_first.values())
 
-    def add(self, first: int, count: int) -> None:
+    def get(self, first: int) -> OpenBlock | None:
+        """The block that begins with this id."""
+        return self._by_first.get(first)
+
+    def add(self, block: OpenBlock) -> None:
         """A new block behind all others."""
-        self._by_first[first] = OpenBlock(first, count)
-        self._firsts.append(first)
+        self._by_first[block.first] = block
+        self._firsts.append(block.first)
 
     def overlapping(self, low: int, high: int) -> list[OpenBlock]:
         """The blocks with ids from ``low`` up to ``high``."""

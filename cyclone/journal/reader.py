@@ -15,6 +15,7 @@ import apsw
 from cyclone.errors import ConfigError
 from cyclone.journal import blocks, failures, schema
 from cyclone.journal.blocks import Progress
+from cyclone.journal.job_queries import JobQueries
 from cyclone.journal.lookup import Lookup
 
 _BUSY_MS = 10_000
@@ -58,9 +59,11 @@ class Reader:
         with self._explaining():
             self.db = connect(path)
             schema.check_version(self.db, path)
+            schema.imitate(self.db)
             self.meta = schema.read_meta(self.db)
         self.classes: dict[int, str] = {}
         self.lookup = Lookup(self.db, self.classes)
+        self.queries = JobQueries(self.db, self.lookup)
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ every block takes, so that no total is taken over that cannot be derived.
 """
 
 import contextlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import apsw
 from cyclone.errors import ConfigError, CycloneError
 from cyclone.journal import blocks, location, reader, schema
 from cyclone.journal.blocks import DamagedRow, Part, Progress, Row
-from cyclone.journal.schema import Origin
+from cyclone.journal.salvage_jobs import JobsCopy
 from cyclone.journal.sqlite_journal import open_journal
 from cyclone.master.events import ResultsRecorded
 from cyclone.protocol import states
@@ -32,8 +33,11 @@ _PLAIN_TABLES = (
     ("keys", "hash"),
     ("controllers", "name, incarnation"),
     ("drained", "name"),
-    ("cancellations", "id, first, last, task_class"),
+    ("cancellations", f"id, {blocks.CANCELLATIONS}"),
     ("fence", "id, epoch, seq"),
+    ("job_keys", "key, job_id"),
+    ("processed", "job_id, first, last"),
+    ("namespaces", "name, body"),
 )
 
 
@@ -77,6 +81,7 @@ def _source(path: Path, out: Path) -> Iterator[apsw.Connection]:
     try:
         db = reader.connect(path)
         schema.read_origin(schema.read_meta(db))
+        schema.imitate(db)
     except _UNREADABLE:
         if db is not None:
             db.close()
@@ -88,23 +93,30 @@ def _source(path: Path, out: Path) -> Iterator[apsw.Connection]:
         copy = Path(folder) / "journal"
         _copy_with_new_first_page(path, copy)
         with contextlib.closing(reader.connect(copy)) as db:
+            schema.imitate(db)
             yield db
 
 
 def _copy_with_new_first_page(path: Path, copy: Path) -> None:
-    """The first page says which page a table begins with, and that is the same in each journal of a format."""
+    """The first page says with which page a table begins, which is known from elsewhere."""
     shutil.copyfile(path, copy)
     log = path.with_name(path.name + "-wal")
     has_log = log.exists() and log.stat().st_size > 0
     if has_log:
         shutil.copyfile(log, copy.with_name(copy.name + "-wal"))
-    with contextlib.closing(apsw.Connection(":memory:")) as db:
-        schema.create(db, Origin("", {}))
-        page_bytes = int(db.pragma("page_size"))
-        page = bytearray(db.serialize("main")[:page_bytes])
+    # Where the tables of the first version begin is the same in every file; there it is written where the others do.
+    _write_first_page(copy, {}, has_log)
+    with contextlib.closing(reader.connect(copy)) as db:
+        roots = schema.read_meta(db).get("roots")
+    if roots:
+        _write_first_page(copy, json.loads(roots), has_log)
+
+
+def _write_first_page(copy: Path, roots: dict[str, int], has_log: bool) -> None:
+    page = bytearray(schema.first_page(roots))
     # Of SQLite's header: write and read version, size of the file in pages, free pages.
     page[18:20] = b"\2\2" if has_log else b"\1\1"
-    page[28:32] = (path.stat().st_size // page_bytes).to_bytes(4, "big")
+    page[28:32] = (copy.stat().st_size // len(page)).to_bytes(4, "big")
     page[32:40] = bytes(8)
     with copy.open("r+b") as file:
         file.write(page)
@@ -115,6 +127,7 @@ class _Copy:
         self._source = source
         self._target = target
         self._lost: list[str] = []
+        self._jobs = JobsCopy(self._rows, target, self._lost)
         self._numbers: set[int] = set()
         self._progress = Progress()
         # Of what has a result: the highest id and the latest epoch.
@@ -123,7 +136,9 @@ class _Copy:
     def run(self, meta: dict[str, str]) -> Iterator[str]:
         db = self._target
         db.execute("BEGIN IMMEDIATE")
-        db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
+        # Where its tables begin is the new file's own.
+        kept = {key: value for key, value in meta.items() if key != "roots"}
+        db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", kept.items())
         yield from self._copy(db)
         self._copy_rest(db)
         row = blocks.progress_row(self._progress)
@@ -135,22 +150,26 @@ class _Copy:
         found = [blocks.progress_of(row) for row in self._rows("progress", "id", blocks.PROGRESS)]
         if found:
             self._progress = found[0]
-        for first, count, crc, body in self._rows("tasks", "first", blocks.TASKS):
-            self._add_tasks(db, (first, count, crc, body))
+        self._jobs.copy_jobs()
+        for row in self._rows("tasks", "first", blocks.TASKS):
+            self._add_tasks(db, row, None)
         for row in self._rows("results", "number", blocks.RESULTS):
             self._add_part(db, blocks.part_of(row))
         for row in self._rows("done", "first", blocks.DONE):
             done = blocks.done_of(row)
-            self._add_tasks(db, (row[0], row[1], blocks.checksum(done.tasks, row[0], row[1]), done.tasks))
+            tasks_row = (row[0], row[1], blocks.checksum(done.tasks, row[0], row[1]), done.tasks)
+            self._add_tasks(db, tasks_row, blocks.counts_of(row))
             for part in done.parts:
                 self._add_part(db, part)
         yield from self._balance(db, known=bool(found))
+        self._jobs.settle(self._progress)
 
-    def _add_tasks(self, db: apsw.Connection, row: Row) -> None:
-        try:
-            db.execute(f"INSERT INTO tasks({blocks.TASKS}) VALUES (?, ?, ?, ?)", row)
-        except apsw.ConstraintError:
+    def _add_tasks(self, db: apsw.Connection, row: Row, ended: dict[str, int] | None) -> None:
+        """An open block, or one that was closed with so many tasks by state."""
+        if db.execute("SELECT 1 FROM tasks WHERE first = ?", row[:1]).get:
             self._lost.append(f"a second copy of the block {row[0]}")
+        elif self._jobs.add_block(row[0], row[-1], ended):
+            db.execute(f"INSERT INTO tasks({blocks.TASKS}) VALUES (?, ?, ?, ?)", row)
 
     def _add_part(self, db: apsw.Connection, part: Part) -> None:
         if part.number in self._numbers:
@@ -187,6 +206,7 @@ class _Copy:
             yield f"batches of results: {missing_numbers}; those of their tasks that are here are open again"
         if not known:
             progress.horizon = last_id
+            progress.generator_horizon = None
             yield "how far the generator had come: a master that goes on with this journal starts it from its beginning"
 
     def _drop_strays(self, db: apsw.Connection) -> None:
@@ -206,7 +226,7 @@ class _Copy:
             db.execute(f"INSERT INTO attempts({blocks.ATTEMPTS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         db.execute("UPDATE fence SET epoch = ?", (self._epoch,))
         for table, columns in _PLAIN_TABLES:
-            rows = _readable(self._source.execute(f"SELECT {columns} FROM {table}"), table, self._lost)
+            rows = _readable(self._source, table, columns, self._lost)
             marks = ", ".join("?" * (columns.count(",") + 1))
             db.executemany(f"INSERT OR REPLACE INTO {table}({columns}) VALUES ({marks})", rows)
 
@@ -231,9 +251,9 @@ class _Copy:
                 step = max(1, 2 * step)
 
 
-def _readable(rows: Iterator[Any], table: str, lost: list[str]) -> Iterator[Any]:
+def _readable(db: apsw.Connection, table: str, columns: str, lost: list[str]) -> Iterator[Any]:
     try:
-        yield from rows
+        yield from db.execute(f"SELECT {columns} FROM {table}")
     except apsw.Error as error:
         lost.append(f"rows of the table {table}: {error}")
 

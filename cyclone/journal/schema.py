@@ -1,8 +1,10 @@
 """The tables of the journal, its pragmas and its versions.
 
-Owns what the file looks like; docs/journal.md describes the tables. Must not know what is in their bodies.
+Owns what the file looks like; docs/journal.md describes the tables. Must not know what is in their bodies. A new file
+is made as one of version 1 and brought up to date, in one transaction, so that old and new files are alike.
 """
 
+import contextlib
 import json
 import uuid
 from dataclasses import dataclass, field
@@ -11,9 +13,10 @@ from pathlib import Path
 import apsw
 
 from cyclone.errors import ConfigError, CycloneError
+from cyclone.protocol.states import CANCELLED
 from cyclone.version import __version__
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # "Cycl" in the header of the file, where file(1) and SQLite's tools find what program a database belongs to.
 APPLICATION_ID = 0x4379636C
 
@@ -24,35 +27,57 @@ _BUSY_MS = 1000
 # A log that a long reader has let grow is cut back to this.
 _WAL_BYTES_KEPT = 128 * 1024 * 1024
 
-TABLES = {
-    "meta": "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
-    "fence": "CREATE TABLE fence(id INTEGER PRIMARY KEY CHECK(id = 1), epoch INTEGER NOT NULL, seq INTEGER NOT NULL)"
-    " STRICT",
-    "progress": "CREATE TABLE progress(id INTEGER PRIMARY KEY CHECK(id = 1), crc INTEGER NOT NULL, body BLOB NOT NULL)"
-    " STRICT",
-    "jobs": "CREATE TABLE jobs(job_id INTEGER PRIMARY KEY, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
-    "tasks": "CREATE TABLE tasks(first INTEGER PRIMARY KEY, count INTEGER NOT NULL, crc INTEGER NOT NULL,"
+_VERSION_1 = (
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE fence(id INTEGER PRIMARY KEY CHECK(id = 1), epoch INTEGER NOT NULL, seq INTEGER NOT NULL) STRICT",
+    "CREATE TABLE progress(id INTEGER PRIMARY KEY CHECK(id = 1), crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+    "CREATE TABLE jobs(job_id INTEGER PRIMARY KEY, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+    "CREATE TABLE tasks(first INTEGER PRIMARY KEY, count INTEGER NOT NULL, crc INTEGER NOT NULL,"
     " body BLOB NOT NULL) STRICT",
-    "results": "CREATE TABLE results(number INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL,"
+    "CREATE TABLE results(number INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL,"
     " epoch INTEGER NOT NULL, attempt INTEGER NOT NULL, statuses BLOB NOT NULL, accepted BLOB,"
     " controller TEXT NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
-    "attempts": "CREATE TABLE attempts(id INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL,"
+    "CREATE TABLE attempts(id INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL,"
     " epoch INTEGER NOT NULL, attempt INTEGER NOT NULL, status INTEGER NOT NULL, controller TEXT NOT NULL,"
     " crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
-    "done": "CREATE TABLE done(first INTEGER PRIMARY KEY, count INTEGER NOT NULL, last_number INTEGER NOT NULL,"
+    "CREATE TABLE done(first INTEGER PRIMARY KEY, count INTEGER NOT NULL, last_number INTEGER NOT NULL,"
     " finished INTEGER NOT NULL, ended TEXT NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
-    "parts": "CREATE TABLE parts(number INTEGER PRIMARY KEY, first INTEGER NOT NULL) STRICT",
-    "controllers": "CREATE TABLE controllers(name TEXT PRIMARY KEY, incarnation TEXT NOT NULL) STRICT, WITHOUT ROWID",
-    "drained": "CREATE TABLE drained(name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
-    "cancellations": "CREATE TABLE cancellations(id INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL,"
+    "CREATE TABLE parts(number INTEGER PRIMARY KEY, first INTEGER NOT NULL) STRICT",
+    "CREATE TABLE controllers(name TEXT PRIMARY KEY, incarnation TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE drained(name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
+    "CREATE TABLE cancellations(id INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL,"
     " task_class TEXT NOT NULL) STRICT",
-    "keys": "CREATE TABLE keys(hash BLOB PRIMARY KEY) STRICT, WITHOUT ROWID",
-}
-INDEXES = {
-    "results_first": "CREATE INDEX results_first ON results(first)",
-    "attempts_first": "CREATE INDEX attempts_first ON attempts(first)",
-    "done_last_number": "CREATE INDEX done_last_number ON done(last_number)",
-}
+    "CREATE TABLE keys(hash BLOB PRIMARY KEY) STRICT, WITHOUT ROWID",
+    "CREATE INDEX results_first ON results(first)",
+    "CREATE INDEX attempts_first ON attempts(first)",
+    "CREATE INDEX done_last_number ON done(last_number)",
+)
+# The tables of all versions have to fit the first page together, without the indexes: see ``first_page``.
+_VERSION_2 = (
+    "CREATE TABLE submitted(job_id INTEGER PRIMARY KEY, class TEXT NOT NULL, crc INTEGER NOT NULL,"
+    " body BLOB NOT NULL) STRICT",
+    "CREATE TABLE open_jobs(job_id INTEGER PRIMARY KEY, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+    "CREATE TABLE ended_jobs(job_id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, owner TEXT NOT NULL,"
+    " name TEXT NOT NULL, session TEXT NOT NULL, state TEXT NOT NULL, until INTEGER, crc INTEGER NOT NULL,"
+    " body BLOB NOT NULL) STRICT",
+    "CREATE TABLE job_keys(key BLOB PRIMARY KEY, job_id INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE job_blocks(first INTEGER PRIMARY KEY, job_id INTEGER NOT NULL, offset INTEGER NOT NULL,"
+    " count INTEGER NOT NULL, apart INTEGER NOT NULL) STRICT",
+    "CREATE TABLE job_results(job_id INTEGER, number INTEGER, PRIMARY KEY(job_id, number)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE processed(job_id INTEGER, first INTEGER, last INTEGER NOT NULL, PRIMARY KEY(job_id, first)) STRICT,"
+    " WITHOUT ROWID",
+    "CREATE TABLE namespaces(name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "ALTER TABLE done ADD COLUMN apart INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE cancellations ADD COLUMN job_id INTEGER",
+    f"ALTER TABLE cancellations ADD COLUMN status INTEGER NOT NULL DEFAULT {CANCELLED}",
+    "ALTER TABLE cancellations ADD COLUMN reason TEXT NOT NULL DEFAULT ''",
+    "DROP INDEX done_last_number",
+    "CREATE INDEX done_last_number ON done(last_number) WHERE NOT apart",
+    "CREATE UNIQUE INDEX job_blocks_offset ON job_blocks(job_id, offset, count)",
+    "CREATE INDEX ended_jobs_until ON ended_jobs(until) WHERE until > 0",
+    "CREATE INDEX cancellations_job ON cancellations(job_id) WHERE job_id > 0",
+)
+_MIGRATIONS = {1: _VERSION_2}
 
 
 @dataclass(frozen=True)
@@ -93,20 +118,75 @@ def is_new(db: apsw.Connection) -> bool:
 
 def create(db: apsw.Connection, origin: Origin) -> None:
     """All tables, in one transaction."""
-    db.execute("BEGIN IMMEDIATE")
-    for statement in (*TABLES.values(), *INDEXES.values()):
-        db.execute(statement)
     meta = {
         "journal_id": uuid.uuid4().hex,
         "generator_class": origin.generator_class,
         "options": json.dumps(origin.options, sort_keys=True),
         "created_by": f"cyclone {__version__}",
     }
+    db.execute("BEGIN IMMEDIATE")
+    create_version_1(db)
     db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     db.execute("INSERT INTO fence VALUES (1, 0, 0)")
-    db.pragma("application_id", APPLICATION_ID)
-    db.pragma("user_version", SCHEMA_VERSION)
+    _bring_up_to_date(db, 1)
     db.execute("COMMIT")
+
+
+def create_version_1(db: apsw.Connection) -> None:
+    """The tables that every journal began with, empty."""
+    for statement in _VERSION_1:
+        db.execute(statement)
+    db.pragma("application_id", APPLICATION_ID)
+    db.pragma("user_version", 1)
+
+
+def migrate(db: apsw.Connection) -> int:
+    """Bring an older file up to date, in one transaction; returns the version that it had."""
+    version = int(db.pragma("user_version"))
+    if version < SCHEMA_VERSION:
+        db.execute("BEGIN IMMEDIATE")
+        _bring_up_to_date(db, version)
+        db.execute("COMMIT")
+    return version
+
+
+def _bring_up_to_date(db: apsw.Connection, version: int) -> None:
+    for older in range(version, SCHEMA_VERSION):
+        for statement in _MIGRATIONS[older]:
+            db.execute(statement)
+    # Where each table begins says the first page, and this too, so that it can be made anew.
+    roots = {name: page for name, page in db.execute("SELECT name, rootpage FROM sqlite_schema")}
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('roots', ?)", (json.dumps(roots),))
+    db.pragma("user_version", SCHEMA_VERSION)
+
+
+def first_page(roots: dict[str, int]) -> bytes:
+    """What the first page of a file says that has these tables and no index; with no roots, of one of version 1."""
+    with contextlib.closing(apsw.Connection(":memory:")) as db:
+        for statement in (*_VERSION_1, *(_VERSION_2 if roots else ())):
+            if "TABLE" in statement:
+                db.execute(statement)
+        db.pragma("application_id", APPLICATION_ID)
+        db.pragma("user_version", SCHEMA_VERSION if roots else 1)
+        db.pragma("writable_schema", "ON")
+        db.executemany(
+            "UPDATE sqlite_schema SET rootpage = ? WHERE name = ?", [(at, name) for name, at in roots.items()]
+        )
+        return db.serialize("main")[: int(db.pragma("page_size"))]
+
+
+def imitate(db: apsw.Connection) -> None:
+    """Let a connection that only reads see an older file as if it were up to date."""
+    if db.pragma("user_version") >= SCHEMA_VERSION:
+        return
+    for statement in _VERSION_2:
+        if statement.startswith("CREATE TABLE"):
+            db.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+    db.execute("CREATE TEMP VIEW done AS SELECT *, 0 AS apart FROM main.done")
+    db.execute(
+        f"CREATE TEMP VIEW cancellations AS SELECT *, NULL AS job_id, {CANCELLED} AS status, '' AS reason"
+        " FROM main.cancellations"
+    )
 
 
 def check_version(db: apsw.Connection, path: Path) -> None:
@@ -114,7 +194,7 @@ def check_version(db: apsw.Connection, path: Path) -> None:
     if db.pragma("application_id") != APPLICATION_ID:
         raise ConfigError(f"journal {path}: is a database, but no journal of Cyclone: name another file")
     version = db.pragma("user_version")
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise ConfigError(
             f"journal {path}: was written by a newer Cyclone (format {version}, this one knows {SCHEMA_VERSION}): "
             "use that version, or start another journal"

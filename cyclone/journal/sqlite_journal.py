@@ -9,38 +9,29 @@ own transaction: so they cost no sync under load. ``tend`` does what is left whe
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import apsw
-import msgspec
 
 from cyclone.errors import ConfigError
 from cyclone.folders import sync_folder
 from cyclone.journal import blocks, compaction, failures, location, recovery, schema
 from cyclone.journal.blocks import Progress
 from cyclone.journal.compaction import Keep
+from cyclone.journal.job_queries import JobQueries
 from cyclone.journal.location import FileLock
 from cyclone.journal.lookup import Lookup
 from cyclone.journal.open_blocks import OpenBlock
 from cyclone.journal.schema import Origin
-from cyclone.master.events import (
-    AttemptsEnded,
-    CancelWanted,
-    ControllerJoined,
-    ControllerLeft,
-    ControllerMarked,
-    GeneratorAdvanced,
-    HorizonMoved,
-    JobAdded,
-    Recorded,
-    Replayed,
-    ResultsRecorded,
-    TasksAdded,
-)
+from cyclone.journal.writing import Turn
+from cyclone.master.events import JobAdded, JobSubmitted, Recorded, Replayed, ResultsRecorded, TasksAdded
 from cyclone.master.journal import JournalBroken, JournalFull
+from cyclone.protocol.job_messages import JobBlock, JobSummary, TaskRow
+from cyclone.protocol.job_spec import JobSelection
 from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
 from cyclone.results import RecordedBlock
 
@@ -105,6 +96,8 @@ class SqliteJournal:
         if new:
             schema.create(db, origin)
             sync_folder(self.path.parent)
+        else:
+            schema.migrate(db)
         meta = schema.read_meta(db)
         schema.check_origin(self.path, schema.read_origin(meta), origin)
         self.journal_id = meta["journal_id"]
@@ -113,17 +106,21 @@ class SqliteJournal:
         self.epoch = int(db.execute("UPDATE fence SET epoch = epoch + 1, seq = 0 RETURNING epoch").get)
         row = db.execute(f"SELECT {blocks.PROGRESS} FROM progress").get
         self._progress = Progress() if row is None else blocks.progress_of(row)
+        # Of the generator; how many there are follows from its code, and not from how long it runs.
         self._jobs = [blocks.job_of(row) for row in db.execute(f"SELECT {blocks.JOBS} FROM jobs ORDER BY job_id")]
         self._classes = {job.job_id: job.task_class for job in self._jobs}
-        self._blocks = recovery.load_open_blocks(db, self._progress.horizon)
+        self._open_jobs = recovery.load_open_jobs(db)
+        self._blocks = recovery.load_open_blocks(db, self._progress.horizon, self._open_jobs)
         self._lookup = Lookup(db, self._classes)
+        self._queries = JobQueries(db, self._lookup)
+        self._next_until = self._read_next_until()
 
     # What the master asks.
 
     def recover(self) -> Iterator[Replayed]:
         """See ``Journal.recover``; attempts, too, come without their bodies, and tasks without their keys."""
         with self._reading():
-            yield from recovery.recover(self._db, self._progress, self._jobs, self._blocks)
+            yield from recovery.recover(self._db, self._progress, self._jobs, self._open_jobs, self._blocks)
 
     def load(self, first: int) -> TasksAdded:
         """See ``Journal.load``; LookupError where no open block begins with this id."""
@@ -131,12 +128,17 @@ class SqliteJournal:
             columns = self._lookup.tasks(first)
         if columns is None:
             raise LookupError(f"no open block begins with the task {first}")
-        return TasksAdded(first, columns.runs, columns.args)
+        return blocks.block_of(first, columns)
 
     def results_after(self, number: int) -> Iterator[tuple[int, RecordedBlock]]:
         """See ``Journal.results_after``; rows of tasks that are not here any more have no arguments and no class."""
         with self._reading():
             yield from self._lookup.results_after(number)
+
+    def job_parts(self, first: int, count: int) -> list[tuple[int, int, int, int]]:
+        """See ``Journal.job_parts``."""
+        with self._reading():
+            return self._queries.job_parts(first, first + count)
 
     def claim(self, keys: Sequence[bytes]) -> list[bool]:
         """See ``Journal.claim``."""
@@ -154,78 +156,86 @@ class SqliteJournal:
                 self._claimed.add(key)
         return new
 
+    def job_of_key(self, key: bytes) -> int | None:
+        """See ``Journal.job_of_key``; a key outlives its job."""
+        with self._reading():
+            return self._queries.job_of_key(key)
+
+    def ended_jobs(self, selection: JobSelection, before: int, page: int) -> tuple[list[JobSummary], int]:
+        """See ``Journal.ended_jobs``."""
+        with self._reading():
+            return self._queries.ended_jobs(selection, before, page)
+
+    def ended_job(self, job_id: int) -> tuple[JobSubmitted, JobSummary] | None:
+        """See ``Journal.ended_job``."""
+        with self._reading():
+            return self._queries.ended_job(job_id)
+
+    def task_rows(
+        self, job_id: int, start: int, page: int, states: Sequence[str], with_args: bool, with_values: bool
+    ) -> tuple[list[TaskRow], int | None]:
+        """See ``Journal.task_rows``."""
+        with self._reading():
+            return self._queries.task_rows(job_id, start, page, states, with_args, with_values)
+
+    def job_results_after(self, job_id: int, number: int) -> Iterator[tuple[int, list[JobBlock]]]:
+        """See ``Journal.job_results_after``."""
+        with self._reading():
+            yield from self._queries.job_results_after(job_id, number)
+
+    def lost_results(self, job_id: int) -> int:
+        """See ``Journal.lost_results``; of a job that was let go as a whole nothing is known."""
+        with self._reading():
+            job = self._open_jobs.get(job_id)
+            return self._queries.lost_results(job_id, None if job is None else job.added)
+
+    def forget(self, job_id: int, number: int) -> None:
+        """See ``Journal.forget``: on a disk everything is kept until the job says that it may go."""
+
     # What is written.
 
     def append(self, events: Sequence[Recorded]) -> None:
         """See ``Journal.append``."""
-        progress = msgspec.structs.replace(self._progress)
         closing = [] if self._is_full else self._next_finished()
-        with self._transaction():
+        with self._transaction() as turn:
             for event in events:
-                self._write(event, progress)
-            self._compact(closing, _DROPPED_PER_APPEND, progress)
-            self._write_progress(progress)
+                turn.write(event)
+            self._compact(turn, closing, _DROPPED_PER_APPEND)
         self._is_full = False
-        self._progress = progress
+        self._remember(turn, closing, events)
+
+    def _compact(self, turn: Turn, closing: Sequence[OpenBlock], drops: int) -> None:
+        turn.compact(closing, drops, self._consumed, self._clock(), self._next_until)
+
+    def _remember(self, turn: Turn, closing: Sequence[OpenBlock], events: Sequence[Recorded] = ()) -> None:
+        if turn.until is not None or self._clock() >= self._next_until:
+            self._next_until = self._read_next_until()
+        self._progress = turn.progress
         self._blocks.remove(closing)
+        for job_id, job in turn.changed.items():
+            if job is None:
+                self._open_jobs.pop(job_id, None)
+            else:
+                self._open_jobs[job_id] = job
+        for block in turn.added:
+            self._blocks.add(block)
         for event in events:
-            self._remember(event)
+            match event:
+                case ResultsRecorded():
+                    self._blocks.record(blocks.part_of_event(event))
+                case TasksAdded(keys=keys):
+                    self._claimed.difference_update(keys or ())
+                case JobAdded(made):
+                    self._jobs.append(made)
+                    self._classes[made.job_id] = made.task_class
 
-    def _write(self, event: Recorded, progress: Progress) -> None:
-        execute = self._db.execute
-        match event:
-            case ResultsRecorded(number=number):
-                assert number == progress.number + 1, f"results {number} come behind {progress.number}"
-                progress.number = number
-                execute(
-                    f"INSERT INTO results({blocks.RESULTS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    blocks.results_row(event),
-                )
-            case TasksAdded():
-                assert event.first == progress.last_id + 1, f"task {event.first} comes behind {progress.last_id}"
-                progress.last_id += len(event.args)
-                execute(f"INSERT INTO tasks({blocks.TASKS}) VALUES (?, ?, ?, ?)", blocks.tasks_row(event))
-                if event.keys:
-                    self._db.executemany("INSERT INTO keys VALUES (?)", [(key,) for key in event.keys if key])
-            case HorizonMoved(last_id):
-                progress.horizon = last_id
-            case GeneratorAdvanced(generator):
-                progress.generator = generator
-            case AttemptsEnded():
-                for row in map(blocks.attempts_row, blocks.cut_attempts(event)):
-                    execute(f"INSERT INTO attempts({blocks.ATTEMPTS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-            case JobAdded(job):
-                execute(f"INSERT INTO jobs({blocks.JOBS}) VALUES (?, ?, ?)", blocks.job_row(job))
-            case ControllerJoined(name, incarnation):
-                execute("INSERT OR REPLACE INTO controllers VALUES (?, ?)", (name, incarnation))
-            case ControllerLeft(name):
-                execute("DELETE FROM controllers WHERE name = ?", (name,))
-            case ControllerMarked(name, True):
-                execute("INSERT OR IGNORE INTO drained VALUES (?)", (name,))
-            case ControllerMarked(name, False):
-                execute("DELETE FROM drained WHERE name = ?", (name,))
-            case CancelWanted(first, last, task_class):
-                execute("INSERT INTO cancellations VALUES (NULL, ?, ?, ?)", (first, last, task_class))
-
-    def _remember(self, event: Recorded) -> None:
-        match event:
-            case ResultsRecorded():
-                self._blocks.record(blocks.part_of_event(event))
-            case TasksAdded():
-                self._blocks.add(event.first, len(event.args))
-                if event.keys:
-                    self._claimed.difference_update(event.keys)
-            case JobAdded(job):
-                self._jobs.append(job)
-                self._classes[job.job_id] = job.task_class
-
-    def _write_progress(self, progress: Progress) -> None:
-        if progress != self._progress:
-            row = blocks.progress_row(progress)
-            self._db.execute(f"INSERT OR REPLACE INTO progress({blocks.PROGRESS}) VALUES (?, ?, ?)", row)
+    def _read_next_until(self) -> float:
+        """The first moment at which an ended job is to be let go that says so itself."""
+        until = self._db.execute("SELECT min(until) FROM ended_jobs WHERE until > 0").get
+        return math.inf if until is None else until
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Iterator[Turn]:
         """All or nothing, and nothing when another master has opened the journal since."""
         self._refuse_broken()
         try:
@@ -233,7 +243,9 @@ class SqliteJournal:
             self._db.execute("UPDATE fence SET seq = seq + 1 WHERE epoch = ?", (self.epoch,))
             if not self._db.changes():
                 raise JournalBroken(f"journal {self.path}: another master has opened it: epoch {self.epoch} is over")
-            yield
+            turn = Turn(self._db, self._progress, self._open_jobs, self._blocks, self._keep)
+            yield turn
+            turn.flush()
             began = time.monotonic()
             self._db.execute("COMMIT")
         except BaseException as error:
@@ -284,18 +296,13 @@ class SqliteJournal:
 
     def _tidy(self, idle: bool, deadline: float) -> bool:
         """Close and drop; whether there is more to do."""
-        while (idle and self._due(self._progress) is not None) or len(self._blocks.finished) > (
-            0 if idle else _BACKLOG_BLOCKS
-        ):
+        while (idle and self._is_due()) or len(self._blocks.finished) > (0 if idle else _BACKLOG_BLOCKS):
             if time.monotonic() >= deadline:
                 return True
             closing = self._next_finished()
-            progress = msgspec.structs.replace(self._progress)
-            with self._transaction():
-                self._compact(closing, _DROPPED_WHEN_IDLE if idle else _DROPPED_PER_APPEND, progress)
-                self._write_progress(progress)
-            self._progress = progress
-            self._blocks.remove(closing)
+            with self._transaction() as turn:
+                self._compact(turn, closing, _DROPPED_WHEN_IDLE if idle else _DROPPED_PER_APPEND)
+            self._remember(turn, closing)
         return False
 
     def _next_finished(self) -> list[OpenBlock]:
@@ -309,17 +316,10 @@ class SqliteJournal:
                 break
         return chosen
 
-    def _compact(self, closing: Sequence[OpenBlock], drops: int, progress: Progress) -> None:
-        for block in closing:
-            compaction.close_block(self._db, block, progress, int(self._clock()))
-        for _ in range(drops):
-            first = self._due(progress)
-            if first is None:
-                return
-            compaction.drop(self._db, first, progress)
-
-    def _due(self, progress: Progress) -> int | None:
-        return compaction.due(self._db, self._keep, progress, self._consumed, self._clock())
+    def _is_due(self) -> bool:
+        now = self._clock()
+        found = compaction.due(self._db, self._keep, self._progress, self._consumed, now, now >= self._next_until)
+        return found is not None
 
     def _on_commit(self, _: apsw.Connection, __: str, pages: int) -> int:
         self.syncs += 1

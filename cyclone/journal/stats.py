@@ -40,7 +40,8 @@ def read_stats(path: Path) -> Stats:
     with Reader(path) as reader, reader.snapshot() as progress:
         db = reader.db
         ended = progress.ended
-        opened = recovery.load_open_blocks(db, progress.horizon)
+        jobs = recovery.load_open_jobs(db)
+        opened = recovery.load_open_blocks(db, progress.horizon, jobs)
         for part in recovery.open_parts(db, opened, progress.horizon):
             for block in opened.overlapping(part.first, part.end):
                 ended = blocks.add_counts(ended, part.counts(block.first, block.end))

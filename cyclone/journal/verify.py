@@ -15,6 +15,8 @@ import apsw
 from cyclone.errors import ConfigError
 from cyclone.journal import blocks, reader, schema
 from cyclone.journal.blocks import Columns, DamagedRow, Part, Progress, Row
+from cyclone.journal.verify_jobs import JobsVerifier
+from cyclone.protocol.job_spec import GENERATOR_JOB
 from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
 
 
@@ -30,6 +32,7 @@ def verify(path: Path) -> Iterator[str]:
         problems = [f"SQLite's quick_check: {line}" for (line,) in db.execute("PRAGMA quick_check") if line != "ok"]
         yield from problems
         schema.check_version(db, path)
+        schema.imitate(db)
         yield from _Verifier(db).run()
     except ConfigError:
         if not problems:
@@ -45,6 +48,7 @@ class _Verifier:
         self._db = db
         self._progress = Progress()
         self._jobs: set[int] = set()
+        self._of_clients = JobsVerifier(db)
         self._ended: dict[str, int] = {}
         self._numbers = 0
         self._end = 1
@@ -62,6 +66,7 @@ class _Verifier:
         for row in db.execute(f"SELECT {blocks.JOBS} FROM jobs"):
             self._jobs.add(row[0])
             yield from _damage("jobs", row)
+        yield from self._of_clients.check_jobs()
         for row in db.execute(f"SELECT {blocks.ATTEMPTS} FROM attempts"):
             yield from _damage("attempts", row)
         for row in db.execute(f"SELECT {blocks.RESULTS} FROM results"):
@@ -97,14 +102,17 @@ class _Verifier:
         row: Row = self._db.execute(f"SELECT {blocks.TASKS} FROM tasks WHERE first = ?", (first,)).get
         columns = blocks.columns_of(row)
         yield from self._check_block(first, row[1], columns)
-        yield from _check_marks(first, row[1], self._parts_in_results(first, row[1]), closed=False)
+        parts = self._parts_in_results(first, row[1])
+        yield from self._of_clients.check_block(first, row[1], columns, parts, closed=False)
+        yield from _check_marks(first, row[1], parts, closed=False)
 
     def _check_closed(self, first: int) -> Iterator[str]:
         row: Row = self._db.execute(f"SELECT {blocks.DONE} FROM done WHERE first = ?", (first,)).get
         count, last_number, ended = row[1], row[2], blocks.counts_of(row)
         self._ended = blocks.add_counts(self._ended, ended)
         done = blocks.done_of(row)
-        yield from self._check_block(first, count, blocks.columns_in(done))
+        columns = blocks.columns_in(done)
+        yield from self._check_block(first, count, columns)
         shared = self._parts_in_results(first, count)
         if {part.number for part in shared} != set(done.shared):
             yield f"the closed block {first} shares the results {done.shared}, but {[p.number for p in shared]} are its"
@@ -114,6 +122,7 @@ class _Verifier:
             if self._db.execute("SELECT first FROM parts WHERE number = ?", (part.number,)).get != first:
                 yield f"the results {part.number} are in the block {first}, but not found there"
         parts = [*done.parts, *shared]
+        yield from self._of_clients.check_block(first, count, columns, parts, closed=True)
         derived: dict[str, int] = {}
         for part in parts:
             derived = blocks.add_counts(derived, part.counts(first, first + count))
@@ -130,7 +139,7 @@ class _Verifier:
         self._end = first + count
         if len(columns.args) != count or sum(length for _, length in columns.runs) != count:
             yield f"the block {first} of {count} tasks has {len(columns.args)} of them"
-        for job in {job for job, _ in columns.runs} - self._jobs:
+        for job in {job for job, _ in columns.runs} - self._jobs if columns.job_id == GENERATOR_JOB else ():
             yield f"the block {first} has tasks of the job {job}, which is not known"
 
     def _parts_in_results(self, first: int, count: int) -> list[Part]:
@@ -164,6 +173,7 @@ class _Verifier:
         within = self._numbers - self._db.execute("SELECT count(*) FROM results").get
         if parts != within:
             yield f"the table parts has {parts} rows, but the closed blocks have {within} batches of results"
+        yield from self._of_clients.check_totals(progress)
 
 
 def _damage(table: str, row: Row) -> Iterator[str]:

@@ -78,8 +78,11 @@ class Admission:
         drop = never + self._state.adopt(session, old, held)
         if old:
             # This hello may be older than its last leases: of what must not overlap, only a State says that it is lost.
-            for span in [span for span in old.spans if self._state.is_exclusive(span)]:
-                self._state.rebind(span, session)
+            lanes = self._state.lanes
+            for span in list(old.spans):
+                if self._state.is_exclusive(span) or lanes.lane(span.job_id).is_bounded:
+                    self._state.rebind(span, session)
+            lanes.move_ghosts(old, session)
             self.release(old)
         else:
             text = f"controller={session.name} joined host={hello.host} slots={hello.slots} held={session.open}"
@@ -141,6 +144,9 @@ class Admission:
         """Forget a session; what it holds waits again. ``heard_at`` is given where it may still run."""
         for span in list(session.spans):
             self._turn.give_back(span, heard_at)
+        over_at = 0.0 if heard_at is None else heard_at + self._terms.exclusive_wait_s
+        for ghost in list(session.ghosts):
+            self._state.lanes.lay(session, ghost, over_at)
         self._state.sessions.remove(session)
 
     def _lose(self, session: Session) -> None:

@@ -44,14 +44,12 @@ class ArchiveAnswers:
     def _jobs(self, request: JobsRequest) -> JobsReport:
         selection, page = request.selection, 1 if request.selection.last else request.page
         opened = self._scheduler.job_summaries(selection, request.before, page + 1)
-        ended, more = self._journal.ended_jobs(selection, request.before, page + 1)
-        found = sorted([*opened, *ended], key=lambda job: job.job_id, reverse=True)
-        if more and ended:
-            # Older ones that have ended may follow; open ones behind them wait for their page.
-            oldest = ended[-1].job_id
-            found = [job for job in found if job.job_id >= oldest]
-        more = (more or len(found) > page) and not selection.last
-        return JobsReport(request.request, found[:page], more)
+        ended, looked_to = self._journal.ended_jobs(selection, request.before, page + 1)
+        # Of those that are older than what was looked at, some may have ended: they wait for their page.
+        found = [job for job in (*opened, *ended) if job.job_id >= looked_to]
+        found.sort(key=lambda job: job.job_id, reverse=True)
+        following = found[page - 1].job_id if len(found) > page else looked_to
+        return JobsReport(request.request, found[:page], 0 if selection.last and found else following)
 
     def _tasks(self, request: TasksRequest) -> TasksReport:
         """Rows with a result and rows without one, by index; where one kind ends early the page does."""
@@ -88,6 +86,6 @@ class ArchiveAnswers:
 
 def _without_shared(detail: JobDetail, request: DetailRequest) -> JobDetail:
     spec = detail.spec
-    if spec is not None and spec.shared:
+    if spec is not None and spec.shared and not request.with_shared:
         spec = msgspec.structs.replace(spec, shared=b"")
     return msgspec.structs.replace(detail, request=request.request, spec=spec)

@@ -3,10 +3,15 @@
 Looks at everything and changes nothing. Costs a pass over all that is in memory.
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from cyclone.master.lanes import DELAYED_MAX
+
 if TYPE_CHECKING:
+    from cyclone.master.lanes import Lane
     from cyclone.master.scheduler import Scheduler
+    from cyclone.master.sessions import Session
     from cyclone.master.state import State
 
 
@@ -15,11 +20,12 @@ def check(scheduler: "Scheduler") -> None:
     state = scheduler.state
     _check_spans(state)
     _check_sessions(state)
+    _check_lanes(state)
     waiting = sum(span.open_count for span in state.index if span.holder is None)
     leased = sum(span.open_count for span in state.index if span.holder is not None)
-    queue = state.queue
-    assert queue.returned_count == waiting, f"{queue.returned_count} counted as waiting, {waiting} wait"
-    assert state.open_tasks == queue.fresh_count + queue.stored_count + waiting + leased, "open tasks miscounted"
+    window = state.lanes.window
+    assert window.returned_count == waiting, f"{window.returned_count} counted as waiting, {waiting} wait"
+    assert state.open_tasks == window.fresh_count + window.stored_count + waiting + leased, "open tasks miscounted"
     assert scheduler.done_tasks + state.open_tasks == state.last_id, "a task is neither open nor done"
     assert scheduler.consumed <= state.number
     assert state.last_leased_id <= state.horizon <= state.last_id, "a task above the horizon was leased"
@@ -37,6 +43,9 @@ def _check_spans(state: "State") -> None:
         assert len(span.open) == len(span.args) == sum(count for _, count in span.runs), f"{name} has ragged columns"
         assert span.open_count == span.open.count(1) > 0, f"{name} miscounts its open tasks"
         assert all(job in state.jobs for job, _ in span.runs), f"{name} names an unknown job"
+        lane = state.lanes.lane(span.job_id)
+        assert span.end - 1 <= lane.horizon, f"{name} is above the horizon {lane.horizon} of its job"
+        assert not lane.job_id or {lane.job_id} == {job for job, _ in span.runs}, f"{name} is in a foreign lane"
         if span.holder is not None:
             assert span in state.sessions.holder(span.holder).spans, f"{name} is unknown to its holder"
     assert end - 1 <= state.horizon
@@ -48,10 +57,77 @@ def _check_sessions(state: "State") -> None:
         assert session.open == sum(span.open_count for span in session.spans), f"{session.name} miscounts its tasks"
         assert all(span.holder == session.session_id for span in session.spans), f"{session.name} has a foreign span"
         assert session.sent <= session.granted or not session.reachable, f"{session.name} got more than it granted"
-        assert (session.session_id in sessions.hungry) == (session.credit > 0), f"{session.name} in the wrong line"
-        assert (session.session_id in sessions.idle) == (session.credit > 0 and session.open < session.slots)
-        assert (session.session_id in sessions.laden) == (session.open > session.slots and session.reachable)
+        _check_load(state, session)
+        is_in_line = session.credit > 0 and session.session_id not in sessions.parked
+        assert session.credit > 0 or session.session_id not in sessions.parked, f"{session.name} is parked for nothing"
+        assert (session.session_id in sessions.hungry) == is_in_line, f"{session.name} in the wrong line"
+        assert (session.session_id in sessions.idle) == (is_in_line and session.taken < session.slots)
+        assert (session.session_id in sessions.laden) == (session.taken > session.slots and session.reachable)
         assert sessions.by_name[session.name] is session
     assert sessions.ended == sum(session.ended for session in sessions.by_id.values()), "ended attempts miscounted"
     assert sessions.failed == sum(session.failed for session in sessions.by_id.values()), "failures miscounted"
     assert sessions.credit_total == sum(session.credit for session in sessions.by_id.values()), "credit miscounted"
+
+
+def _check_load(state: "State", session: "Session") -> None:
+    """What a controller's tasks take of it, those included that have their result from elsewhere."""
+    lanes = state.lanes
+    parts = [(lanes.lane(span.job_id).terms, span.open_count) for span in session.spans]
+    parts += [(ghost.terms, ghost.tasks) for ghost in session.ghosts]
+    assert session.taken == sum(terms.cpus * count for terms, count in parts), f"{session.name} miscounts its slots"
+    assert session.mem_taken == sum(terms.mem_bytes * count for terms, count in parts), f"{session.name}: memory"
+    taken: Counter[str] = Counter()
+    for terms, count in parts:
+        taken.update({name: amount * count for name, amount in terms.resources.items()})
+    assert taken == Counter(session.resources_taken), f"{session.name} miscounts its resources"
+    if any(terms.is_bounded for terms, _ in parts):
+        offer = session.offer
+        assert not offer.mem_bytes or session.mem_taken <= offer.mem_bytes, f"{session.name} has too little memory"
+        too_much = {name for name, amount in taken.items() if amount > offer.resources.get(name, 0)}
+        assert not too_much, f"{session.name} has too little of {too_much}"
+
+
+def _check_lanes(state: "State") -> None:
+    lanes, window = state.lanes, state.lanes.window
+    for name in ("fresh_count", "stored_count", "returned_count"):
+        assert getattr(window, name) == sum(getattr(lane, name) for lane in lanes), f"{name} is not that of all lanes"
+    out: Counter[int] = Counter()
+    for span in state.index:
+        if span.holder is not None and span.holder != state.sessions.delayed.session_id:
+            out[span.job_id] += span.open_count
+    lingering: Counter[int] = Counter()
+    used: Counter[str] = Counter()
+    for job_id, count, names in lanes.limits.lingering():
+        lingering[job_id] += count
+        used.update(dict.fromkeys(names, count))
+    for session in state.sessions.by_id.values():
+        for ghost in session.ghosts:
+            lingering[ghost.job_id] += ghost.tasks
+            used.update(dict.fromkeys(ghost.terms.limits, ghost.tasks))
+    for lane in lanes:
+        assert lane.out == out[lane.job_id], f"job {lane.job_id} counts {lane.out} leases, there are {out[lane.job_id]}"
+        assert lane.lingering == lingering[lane.job_id], f"job {lane.job_id} miscounts leases that may go on"
+        used.update(dict.fromkeys(lane.terms.limits, lane.out))
+        _check_lane(state, lane)
+    used = Counter({name: count for name, count in used.items() if count})
+    assert lanes.limits.used == used, f"limits count {lanes.limits.used}, there are {dict(used)}"
+    assert lanes.ready_count == sum(lane.counted for lane in lanes), "what can be leased is miscounted"
+    for share in lanes.shares.by_name.values():
+        assert share.out == sum(lane.out for lane in share.lanes.values()), f"namespace {share.name} miscounts leases"
+        ready = {lane.shelf for lane in share.lanes.values() if lane.key is not None}
+        assert set(share.active) == ready, f"namespace {share.name} has other shelves up than have tasks"
+        assert (share.name in lanes.shares.active) == bool(ready), f"namespace {share.name} is in the wrong line"
+
+
+def _check_lane(state: "State", lane: "Lane") -> None:
+    name = f"job {lane.job_id}"
+    can_go = lane.may_go and lane.delayed < DELAYED_MAX
+    assert (lane.key is not None) == (can_go and lane.waiting > 0), f"{name} is in the wrong line"
+    assert lane.counted == (lane.in_memory if can_go else 0), f"{name} miscounts what can be leased"
+    assert lane.key is None or lane.key[1] <= lane.head, f"{name} has something in front of its place on the shelf"
+    assert abs(lane.pending_s) < 1e-6 or lane.out, f"{name} is charged for {lane.pending_s} s of nothing"
+    # What former epochs have leased was within the limits of their time, and comes back as one.
+    former = state.sessions.former.spans if state.sessions.former else ()
+    if not any(span.job_id == lane.job_id for span in former):
+        parallel = lane.terms.parallel
+        assert parallel is None or lane.out + lane.lingering <= parallel, f"{name} runs more than {parallel} at once"

@@ -1,32 +1,54 @@
-"""Cancelled tasks: what waits ends at once, what a controller holds ends when it says so. PURE.
+"""Tasks that are to end: what waits ends at once, what a controller holds ends when it says so. PURE.
 
-Owns the wishes until nothing is left that they are about. A task that completes before its controller hears of it is
-completed: the first result of a task is its only one.
+Owns the wishes until nothing is left that they are about. From the moment of a wish on, no task that it is about
+completes, whatever its controller reports (``Outcomes``). What has expired is treated alike as far as it waits; what
+runs of it goes on.
 """
 
-from cyclone.master.events import CancelWanted, HorizonMoved
+import math
+from collections.abc import Callable, Iterator
+
+from cyclone.master.events import CancelWanted
+from cyclone.master.jobs import JobRecord
 from cyclone.master.outcomes import Outcomes
 from cyclone.master.sessions import Session
 from cyclone.master.spans import Span
 from cyclone.master.turn import Turn
-from cyclone.protocol import limits, states
+from cyclone.protocol import limits
 from cyclone.protocol.client_messages import CancelRequest
-from cyclone.protocol.messages import Cancel, ErrorRecord, TaskRange
-from cyclone.results import error_columns
+from cyclone.protocol.job_spec import GENERATOR_JOB
+from cyclone.protocol.messages import Cancel, Recall, TaskRange
+from cyclone.protocol.states import EXPIRED
 
 # How long a controller may take to hand a cancelled task back before it is asked again.
 _ASK_AGAIN_S = 2.0
+# How often everything is looked at where nothing has come back.
+_LOOK_S = 0.25
+# So many tasks end in one turn; the rest in the next ones, so that nobody waits for long.
+_TASKS_PER_TURN = 65536
 QUEUED, LEASED = "queued", "leased"
+
+Stretch = tuple[Span, int, int]
+"""Open tasks of a span, from one id up to another."""
 
 
 class Cancelling:
-    """See the module."""
+    """See the module. ``seek`` asks for the stored blocks of a job to be loaded, so that they can be ended."""
 
-    def __init__(self, turn: Turn, outcomes: Outcomes) -> None:
+    def __init__(self, turn: Turn, outcomes: Outcomes, seek: Callable[[int], None]) -> None:
         self._turn = turn
         self._state = turn.state
         self._outcomes = outcomes
+        self._seek = seek
         self._asked_at: dict[tuple[int, int, int], float] = {}
+        self._look_at = 0.0
+        self._seen = -1
+        self._left = 0
+
+    @property
+    def deadline(self) -> float:
+        """When ``carry_out`` has something to do at the latest."""
+        return self._look_at if self._state.cancellations else math.inf
 
     def request(self, request: CancelRequest) -> tuple[int, int]:
         """Remember what is to end; how many tasks that is, and how many more may be meant of which no class is known.
@@ -34,36 +56,80 @@ class Cancelling:
         What lies in the journal only is not looked at before its turn comes.
         """
         last = min(request.last, self._state.last_id)
-        self._expose(last)
+        self._turn.expose(request.first, last)
         wishes = [(request.first, last)] if not request.state else self._in_state(request.first, last, request.state)
         concerned = unseen = 0
         for first, end in wishes:
             wish = CancelWanted(first, end, request.task_class)
             count = sum(stop - start for _, start, stop in self._matching(wish))
-            stored = self._state.queue.stored_within(first, end)
+            stored = sum(lane.stored_within(first, end) for lane in self._state.lanes)
             if count or stored:
                 self._turn.emit(wish)
             concerned += count
             unseen += stored
+        self._look_at = self._turn.now
         self.carry_out()
         return (concerned, unseen) if request.task_class else (concerned + unseen, 0)
 
+    def wish(self, record: JobRecord, first: int, last: int, reason: str) -> None:
+        """These tasks of a job are to end, from one id to another; ``carry_out`` is owed."""
+        self._turn.emit(CancelWanted(first, last, "", record.job_id, reason=reason))
+        self._look_at = self._turn.now
+
+    def end_job(self, record: JobRecord, reason: str) -> None:
+        """All that is open of a job is to end, and nothing is added any more; ``carry_out`` is owed."""
+        self._outcomes.cancel(record, reason)
+        self._look_at = self._turn.now
+
+    def recall(self, job_ids: set[int]) -> None:
+        """What has not started of these jobs comes back, with all else that has not started beside it."""
+        for session in list(self._state.sessions.laden.values()):
+            if any(span.job_id in job_ids for span in session.spans):
+                self._turn.send(session.peer, Recall(session.session_id, session.open))
+
     def carry_out(self) -> None:
         """Once per turn: end what can be ended, ask for the rest, and forget the wishes that are fulfilled."""
-        sessions = self._state.sessions
-        for wish in list(self._state.cancellations):
-            self._expose(wish.last)
-            left = self._state.queue.holds_up_to(wish.last)
-            for span, start, stop in self._matching(wish):
-                if span.holder in sessions.by_id:
-                    left = True
-                    self._ask(sessions.by_id[span.holder], span, start, stop)
-                elif sessions.former and span.holder == sessions.former.session_id:
-                    left = True
-                else:
-                    self._end(span, start, stop)
-            if not left:
+        if not self._state.cancellations:
+            return
+        # Only what came back, was loaded or is new can be ended; all else waits for a controller.
+        if self._turn.now < self._look_at and self._seen == self._state.came_back:
+            return
+        self._seen = self._state.came_back
+        self._look_at = self._turn.now + _LOOK_S
+        self._left = _TASKS_PER_TURN
+        for wish in self._state.cancellations:
+            if self._left <= 0:
+                self._look_at = self._turn.now
+                return
+            if self._is_fulfilled(wish):
                 self._state.cancellations.remove(wish)
+
+    def _is_fulfilled(self, wish: CancelWanted) -> bool:
+        """Do for a wish what can be done now; whether nothing is left of it."""
+        state = self._state
+        if wish.job_id and wish.job_id not in state.jobs.records:
+            return True
+        self._turn.expose(wish.first, wish.last, wish.job_id)
+        unseen = state.lanes.unseen(wish.first, wish.last, wish.job_id)
+        record = state.jobs.records.get(wish.job_id or GENERATOR_JOB)
+        if unseen and record and record.stopped:
+            # It is all to end, whenever it would have been its turn.
+            self._seek(record.job_id)
+        # As long as tasks may be added to what has expired, those are to end, too.
+        left = bool(unseen) or wish.status == EXPIRED
+        for span, start, stop in self._matching(wish):
+            if self._left <= 0:
+                return False
+            if span.holder in state.sessions.by_id:
+                left = True
+                if wish.status != EXPIRED:
+                    self._ask(state.sessions.by_id[span.holder], span, start, stop)
+            elif state.sessions.former and span.holder == state.sessions.former.session_id:
+                left = True
+            else:
+                self._left -= stop - start
+                self._outcomes.end(span, start, stop, wish)
+        return not left
 
     def _in_state(self, first: int, last: int, state: str) -> list[tuple[int, int]]:
         """The ids of those that are in a state now, and not of those that will be."""
@@ -71,29 +137,25 @@ class Cancelling:
         for span, start, stop in self._state.index.overlapping(first, last + 1):
             if (span.holder in self._state.sessions.by_id) == (state == LEASED):
                 found += [(low, end - 1) for low, end in _within(span.open_runs(), start, stop)]
-        stored = self._state.queue.next_stored(1)
-        if state == QUEUED and stored and stored[0] <= last:
-            found.append((max(first, stored[0]), last))
+        stored = min((start for lane in self._state.lanes for start in lane.next_stored(1)), default=last + 1)
+        if state == QUEUED and stored <= last:
+            found.append((max(first, stored), last))
         return found
 
-    def _expose(self, last: int) -> None:
-        """Fresh tasks have no span yet; those up to the last of a wish get one, and keep their place."""
-        state = self._state
-        while (first := state.queue.next_fresh()) is not None and first <= last:
-            span = state.queue.take_fresh(last - first + 1, limits.ID_MAX)
-            assert span is not None
-            state.index.add(span)
-            state.queue.add_returned(span)
-            if state.queue.offered_to > state.horizon:
-                self._turn.emit(HorizonMoved(state.queue.offered_to))
-
-    def _matching(self, wish: CancelWanted) -> list[tuple[Span, int, int]]:
+    def _matching(self, wish: CancelWanted) -> Iterator[Stretch]:
         """The open stretches of spans that a wish is about."""
-        found = []
-        for span, start, stop in self._state.index.overlapping(wish.first, wish.last + 1):
-            for first, end in _within(span.open_runs(), start, stop):
-                found += [(span, low, high) for low, high in self._of_class(span, first, end, wish.task_class)]
-        return found
+        state = self._state
+        ranges = [(wish.first, wish.last + 1)]
+        if wish.job_id:
+            pieces = state.jobs.records[wish.job_id].extents.by_id(wish.first, wish.last + 1)
+            ranges = [(first, first + count) for _, first, count in pieces]
+        for first, end in ranges:
+            for span, start, stop in state.index.overlapping(first, end):
+                if wish.job_id == GENERATOR_JOB and span.job_id != GENERATOR_JOB:
+                    continue
+                for low, high in _within(span.open_runs(), start, stop):
+                    for parts in self._of_class(span, low, high, wish.task_class):
+                        yield span, *parts
 
     def _of_class(self, span: Span, start: int, stop: int, task_class: str) -> list[tuple[int, int]]:
         if not task_class:
@@ -115,10 +177,6 @@ class Cancelling:
         self._asked_at[key] = self._turn.now
         part = TaskRange(start, stop - start, span.epoch, span.attempt)
         self._turn.send(session.peer, Cancel(session.session_id, [part]))
-
-    def _end(self, span: Span, start: int, stop: int) -> None:
-        error = ErrorRecord("Cancelled", "cancelled before it had a result")
-        self._outcomes.end(span, start, stop, states.CANCELLED, error_columns(error, rows=stop - start))
 
 
 def _within(stretches: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:

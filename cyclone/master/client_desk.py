@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from cyclone.master.actions import Action, Consult, Follow, Send
 from cyclone.master.archive_answers import ArchiveAnswers
 from cyclone.master.client_feeds import ClientFeeds
-from cyclone.master.clients import Who
 from cyclone.master.events import JobEnded, Recorded
 from cyclone.master.journal import Journal
+from cyclone.master.rights import ANYBODY, Who
 from cyclone.master.scheduler import Scheduler
-from cyclone.protocol.job_messages import NOT_ALLOWED, AnyFromClient, AnyToClient, SubmitRequest, Submitted
+from cyclone.protocol.job_messages import (
+    NOT_ALLOWED,
+    AnyFromClient,
+    AnyToClient,
+    ProcessedRequest,
+    SubmitRequest,
+    Submitted,
+)
 from cyclone.results import RecordedBlock
 from cyclone.security.key_files import PeerEntry
 
@@ -26,10 +33,6 @@ class ClientOptions:
 
     may_submit: bool = False
     refusal: str = "this master takes no jobs: set [clients] submit = yes"
-
-
-# Where nobody is asked for a key, everybody is the same somebody, who may do all.
-ANYBODY = Who("", is_admin=True)
 
 
 class ClientDesk:
@@ -52,6 +55,8 @@ class ClientDesk:
     def ask(self, peer: bytes, request: AnyFromClient, entry: PeerEntry | None, now: float) -> list[Action]:
         """What follows from a request of somebody with this key, None where nobody is asked for one."""
         who = Who(entry.name, entry.role == "admin") if entry else ANYBODY
+        if isinstance(request, ProcessedRequest):
+            return self._scheduler.answer(peer, request, now, who, self._ended_job(request.job_id, who))
         if not isinstance(request, SubmitRequest):
             return self._scheduler.answer(peer, request, now, who)
         known_job = self._journal.job_of_key(request.key)
@@ -61,6 +66,13 @@ class ClientDesk:
             )
             return [Send(peer, refused)]
         return self._scheduler.answer(peer, request, now, who, known_job)
+
+    def _ended_job(self, job_id: int, who: Who) -> int | None:
+        """This job, where it has ended and may be steered by who asks."""
+        if job_id in self._scheduler.state.jobs.records:
+            return None
+        found = self._journal.ended_job(job_id)
+        return job_id if found and who.may_steer(found[0].owner) else None
 
     def carry_out(self, action: Consult | Follow, now: float) -> None:
         """Answer from what is recorded."""

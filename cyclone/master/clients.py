@@ -1,13 +1,18 @@
-"""What people ask of a master: status, cancel, drain. PURE.
+"""What people ask of a master: its status, drain, cancel, and all that is about jobs. PURE.
 
-Owns the answers. Each request stands for itself; whether its sender may ask is decided before it comes here.
+Owns who answers what. Each request stands for itself; whether its sender's role may ask it at all is decided before it
+comes here, whose jobs it may steer is decided here.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from cyclone.master.actions import Consult, Follow
 from cyclone.master.cancelling import LEASED, QUEUED, Cancelling
 from cyclone.master.events import ControllerMarked
+from cyclone.master.explain import explain
+from cyclone.master.job_control import JobControl
+from cyclone.master.rights import Who
+from cyclone.master.submissions import Submissions
 from cyclone.master.turn import Turn
 from cyclone.protocol import limits, messages
 from cyclone.protocol.client_messages import (
@@ -18,18 +23,28 @@ from cyclone.protocol.client_messages import (
     StatusReport,
     StatusRequest,
 )
-from cyclone.protocol.job_messages import AnyFromClient
+from cyclone.protocol.job_messages import (
+    AddRequest,
+    AnyFromClient,
+    AnyToClient,
+    CancelJobsRequest,
+    ControlRequest,
+    DetailRequest,
+    ExplainRequest,
+    Explanation,
+    FollowRequest,
+    JobsRequest,
+    NamespaceRequest,
+    NamespacesRequest,
+    ProcessedRequest,
+    RequeueRequest,
+    SubmitRequest,
+    TasksRequest,
+)
 from cyclone.version import __version__
 
 # Enough to see which name was meant.
 _KNOWN_MAX = 1000
-
-
-class Who(NamedTuple):
-    """Who asks: the name of the key, empty where nobody is asked for one, and whether that may do all."""
-
-    name: str
-    is_admin: bool
 
 
 class Clients:
@@ -40,16 +55,53 @@ class Clients:
         self._state = turn.state
         self._cancelling = cancelling
         self._journal = journal
+        self._submissions = Submissions(turn)
+        self._control = JobControl(turn, cancelling)
 
-    def on_request(self, peer: bytes, request: AnyFromClient, stopping: bool) -> None:
-        """Answer it."""
+    def on_request(
+        self, peer: bytes, request: AnyFromClient, who: Who, known_job: int | None, stopping: bool, rests: bool
+    ) -> None:
+        """Answer it, or say who does. ``known_job``: see ``Scheduler.answer``; ``rests``: nothing is handed out."""
+        match request:
+            case JobsRequest() | TasksRequest() | DetailRequest():
+                self._turn.out.append(Consult(peer, request))
+            case FollowRequest():
+                record = self._state.jobs.records.get(request.job_id)
+                self._turn.out.append(Follow(peer, request, record.number if record else 0, record is not None))
+            case _:
+                self._turn.send(peer, self._answer(request, who, known_job, stopping, rests))
+
+    def _answer(
+        self, request: AnyFromClient, who: Who, known_job: int | None, stopping: bool, rests: bool
+    ) -> AnyToClient:
+        control, number = self._control, request.request
         match request:
             case StatusRequest():
-                self._turn.send(peer, self._status(request.request, stopping))
+                return self._status(number, stopping)
             case CancelRequest():
-                self._turn.send(peer, self._cancel(request))
+                return self._cancel(request, who)
             case DrainRequest():
-                self._turn.send(peer, self._drain(request))
+                return self._drain(request, who)
+            case SubmitRequest():
+                return self._submissions.submit(request, who, known_job, stopping)
+            case AddRequest():
+                return self._submissions.add(request, who, stopping)
+            case ExplainRequest():
+                reasons = explain(self._state, self._turn.now, rests, request.job_id, request.index)
+                return Explanation(number, reasons)
+            case ControlRequest():
+                return control.control(request, who)
+            case CancelJobsRequest():
+                return control.cancel(request, who)
+            case RequeueRequest():
+                return control.requeue(request, who)
+            case NamespaceRequest():
+                return control.namespace(request, who)
+            case NamespacesRequest():
+                return control.namespaces(number)
+            case ProcessedRequest():
+                return control.processed(request, who, known_job)
+        raise AssertionError(f"{type(request).__name__} is answered elsewhere")
 
     def _status(self, request: int, stopping: bool) -> StatusReport:
         state = self._state
@@ -62,14 +114,18 @@ class Clients:
                 session.open,
                 max(0.0, now - session.last_seen),
                 "drained" if session.drained else "suspected" if session.suspected else "",
+                session.busy,
+                session.offer,
+                session.version,
+                session.python,
             )
             for session in state.sessions.by_id.values()
         ]
         delayed = state.sessions.delayed.open
         tasks = {
-            "queued": state.queue.waiting,
+            "queued": state.lanes.waiting,
             "delayed": delayed,
-            "leased": state.open_tasks - state.queue.waiting - delayed,
+            "leased": state.open_tasks - state.lanes.waiting - delayed,
             **state.ended,
         }
         return StatusReport(
@@ -85,7 +141,9 @@ class Clients:
             controllers,
         )
 
-    def _cancel(self, request: CancelRequest) -> Answer:
+    def _cancel(self, request: CancelRequest, who: Who) -> Answer:
+        if not who.is_admin:
+            return _answer(request.request, 0, "tasks by their ids are for administrators: name jobs")
         if request.state not in ("", QUEUED, LEASED):
             return _answer(request.request, 0, f"state {request.state[:32]!r}: expected {QUEUED} or {LEASED}")
         count, unseen = self._cancelling.request(request)
@@ -96,7 +154,9 @@ class Clients:
         more = f"; so is what is meant of {unseen} that still lie in the journal" if unseen else ""
         return _answer(request.request, count + unseen, f"{tasks} cancelled; what runs is being stopped{more}")
 
-    def _drain(self, request: DrainRequest) -> Answer:
+    def _drain(self, request: DrainRequest, who: Who) -> Answer:
+        if not who.is_admin:
+            return _answer(request.request, 0, "controllers are for administrators")
         name, drained = request.controller, not request.undo
         state = self._state
         known = sorted(state.live.keys() | state.sessions.by_name.keys() | state.sessions.drained)

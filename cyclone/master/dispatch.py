@@ -1,14 +1,19 @@
-"""Who gets what next: first come, first served, to whoever has a free worker. PURE.
+"""Who gets what next: what a ``Picker`` says, to whoever has a free worker. PURE.
 
-Plans only: ``leases`` takes spans from the queue for sessions, ``recalls`` says from whom to take work back. The
-scheduler turns the plan into events and messages.
+Plans only: ``leases`` takes spans from the lanes for sessions, ``recalls`` says from whom to take work back. The
+scheduler turns the plan into events and messages. Tasks whose own time has not come are put aside when their turn has.
 """
 
 from collections.abc import Iterator
+from itertools import groupby
 
-from cyclone.master.queue import TaskQueue, fitting
-from cyclone.master.sessions import Session, Sessions
-from cyclone.master.spans import Span, SpanIndex
+from cyclone.master.events import TasksDelayed
+from cyclone.master.lane import Lane
+from cyclone.master.picks import Picker
+from cyclone.master.queue import fitting
+from cyclone.master.sessions import Session
+from cyclone.master.spans import Span
+from cyclone.master.turn import Turn
 from cyclone.protocol import limits
 
 # Arguments that are out at controllers beyond what their slots are free for. Credit counts tasks and not bytes.
@@ -17,15 +22,20 @@ LEASED_BYTES_MAX = 64 * 1024 * 1024
 RECALL_AFTER_S = 0.02
 # How long a recall may stay unanswered before it is sent again.
 RECALL_RETRY_S = 1.0
+# For so many idle controllers it is looked whether somebody has anything that they could take.
+_IDLE_LOOKED_AT = 16
 
 
 class Dispatcher:
-    """Matches the queue with the sessions' credit."""
+    """Matches the lanes with the sessions' credit."""
 
-    def __init__(self, queue: TaskQueue, sessions: Sessions, index: SpanIndex) -> None:
-        self._queue = queue
-        self._sessions = sessions
-        self._index = index
+    def __init__(self, turn: Turn, picker: Picker) -> None:
+        self._turn = turn
+        self._picker = picker
+        self._lanes = turn.state.lanes
+        self._sessions = turn.state.sessions
+        self._index = turn.state.index
+        self._version = 0
         self._idle_since: float | None = None
 
     def next_look(self) -> float | None:
@@ -33,23 +43,28 @@ class Dispatcher:
         return None if self._idle_since is None else self._idle_since + RECALL_AFTER_S
 
     def leases(self, leased: int) -> Iterator[tuple[Session, list[Span]]]:
-        """Pairs of a session and spans for one message to it, until the queue or the credit is used up.
+        """Pairs of a session and spans for one message to it, until nothing fits anybody or the credit is used up.
 
         ``leased`` tasks are out already. The caller must count a pair against the session (and rank it) before it asks
         for the next.
         """
-        queue, sessions = self._queue, self._sessions
+        lanes, sessions = self._lanes, self._sessions
+        ready = lanes.shares.active
+        self._picker.tidy()
+        if lanes.version != self._version:
+            self._version = lanes.version
+            sessions.unpark()
         # What is leased stays in memory here, too: beyond the bound, free slots are served and nobody's prefetch.
-        room = LEASED_BYTES_MAX // max(1, queue.mean_bytes) - leased
+        room = LEASED_BYTES_MAX // max(1, lanes.window.mean_bytes) - leased
         # With less work than credit, free slots come before anybody's prefetch.
-        while queue and sessions.idle and (room <= 0 or len(queue) < sessions.credit_total):
+        while ready and sessions.idle and (room <= 0 or lanes.ready_count < sessions.credit_total):
             session = next(iter(sessions.idle.values()))
             if spans := self._lease(session, min(session.free_slots, session.credit)):
                 yield session, spans
         share = limits.TASKS_PER_BATCH_MAX
-        if sessions.hungry and len(queue) < sessions.credit_total:
-            share = min(share, -(-len(queue) // len(sessions.hungry)))
-        while queue and sessions.hungry and room > 0:
+        if sessions.hungry and lanes.ready_count < sessions.credit_total:
+            share = max(1, min(share, -(-lanes.ready_count // len(sessions.hungry))))
+        while ready and sessions.hungry and room > 0:
             session = next(iter(sessions.hungry.values()))
             if spans := self._lease(session, min(session.credit, share, room)):
                 room -= sum(span.count for span in spans)
@@ -58,30 +73,49 @@ class Dispatcher:
     def _lease(self, session: Session, count: int) -> list[Span]:
         spans: list[Span] = []
         bytes_left = limits.BATCH_BYTES_TARGET
-        while count > 0 and bytes_left > 0 and (taken := self._take(count, bytes_left)):
-            span, args_bytes = taken
-            # At once, so that the queue does not offer it again.
+        while count > 0 and bytes_left > 0 and (picked := self._picker.pick(session)):
+            lane, count_max = picked
+            if lane.is_bounded and spans:
+                # Free slots are counted anew between two messages.
+                break
+            span, args_bytes = self._take(lane, min(count, count_max), bytes_left)
+            if span is None:
+                continue
+            # At once, so that the lane does not offer it again.
             span.holder = session.session_id
+            taken = span.count
+            self._lanes.charge(lane, taken)
+            self._lanes.rank(lane)
             spans.append(span)
-            count -= span.count
+            count -= taken
             bytes_left -= args_bytes
+            if lane.is_bounded:
+                break
+        if not spans:
+            self._sessions.park(session)
+            return spans
         # Served sessions go to the end of the line.
         for line in (self._sessions.idle, self._sessions.hungry):
             if line.pop(session.session_id, None):
                 line[session.session_id] = session
         return spans
 
-    def _take(self, count: int, bytes_max: int) -> tuple[Span, int] | None:
-        """A span in which every task is open, off the front of the queue, and how large its arguments are."""
-        waiting = self._queue.next_returned()
+    def _take(self, lane: Lane, count: int, bytes_max: int) -> tuple[Span | None, int]:
+        """A span in which every task is open, off the front of a lane, and how large its arguments are.
+
+        None where what was in front of it had to be put aside.
+        """
+        if lane.not_before and self._put_aside(lane):
+            return None, 0
+        waiting = lane.next_returned()
         if waiting is None:
-            # The queue knows without counting.
-            before = self._queue.fresh_bytes
-            fresh = self._queue.take_fresh(count, bytes_max)
-            if fresh is None:
-                return None
+            # The window knows without counting.
+            before = lane.window.fresh_bytes
+            fresh = lane.take_fresh(count, bytes_max)
+            assert fresh is not None, f"the lane of job {lane.job_id} counts tasks that it does not have"
             self._index.add(fresh)
-            return fresh, before - self._queue.fresh_bytes
+            self._turn.offered(lane)
+            return fresh, before - lane.window.fresh_bytes
         start = waiting.open.index(1)
         hole = waiting.open.find(0, start)
         stop = fitting(waiting.args, start, min(waiting.count if hole < 0 else hole, start + count), bytes_max)
@@ -90,18 +124,41 @@ class Dispatcher:
         if stop < waiting.count:
             rest = self._index.split(waiting, first + stop)
             if rest.open_count:
-                self._queue.push(rest)
+                lane.push(rest)
             else:
                 self._index.remove(rest)
         if start:
             taken = self._index.split(waiting, first + start)
             self._index.remove(waiting)
-        self._queue.returned_count -= taken.open_count
+        lane.drop_returned(taken.open_count)
         return taken, sum(map(len, taken.args))
+
+    def _put_aside(self, lane: Lane) -> bool:
+        """Those of the next tasks whose own time has not come wait for it; whether there were any."""
+        turn, state = self._turn, self._turn.state
+        if lane.next_returned() is None and (first := lane.next_fresh()):
+            turn.expose(first, first + limits.TASKS_PER_BATCH_MAX - 1, lane.job_id)
+        span = lane.next_returned()
+        if span is None:
+            return False
+        due = turn.now + state.jobs.wall_offset_s
+        early = []
+        for until, ids in groupby(span.open_ids(), lambda task_id: lane.not_before.get(task_id, 0.0)):
+            if until > due:
+                early += [(first, stop, until) for first, stop in _stretches(list(ids))]
+            elif until:
+                for task_id in ids:
+                    del lane.not_before[task_id]
+        for first, stop, until in early:
+            ((part, _, _),) = state.index.overlapping(first, stop)
+            turn.let(TasksDelayed(state.carve(part, first, stop), until - state.jobs.wall_offset_s))
+        return bool(early)
 
     def recalls(self, now: float) -> list[tuple[Session, int]]:
         """Whom to ask for how many unstarted tasks, when slots have been idle for a while and nothing waits."""
-        if self._queue.waiting or not self._sessions.idle:
+        served = self._lanes.has_ready and not self._sessions.parked
+        idle = [] if served else self._unserved()
+        if not idle:
             self._idle_since = None
             return []
         if self._idle_since is None:
@@ -111,10 +168,10 @@ class Dispatcher:
         holders = self._sessions.laden.values()
         # Where nobody has anything to spare, only a message can change that, and the turn that brings it asks again.
         self._idle_since = now if holders else None
-        victims = [s for s in holders if s.recall_after <= now]
+        victims = [s for s in holders if s.recall_after <= now and self._could_take(idle, s)]
         if not victims:
             return []
-        free = sum(session.free_slots for session in self._sessions.idle.values())
+        free = sum(session.free_slots for session in idle)
         busy = sum(session.slots for session in victims)
         asked = []
         for session in victims:
@@ -124,3 +181,23 @@ class Dispatcher:
             session.recall_after = now + RECALL_RETRY_S
             asked.append((session, count))
         return asked
+
+    def _unserved(self) -> list[Session]:
+        """Controllers with free slots for which nothing waits."""
+        parked = self._sessions.parked.values()
+        idle = [session for session in parked if session.free_slots and not self._picker.is_kept(session)]
+        return idle if self._lanes.has_ready else [*self._sessions.idle.values(), *idle]
+
+    def _could_take(self, idle: list[Session], holder: Session) -> bool:
+        """Whether one of them may execute what this one holds: else it would only come back here."""
+        shelves = dict.fromkeys(self._lanes.lane(job_id).shelf for job_id in {span.job_id for span in holder.spans})
+        return any(shelf.suits(session) for session in idle[:_IDLE_LOOKED_AT] for shelf in shelves)
+
+
+def _stretches(ids: list[int]) -> Iterator[tuple[int, int]]:
+    """The ascending ids as ``(first, stop)`` of those that follow each other."""
+    start = 0
+    for at in range(1, len(ids) + 1):
+        if at == len(ids) or ids[at] != ids[at - 1] + 1:
+            yield ids[start], ids[at - 1] + 1
+            start = at

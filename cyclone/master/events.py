@@ -87,9 +87,15 @@ class GeneratorAdvanced:
 
 @dataclass(frozen=True, slots=True)
 class HorizonMoved:
-    """Recorded. No task above ``last_id`` has ever been offered to a controller: recorded before the lease is sent."""
+    """Recorded. No task above ``last_id`` has ever been offered to a controller: recorded before the lease is sent.
+
+    It never goes down. ``jobs`` says the same of single jobs, ``(job, last id)``, because jobs do not run in the order
+    of their tasks: live of those that move; in a replay of all open ones, or None where nobody knows better than
+    ``last_id``, so that all below it may have been offered.
+    """
 
     last_id: int
+    jobs: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +244,13 @@ class TasksClosed:
 
 @dataclass(frozen=True, slots=True)
 class EpochBegun:
-    """Volatile. The replay is over: what was offered and has no result may still be held by a controller."""
+    """Volatile. The replay is over: what was offered and has no result may still be held by a controller.
+
+    Leases that an earlier epoch has lost sight of are over at ``over_at``.
+    """
 
     now: float
+    over_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,17 +272,19 @@ class TasksLeased:
 
 @dataclass(frozen=True, slots=True)
 class TasksReturned:
-    """Volatile. The open tasks of this span wait again, in front."""
+    """Volatile. The open tasks of this span wait again, in front; their lease may go on until ``over_at``."""
 
     span: Span
+    over_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class TasksDelayed:
-    """Volatile. The open tasks of this span wait again, but not before the moment ``until``."""
+    """Volatile. The open tasks of this span wait again, but not before ``until``; see ``TasksReturned``."""
 
     span: Span
     until: float
+    over_at: float = 0.0
 
 
 Recorded = (

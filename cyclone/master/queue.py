@@ -1,4 +1,4 @@
-"""The tasks that wait: first come, first served, and what was given back goes in front. PURE.
+"""The tasks of one job that wait: first come, first served, and what was given back goes in front. PURE.
 
 Fresh tasks lie in blocks as they came. Behind them there may be blocks that are *stored* only: a journal keeps them,
 and this module no more than where they are, so that memory is bounded however much waits. Tasks that were leased before
@@ -8,7 +8,8 @@ are shared with the scheduler's index; this module only orders them, and counts 
 
 import heapq
 from collections import deque
-from itertools import islice
+from collections.abc import Iterator
+from itertools import chain, islice
 
 from cyclone.master.spans import Span
 from cyclone.protocol.runs import Runs, slice_runs
@@ -17,9 +18,10 @@ from cyclone.protocol.runs import Runs, slice_runs
 class _Block:
     """Fresh tasks, taken from the front; ``taken`` of them are gone, and ``bytes_left`` of their arguments are left."""
 
-    __slots__ = ("args", "bytes_left", "first", "runs", "taken")
+    __slots__ = ("args", "bytes_left", "first", "job_id", "runs", "taken")
 
-    def __init__(self, first: int, runs: Runs, args: list[bytes], args_bytes: int) -> None:
+    def __init__(self, job_id: int, first: int, runs: Runs, args: list[bytes], args_bytes: int) -> None:
+        self.job_id = job_id
         self.first = first
         self.runs = runs
         self.args = args
@@ -35,7 +37,7 @@ class _Block:
         # Nearly every block goes in one piece: then nothing is copied, and nothing counted.
         args = self.args if stop - start == len(self.args) else self.args[start:stop]
         self.bytes_left = max(0, self.bytes_left - sum(map(len, args))) if stop < len(self.args) else 0
-        return Span(self.first + start, 0, slice_runs(self.runs, start, stop), args)
+        return Span(self.first + start, 0, slice_runs(self.runs, start, stop), args, job_id=self.job_id)
 
 
 def fitting(args: list[bytes], start: int, stop: int, bytes_max: int) -> int:
@@ -48,23 +50,22 @@ def fitting(args: list[bytes], start: int, stop: int, bytes_max: int) -> int:
     return stop
 
 
-class TaskQueue:
-    """What waits to be leased. ``len`` counts what can be leased now, ``waiting`` also what is stored only."""
+class Window:
+    """What all queues of a master hold together: that is what memory is for."""
+
+    __slots__ = ("bytes_added", "fresh_bytes", "fresh_count", "returned_count", "stored_count", "tasks_added")
 
     def __init__(self) -> None:
-        self._fresh: deque[_Block] = deque()
-        self._stored: deque[tuple[int, int]] = deque()
-        self._returned: list[tuple[int, int, Span]] = []
-        self._pushes = 0
         self.fresh_count = 0
         self.fresh_bytes = 0
         self.stored_count = 0
+        self.returned_count = 0
         self.tasks_added = 0
         self.bytes_added = 0
-        self.returned_count = 0
-        self.offered_to = 0
 
-    def __len__(self) -> int:
+    @property
+    def in_memory(self) -> int:
+        """Tasks that wait and are not only in the journal."""
         return self.fresh_count + self.returned_count
 
     @property
@@ -74,7 +75,7 @@ class TaskQueue:
 
     @property
     def bytes_in_memory(self) -> int:
-        """About how large the arguments are that can be leased now: what was given back is taken to be average."""
+        """About how large their arguments are: what was given back is taken to be average."""
         return self.fresh_bytes + self.returned_count * self.mean_bytes
 
     @property
@@ -82,23 +83,80 @@ class TaskQueue:
         """How large the arguments of a task are, on average."""
         return self.bytes_added // self.tasks_added if self.tasks_added else 0
 
+
+class TaskQueue:
+    """What waits to be leased. ``in_memory`` counts what can be leased now, ``waiting`` also what is stored only.
+
+    ``window`` has the sums over all queues, ``last_id`` is the highest id that ever waited here.
+    """
+
+    __slots__ = (
+        "_fresh",
+        "_pushes",
+        "_returned",
+        "_stored",
+        "bytes_added",
+        "fresh_count",
+        "job_id",
+        "last_id",
+        "offered_to",
+        "returned_count",
+        "stored_count",
+        "tasks_added",
+        "window",
+    )
+
+    def __init__(self, job_id: int, window: Window) -> None:
+        self._fresh: deque[_Block] = deque()
+        self._stored: deque[tuple[int, int]] = deque()
+        self._returned: list[tuple[int, int, Span]] = []
+        self._pushes = 0
+        self.job_id = job_id
+        self.window = window
+        self.last_id = 0
+        self.fresh_count = 0
+        self.stored_count = 0
+        self.returned_count = 0
+        self.tasks_added = 0
+        self.bytes_added = 0
+        self.offered_to = 0
+
+    @property
+    def in_memory(self) -> int:
+        """What can be leased now."""
+        return self.fresh_count + self.returned_count
+
+    @property
+    def waiting(self) -> int:
+        """All that has no lease."""
+        return self.fresh_count + self.returned_count + self.stored_count
+
+    @property
+    def head(self) -> int:
+        """The first id that waits, 0 where nothing does."""
+        if self._returned and (span := self.next_returned()):
+            return span.first
+        return self.next_new()
+
     def stored_within(self, first: int, last: int) -> int:
         """How many tasks from ``first`` to ``last`` are not in memory."""
         return sum(max(0, min(start + count - 1, last) - max(start, first) + 1) for start, count in self._stored)
 
     def add_fresh(self, first: int, runs: Runs, args: list[bytes], args_bytes: int) -> None:
         """Tasks that were never leased, behind all others."""
-        block = _Block(first, runs, args, args_bytes)
-        self._fresh.append(block)
-        self.fresh_count += len(args)
-        self.fresh_bytes += block.bytes_left
+        self.bytes_added += args_bytes
         self.tasks_added += len(args)
-        self.bytes_added += block.bytes_left
+        self.window.bytes_added += args_bytes
+        self.window.tasks_added += len(args)
+        self.last_id = max(self.last_id, first + len(args) - 1)
+        self._fresh.append(_Block(self.job_id, first, runs, args, args_bytes))
+        self._count_fresh(len(args), args_bytes)
 
     def add_stored(self, first: int, count: int) -> None:
         """The same for a block that is not in memory."""
+        self.last_id = max(self.last_id, first + count - 1)
         self._stored.append((first, count))
-        self.stored_count += count
+        self._count_stored(count)
 
     def next_stored(self, count: int) -> list[int]:
         """With which ids the next stored blocks begin, at most so many."""
@@ -108,24 +166,49 @@ class TaskQueue:
         """The first id that take_fresh would give, None when there is none."""
         return self._fresh[0].first + self._fresh[0].taken if self._fresh else None
 
+    def next_new(self) -> int:
+        """The first id that was never leased, wherever it lies; 0 where there is none."""
+        if self._fresh:
+            block = self._fresh[0]
+            return block.first + block.taken
+        return self._stored[0][0] if self._stored else 0
+
+    def new_within(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """What was never leased of the ids from ``start`` up to ``stop``: from where to where, in order."""
+        fresh = ((block.first + block.taken, block.first + len(block.args)) for block in self._fresh)
+        for first, end in chain(fresh, ((first, first + count) for first, count in self._stored)):
+            if first >= stop:
+                return
+            if end > start:
+                yield max(first, start), min(end, stop)
+
     def holds_up_to(self, last_id: int) -> bool:
         """Whether a task up to this id has never been leased."""
-        first = self.next_fresh()
-        if first is None and self._stored:
-            first = self._stored[0][0]
-        return first is not None and first <= last_id
+        return 0 < self.next_new() <= last_id
 
     def load(self, first: int, runs: Runs, args: list[bytes], args_bytes: int) -> None:
         """The next stored block is in memory now."""
         expected, count = self._stored.popleft()
         assert (expected, count) == (first, len(args)), f"block {expected} with {count} tasks was to be loaded"
-        self.stored_count -= count
+        self._count_stored(-count)
         self.add_fresh(first, runs, args, args_bytes)
+
+    def unload(self) -> None:
+        """Whatever is whole and was never offered is stored only, as before it was loaded: a journal has it."""
+        while self._fresh and not self._fresh[-1].taken:
+            block = self._fresh.pop()
+            self._stored.appendleft((block.first, len(block.args)))
+            self._count_fresh(-len(block.args), -block.bytes_left)
+            self._count_stored(len(block.args))
 
     def add_returned(self, span: Span) -> None:
         """A span without a holder, in front of what has higher ids."""
-        self.returned_count += span.open_count
+        self._count_returned(span.open_count)
         self.push(span)
+
+    def drop_returned(self, count: int) -> None:
+        """So many tasks of spans that wait do so no more: they are held, or done."""
+        self._count_returned(-count)
 
     def push(self, span: Span) -> None:
         """Order a part of a waiting span that was cut; its tasks are counted already."""
@@ -149,11 +232,23 @@ class TaskQueue:
         if not self._fresh:
             return None
         block = self._fresh[0]
-        self.fresh_bytes -= block.bytes_left
+        before = block.bytes_left
         span = block.take(count_max, bytes_max)
-        self.fresh_count -= span.count
-        self.fresh_bytes += block.bytes_left
+        self._count_fresh(-span.count, block.bytes_left - before)
         self.offered_to = block.first + len(block.args) - 1
         if block.taken == len(block.args):
             self._fresh.popleft()
         return span
+
+    def _count_fresh(self, count: int, args_bytes: int) -> None:
+        self.fresh_count += count
+        self.window.fresh_count += count
+        self.window.fresh_bytes += args_bytes
+
+    def _count_stored(self, count: int) -> None:
+        self.stored_count += count
+        self.window.stored_count += count
+
+    def _count_returned(self, count: int) -> None:
+        self.returned_count += count
+        self.window.returned_count += count

@@ -16,10 +16,10 @@ The rules (docs/protocol.md says why): the attempt rises with each lease and fen
 attempt wins, every other outcome counts only for the latest attempt. Every result is acknowledged, also a stale one.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from cyclone.master import audit
+from cyclone.master import audit, listing
 from cyclone.master.actions import Action, Finish, Load
 from cyclone.master.admission import Admission, Terms
 from cyclone.master.cancelling import Cancelling
@@ -28,36 +28,40 @@ from cyclone.master.dispatch import Dispatcher
 from cyclone.master.events import (
     EpochBegun,
     GeneratorAdvanced,
-    HorizonMoved,
     JobAdded,
     Replayed,
     TasksAdded,
     TasksLeased,
     TasksLoaded,
 )
+from cyclone.master.heartbeats import Heartbeats
+from cyclone.master.jobs import BUILT_IN_QOS, Qos
+from cyclone.master.keeper import Keeper
+from cyclone.master.listing import LiveTasks
 from cyclone.master.outcomes import Outcomes
+from cyclone.master.paging import Paging
+from cyclone.master.picks import Picker
 from cyclone.master.progress import GeneratorProgress
 from cyclone.master.retries import Retries
-from cyclone.master.sessions import Session
-from cyclone.master.spans import Holdings
-from cyclone.master.state import State
+from cyclone.master.rights import ANYBODY, Who
+from cyclone.master.spans import Span
+from cyclone.master.state import PAGE_BYTES, PAGE_TASKS, State
 from cyclone.master.suspicion import Suspicion
 from cyclone.master.turn import Turn
-from cyclone.protocol import limits, messages
-from cyclone.protocol.job_messages import AnyFromClient
+from cyclone.protocol import messages
+from cyclone.protocol.job_messages import AnyFromClient, JobDetail, JobSummary
+from cyclone.protocol.job_spec import JobSelection, Namespace
 from cyclone.protocol.messages import (
     AnyFromController,
     Goodbye,
     Hello,
     Job,
     JobOptions,
-    Pong,
     Refused,
     Results,
     Returned,
     Stop,
     TaskBatch,
-    TaskRange,
     Tasks,
 )
 from cyclone.protocol.runs import Runs
@@ -72,6 +76,9 @@ WINDOWS_DELAYED = 4
 LOAD_BELOW_TASKS = WINDOW_TASKS // 2
 LOAD_BELOW_BYTES = WINDOW_BYTES
 LOAD_BLOCKS = 8
+# Beyond this, what cannot be leased now makes room for what can.
+MEMORY_TASKS = 2 * PAGE_TASKS
+MEMORY_BYTES = 2 * PAGE_BYTES
 # Results that wait for a slow reader: beyond this, dispatch rests until it has caught up.
 BACKLOG_BYTES_MAX = 256 * 1024 * 1024
 _ALL_DONE = "all work is done"
@@ -79,7 +86,10 @@ _ALL_DONE = "all work is done"
 
 @dataclass(frozen=True, slots=True)
 class SchedulerOptions:
-    """What the configuration decides for the brain. Durations in seconds, 0 for never."""
+    """What the configuration decides for the brain. Durations in seconds, 0 for never.
+
+    ``qos`` are the classes of service, ``namespaces`` those that are made at the start where nobody has made them.
+    """
 
     controller_timeout_s: float = 15.0
     heartbeat_s: float = 1.0
@@ -87,6 +97,8 @@ class SchedulerOptions:
     crash_limit: int = 3
     exit_when_done: bool = False
     drain_suspected: bool = False
+    qos: Qos = field(default_factory=lambda: BUILT_IN_QOS)
+    namespaces: tuple[Namespace, ...] = ()
 
 
 class Scheduler:
@@ -102,6 +114,7 @@ class Scheduler:
     ) -> None:
         self.options = options
         self.state = State(epoch, pages)
+        self.state.jobs.qos = options.qos
         self.consumed = 0
         self.backlog_bytes = 0
         self.catching_up = False
@@ -110,12 +123,16 @@ class Scheduler:
         self._terms = terms = Terms(journal_id, options.heartbeat_s, options.controller_timeout_s)
         self._turn = Turn(self.state, terms.exclusive_wait_s)
         self._admission = Admission(self._turn, terms)
+        self._heartbeats = Heartbeats(self._turn, terms)
         self._retries = Retries(self._turn)
         suspicion = Suspicion(self._turn, options.drain_suspected)
         self._outcomes = Outcomes(self._turn, self._retries, suspicion, options.crash_limit)
-        self._cancelling = Cancelling(self._turn, self._outcomes)
-        self._clients = Clients(self._turn, self._cancelling, journal)
-        self._dispatcher = Dispatcher(self.state.queue, self.state.sessions, self.state.index)
+        picker = Picker(self.state.lanes, self.state.sessions)
+        self._paging = Paging(self.state.lanes, picker)
+        cancelling = Cancelling(self._turn, self._outcomes, self._paging.seek)
+        self._keeper = Keeper(self._turn, cancelling, self._outcomes.failures, options.namespaces)
+        self._clients = Clients(self._turn, cancelling, journal)
+        self._dispatcher = Dispatcher(self._turn, picker)
         self._next_sweep = 0.0
         self._next_resend_sweep = 0.0
         self._pull_granted = 0
@@ -124,9 +141,18 @@ class Scheduler:
     # What the service may ask.
 
     @property
+    def wall_offset_s(self) -> float:
+        """Unix time minus monotonic; the caller sets it before a turn, and before ``recover``."""
+        return self.state.jobs.wall_offset_s
+
+    @wall_offset_s.setter
+    def wall_offset_s(self, seconds: float) -> None:
+        self.state.jobs.wall_offset_s = seconds
+
+    @property
     def leased_tasks(self) -> int:
         """Tasks that a controller holds, or may hold."""
-        return self.state.open_tasks - self.state.queue.waiting - self.state.sessions.delayed.open
+        return self.state.open_tasks - self.state.lanes.window.waiting - self.state.sessions.delayed.open
 
     @property
     def done_tasks(self) -> int:
@@ -145,27 +171,28 @@ class Scheduler:
 
     @property
     def all_done(self) -> bool:
-        """Whether every task has its result, its reader has it, and no more tasks can come."""
+        """Whether every task has its result, its reader has it, and no more tasks can come: no job is open."""
         consumed = self.consumed == self.state.number and not self.catching_up
-        return self.state.progress.exhausted and consumed and not self.state.open_tasks
+        return self.state.progress.exhausted and consumed and not self.state.open_tasks and not self.state.jobs.records
 
     @property
     def deadline(self) -> float:
         """When ``advance`` must be called again at the latest."""
         look = None if self._rests else self._dispatcher.next_look()
-        return min(self._next_sweep, self._retries.deadline, self._next_sweep if look is None else look)
+        brain = min(self._next_sweep, self._retries.deadline, self.state.lanes.deadline, self._keeper.deadline)
+        return brain if look is None else min(brain, look)
 
     def pull_limit(self) -> int:
         """How many tasks ``generate()`` may have yielded in all: back-pressure, as a cumulative count.
 
         What is granted cannot be taken back, so the window starts small, until the size of the tasks is known.
         """
-        queue = self.state.queue
-        window = min(WINDOW_TASKS, WINDOW_START_TASKS + queue.tasks_added)
-        if queue.bytes_added:
-            window = max(1, min(window, WINDOW_BYTES * queue.tasks_added // queue.bytes_added))
-        delayed = max(0, self.state.sessions.delayed.open - WINDOWS_DELAYED * window)
-        limit = self.state.progress.pulled + window - queue.waiting - delayed
+        lane = self.state.lanes.generator
+        window = min(WINDOW_TASKS, WINDOW_START_TASKS + lane.tasks_added)
+        if lane.bytes_added:
+            window = max(1, min(window, WINDOW_BYTES * lane.tasks_added // lane.bytes_added))
+        delayed = max(0, lane.delayed - WINDOWS_DELAYED * window)
+        limit = self.state.progress.pulled + window - lane.waiting - delayed
         # In steps, because each is a message to the generator.
         if not self._rests and limit - self._pull_granted >= max(1, window // 4):
             self._pull_granted = limit
@@ -188,7 +215,7 @@ class Scheduler:
 
     def begin(self, now: float) -> None:
         """The wait for controllers of before begins; owed again where they can reach us only from this moment on."""
-        self.state.apply(EpochBegun(now))
+        self.state.apply(EpochBegun(now, now + self._terms.exclusive_wait_s))
 
     def handle(self, peer: bytes, message: AnyFromController, now: float) -> list[Action]:
         """A message from the controller behind a routing id."""
@@ -205,12 +232,15 @@ class Scheduler:
         session.last_seen = now
         match message:
             case Results():
-                self._grant(session, message.granted)
+                self._heartbeats.grant(session, message.granted)
                 self._outcomes.on_results(session, message)
             case messages.State():
-                self._on_state(session, message)
+                self._heartbeats.on_state(session, message)
+                if self.finished:
+                    # Said once already, but a message that is said once may get lost.
+                    turn.send(session.peer, Stop(session.session_id, _ALL_DONE))
             case Returned():
-                self._grant(session, message.granted)
+                self._heartbeats.grant(session, message.granted)
                 self._outcomes.on_returned(session, message)
             case Goodbye():
                 self._admission.on_goodbye(session, message)
@@ -222,11 +252,34 @@ class Scheduler:
         self._admission.shut_out(peer, reason)
         return self._turn.out
 
-    def answer(self, peer: bytes, request: AnyFromClient, now: float) -> list[Action]:
-        """A request of a client behind a routing id."""
+    def answer(
+        self,
+        peer: bytes,
+        request: AnyFromClient,
+        now: float,
+        who: Who = ANYBODY,
+        known_job: int | None = None,
+    ) -> list[Action]:
+        """A request of a client behind a routing id.
+
+        ``known_job`` is a job that is not known here and has ended: of a SubmitRequest the one that its key has made,
+        of a ProcessedRequest the one that it names, where ``who`` may steer that.
+        """
         self._turn.begin(now)
-        self._clients.on_request(peer, request, self.stopping)
+        self._clients.on_request(peer, request, who, known_job, self.stopping, self._rests)
         return self._turn.out
+
+    def job_summaries(self, selection: JobSelection, before: int, page: int) -> list[JobSummary]:
+        """Open jobs that are meant, the newest first, at most so many with numbers below ``before`` (0: all)."""
+        return listing.summaries(self.state, selection, before, page)
+
+    def live_tasks(self, job_id: int, start: int, stop: int) -> Iterator[LiveTasks]:
+        """The open tasks of a job with indexes from ``start`` up to ``stop``, by index, as runs of like ones."""
+        return listing.live_tasks(self.state, job_id, start, stop)
+
+    def detail(self, job_id: int) -> JobDetail | None:
+        """An open job with all that is known of it."""
+        return listing.detail(self.state, self._outcomes.failures, job_id)
 
     def unreachable(self, peer: bytes) -> None:
         """A message to this peer could not be sent: it gets nothing more until it says hello again."""
@@ -292,10 +345,10 @@ class Scheduler:
             self._next_sweep = now + min(0.5, self.options.controller_timeout_s / 10)
         self._admission.settle()
         self._retries.due()
-        if self.state.cancellations:
-            self._cancelling.carry_out()
+        self.state.lanes.due(now)
+        self._keeper.advance()
         if self.options.task_resend_timeout_s and now >= self._next_resend_sweep:
-            self._sweep_overdue()
+            self._heartbeats.ask_for_overdue(self.options.task_resend_timeout_s)
             self._next_resend_sweep = now + min(60.0, self.options.task_resend_timeout_s / 20)
         if not self._rests:
             self._dispatch()
@@ -304,62 +357,37 @@ class Scheduler:
             self._finish()
         return turn.out
 
-    # What messages do.
-
-    def _on_state(self, session: Session, report: messages.State) -> None:
-        turn = self._turn
-        pace_s = self._terms.pace_s(len(self.state.sessions))
-        turn.send(session.peer, Pong(session.session_id, report.seq, session.tasks_seq, session.sent, pace_s))
-        if self.finished:
-            # Said once already, but a message that is said once may get lost.
-            turn.send(session.peer, Stop(session.session_id, _ALL_DONE))
-        if report.seq <= session.state_seq:
-            return
-        session.state_seq = report.seq
-        session.slots = report.slots
-        # Its queue here may only have been full; if it is gone, the next message to it says so again.
-        session.reachable = True
-        self._grant(session, report.granted)
-        self.state.sessions.rank(session)
-        if session.spans:
-            self._return_missing(session, report)
-
-    def _return_missing(self, session: Session, report: messages.State) -> None:
-        """What was leased by a message that the controller has passed, and is not among what it holds, got lost."""
-        held = Holdings(report.held)
-        for start, stop in [gap for span in session.spans if span.seq <= report.tasks_seq for gap in held.gaps(span)]:
-            for span, low, high in self.state.index.overlapping(start, stop):
-                self._turn.give_back(self.state.carve(span, low, high))
-
     # What time brings.
-
-    def _sweep_overdue(self) -> None:
-        """A controller that is alive is asked to end what takes too long; its answer makes the tasks wait again."""
-        limit = self._turn.now - self.options.task_resend_timeout_s
-        for span in self.state.index:
-            session = self.state.sessions.by_id.get(span.holder or 0)
-            if session and span.leased_at < limit:
-                names = f"tasks={span.first}-{span.end - 1} on controller={session.name}"
-                self._turn.say("warning", f"{names} passed task_resend_timeout: asked back")
-                part = TaskRange(span.first, span.count, span.epoch, span.attempt)
-                self._turn.send(session.peer, messages.Cancel(session.session_id, [part]))
 
     def _dispatch(self) -> None:
         turn, state = self._turn, self.state
         for session, spans in self._dispatcher.leases(self.leased_tasks):
-            if state.queue.offered_to > state.horizon:
-                turn.emit(HorizonMoved(state.queue.offered_to))
             turn.let(TasksLeased(session.session_id, session.tasks_seq + 1, spans, turn.now))
             announced = dict.fromkeys(job for span in spans for job, _ in span.runs if job not in session.jobs)
             session.jobs.update(announced)
-            batches = [TaskBatch(span.first, span.attempt, span.runs, span.args) for span in spans]
+            batches = [
+                TaskBatch(span.first, span.attempt, span.runs, span.args, self._time_limits(span)) for span in spans
+            ]
             jobs = [state.jobs[job] for job in announced]
             turn.send(session.peer, Tasks(session.session_id, session.tasks_seq, session.sent, jobs, batches))
         for session, count in self._dispatcher.recalls(turn.now):
             turn.send(session.peer, messages.Recall(session.session_id, count))
-        queue = state.queue
-        if queue.stored_count and len(queue) < LOAD_BELOW_TASKS and queue.bytes_in_memory < LOAD_BELOW_BYTES:
-            turn.out.append(Load(queue.next_stored(LOAD_BLOCKS)))
+        if state.lanes.window.stored_count:
+            self._load()
+
+    def _load(self) -> None:
+        """What waits in the journal comes back in time."""
+        lanes = self.state.lanes
+        is_low = lanes.ready_count < LOAD_BELOW_TASKS and lanes.window.bytes_in_memory < LOAD_BELOW_BYTES
+        if firsts := self._paging.next_blocks(LOAD_BLOCKS, is_low):
+            if lanes.window.fresh_count > MEMORY_TASKS or lanes.window.fresh_bytes > MEMORY_BYTES:
+                self._paging.make_room(MEMORY_TASKS // 2, MEMORY_BYTES // 2)
+            self._turn.out.append(Load(firsts))
+
+    def _time_limits(self, span: Span) -> list[tuple[int, float]]:
+        """What tasks of a span have of their own, by row."""
+        own = self.state.lanes.lane(span.job_id).time_limits
+        return [(row, own[span.first + row]) for row in range(span.count) if span.first + row in own] if own else []
 
     def _finish(self) -> None:
         if self.options.exit_when_done and not self.finished:
@@ -376,11 +404,6 @@ class Scheduler:
             found = self.state.jobs.next_id()
             self._turn.emit(JobAdded(Job(found, *options)))
         return found
-
-    def _grant(self, session: Session, granted: int) -> None:
-        if granted > session.granted:
-            session.granted = min(granted, session.sent + limits.CREDIT_MAX)
-            self.state.sessions.rank(session)
 
     def check(self) -> None:
         """Re-derive every invariant from scratch; AssertionError names the one that is broken."""

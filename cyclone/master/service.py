@@ -99,6 +99,7 @@ class MasterService:
         self.scheduler = Scheduler(
             options.scheduler, journal.journal_id, journal.epoch, journal.replays, journal.description
         )
+        self.scheduler.wall_offset_s = time.time() - time.monotonic()
         self.scheduler.recover(journal.recover(), time.monotonic())
         self.source: Source | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -368,7 +369,7 @@ class MasterService:
         state = self.scheduler.state
         return (
             f"{len(state.sessions)} controllers, {self.scheduler.leased_tasks} tasks out, "
-            f"{state.queue.waiting} waiting, {self.scheduler.done_tasks} done"
+            f"{state.lanes.waiting} waiting, {self.scheduler.done_tasks} done"
         )
 
     def _outcome(self) -> Outcome:

@@ -1,16 +1,20 @@
 """The controllers as the master sees them: one session per connected incarnation. PURE.
 
 Keeps who may be given work in constant time per change: ``idle`` are sessions with a free slot, ``hungry`` all with
-credit, ``laden`` those that hold more than they have slots; ``ended`` and ``failed`` are sums over all sessions.
-Decides nothing; the scheduler does.
+credit, ``laden`` those that hold more than they have slots. ``parked`` are taken out of both lines: there was nothing
+for them, and they come back when they change or when something new waits. ``ended`` and ``failed`` are sums over all
+sessions. Decides nothing; the scheduler does.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cyclone.master.spans import Span
 from cyclone.protocol import limits
-from cyclone.protocol.messages import Hello
+from cyclone.protocol.messages import Hello, Offer, TaskRange
+
+if TYPE_CHECKING:
+    from cyclone.master.lane import LaneTerms
 
 # Superseded incarnations are remembered so that they cannot come back; this many suffice for a restart of everything,
 # and each name's last incarnation so that it can be superseded, also where more names are known than are here now.
@@ -23,9 +27,23 @@ _DELAYED = -1
 _PER_EPOCH = 1_000_000
 
 
+class Ghost(NamedTuple):
+    """A lease whose tasks got their result from somebody else while it goes on; what it takes stays taken."""
+
+    job_id: int
+    terms: "LaneTerms"
+    part: TaskRange
+    tasks: int
+    seq: int
+
+
 @dataclass(slots=True, eq=False)
 class Session:
-    """One incarnation of a controller over one connection. Counts are cumulative over the session."""
+    """One incarnation of a controller over one connection. Counts are cumulative over the session.
+
+    ``open`` are its tasks, ``taken`` the slots that they need; ``mem_taken`` and ``resources_taken`` count what only
+    some tasks ask for. ``running`` and ``busy`` are what its last State says, ``names`` what it may be called by.
+    """
 
     session_id: int
     peer: bytes
@@ -48,6 +66,16 @@ class Session:
     jobs: set[int] = field(default_factory=set)
     # A dict for its order: iterating a set of objects would differ from run to run of the same seed.
     spans: dict[Span, None] = field(default_factory=dict)
+    offer: Offer = Offer()
+    names: frozenset[str] = frozenset()
+    version: str = ""
+    python: str = ""
+    taken: int = 0
+    mem_taken: int = 0
+    resources_taken: dict[str, int] = field(default_factory=dict)
+    ghosts: list[Ghost] = field(default_factory=list)
+    busy: int = 0
+    running: list[TaskRange] = field(default_factory=list)
 
     @property
     def credit(self) -> int:
@@ -61,7 +89,12 @@ class Session:
     @property
     def free_slots(self) -> int:
         """Slots without a task."""
-        return max(0, self.slots - self.open)
+        return max(0, self.slots - self.taken)
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether this stands for what waits for its time."""
+        return self.session_id == _DELAYED
 
 
 class Sessions:
@@ -78,6 +111,7 @@ class Sessions:
         self.idle: dict[int, Session] = {}
         self.hungry: dict[int, Session] = {}
         self.laden: dict[int, Session] = {}
+        self.parked: dict[int, Session] = {}
         self.ended = 0
         self.failed = 0
         self._credit: dict[int, int] = {}
@@ -97,6 +131,8 @@ class Sessions:
         self._last_id += 1
         session = Session(self._last_id, peer, hello.name, hello.incarnation, hello.host, hello.slots, now)
         session.drained = hello.name in self.drained
+        session.offer, session.version, session.python = hello.offer, hello.version, hello.python
+        session.names = frozenset((hello.name, hello.host, hello.host.partition(".")[0]))
         self.by_id[session.session_id] = session
         self.by_name[session.name] = session
         self.by_peer[peer] = session
@@ -158,7 +194,8 @@ class Sessions:
     def rank(self, session: Session) -> None:
         """Owed after each change of a session's credit, slots or open tasks."""
         key, credit = session.session_id, session.credit
-        if session.open > session.slots and session.reachable:
+        self.parked.pop(key, None)
+        if session.taken > session.slots and session.reachable:
             self.laden[key] = session
         elif key in self.laden:
             del self.laden[key]
@@ -169,10 +206,21 @@ class Sessions:
             return
         self._credit[key] = credit
         self.hungry[key] = session
-        if session.open < session.slots:
+        if session.taken < session.slots:
             self.idle[key] = session
         else:
             self.idle.pop(key, None)
+
+    def park(self, session: Session) -> None:
+        """There is nothing for it, whatever its credit."""
+        self.hungry.pop(session.session_id, None)
+        self.idle.pop(session.session_id, None)
+        self.parked[session.session_id] = session
+
+    def unpark(self) -> None:
+        """There may be something for those who found nothing."""
+        for session in list(self.parked.values()):
+            self.rank(session)
 
 
 def _stand_in(session_id: int) -> Session:

@@ -9,12 +9,13 @@ know is done or fresh.
 import bisect
 from collections.abc import Iterable, Iterator
 
+from cyclone.protocol.job_spec import GENERATOR_JOB
 from cyclone.protocol.messages import TaskRange
 from cyclone.protocol.runs import Runs, slice_runs
 
 
 class Span:
-    """Tasks ``first .. first+count-1``, all in the same attempt with the same holder.
+    """Tasks ``first .. first+count-1`` of the lane ``job_id``, all in the same attempt with the same holder.
 
     ``holder`` is the session that the span is leased to, None while it waits to be leased again. ``seq`` is the number
     of the message that leased it, ``leased_at`` the moment; while it is delayed, ``until`` is when that ends. ``epoch``
@@ -27,6 +28,7 @@ class Span:
         "epoch",
         "first",
         "holder",
+        "job_id",
         "leased_at",
         "open",
         "open_count",
@@ -36,8 +38,15 @@ class Span:
     )
 
     def __init__(
-        self, first: int, attempt: int, runs: Runs, args: list[bytes], opened: bytearray | None = None
+        self,
+        first: int,
+        attempt: int,
+        runs: Runs,
+        args: list[bytes],
+        opened: bytearray | None = None,
+        job_id: int = GENERATOR_JOB,
     ) -> None:
+        self.job_id = job_id
         self.first = first
         self.attempt = attempt
         self.epoch = 0
@@ -75,7 +84,8 @@ class Span:
     def split(self, at: int) -> "Span":
         """Cut before the id ``at``; this span keeps what is below, the new span has the rest."""
         row = at - self.first
-        right = Span(at, self.attempt, slice_runs(self.runs, row, len(self.args)), self.args[row:], self.open[row:])
+        runs = slice_runs(self.runs, row, len(self.args))
+        right = Span(at, self.attempt, runs, self.args[row:], self.open[row:], self.job_id)
         right.epoch = self.epoch
         right.holder, right.seq, right.leased_at, right.until = self.holder, self.seq, self.leased_at, self.until
         self.runs = slice_runs(self.runs, 0, row)
@@ -157,6 +167,13 @@ class Holdings:
             self._by_token.setdefault((part.epoch, part.attempt), []).append((part.first, part.first + part.count))
         for ranges in self._by_token.values():
             ranges.sort()
+
+    def has(self, part: TaskRange) -> bool:
+        """Whether any of these tasks is held by this lease."""
+        end = part.first + part.count
+        return any(
+            first < end and stop > part.first for first, stop in self._by_token.get((part.epoch, part.attempt), ())
+        )
 
     def gaps(self, span: Span) -> list[tuple[int, int]]:
         """The stretches ``(start, stop)`` of a span that are not held and have open tasks."""

@@ -1,15 +1,15 @@
 """The master's state, and ``apply``: the one way to change it. PURE.
 
-Owns the tasks (fresh in the queue, all others in the index), the jobs, the sessions and the counts that are derived
+Owns the tasks (fresh in their lanes, all others in the index), the jobs, the sessions and the counts that are derived
 from them. The scheduler decides and emits events; live operation and recovery change the state through the same
 ``apply``. What stands beside ``apply`` here only cuts spans and moves leases between sessions, which no journal knows
 of.
 """
 
 import heapq
-from collections.abc import Iterator
 from itertools import compress
 
+from cyclone.master.adoption import adoptable, known_leases
 from cyclone.master.events import (
     AttemptsEnded,
     CancelWanted,
@@ -21,21 +21,31 @@ from cyclone.master.events import (
     GeneratorAdvanced,
     HorizonMoved,
     JobAdded,
+    JobEnded,
+    JobHeld,
+    JobRestored,
+    JobSealed,
+    JobSubmitted,
+    NamespaceDeleted,
+    NamespaceSet,
     ResultsRecorded,
     TasksAdded,
     TasksClosed,
     TasksDelayed,
     TasksLeased,
     TasksLoaded,
+    TasksProcessed,
     TasksReturned,
     TasksStored,
 )
 from cyclone.master.jobs import Jobs
+from cyclone.master.lanes import Lane, Lanes
 from cyclone.master.progress import GeneratorProgress
-from cyclone.master.queue import TaskQueue
 from cyclone.master.sessions import Session, Sessions
 from cyclone.master.spans import Span, SpanIndex
+from cyclone.master.wishes import Wishes
 from cyclone.protocol import limits, states
+from cyclone.protocol.job_spec import GENERATOR_JOB
 from cyclone.protocol.messages import ResultBatch, TaskRange
 
 # Beyond this many fresh tasks, or bytes of them, in memory, what is added stays in the journal until its turn comes.
@@ -49,17 +59,18 @@ class State:
     ``pages`` says that a journal can give tasks back that are not kept in memory. ``crashes`` counts the workers that
     each open task has killed, ``failures`` how often it has failed, ``attempts_ended`` has the last lease (epoch,
     attempt) that ended so. ``delays`` is a heap of ``(moment, first id, end)`` of tasks that wait for their time.
-    ``ended`` counts results by state, ``number`` the batches of them. ``horizon`` is the highest id that was ever
-    offered, ``inherited_id`` the highest that an earlier epoch may have leased. ``live`` are the controllers that may
-    hold something, each with its incarnation; ``awaited`` those of an earlier epoch that have not said yet what they
-    hold. ``cancellations`` are wishes that are not fulfilled yet.
+    ``ended`` counts results by state, ``number`` the batches of them. ``horizon`` is the highest id of any job that was
+    ever offered, ``inherited_id`` the highest that an earlier epoch may have leased. ``live`` are the controllers that
+    may hold something, each with its incarnation; ``awaited`` those of an earlier epoch that have not said yet what
+    they hold. ``cancellations`` are wishes that are not fulfilled yet; ``came_back`` rises whenever tasks come into
+    reach that they may be about.
     """
 
     def __init__(self, epoch: int, pages: bool = False) -> None:
         self.epoch = epoch
         self.pages = pages
-        self.jobs = Jobs()
-        self.queue = TaskQueue()
+        self.lanes = Lanes()
+        self.jobs = Jobs(self.lanes)
         self.index = SpanIndex()
         self.sessions = Sessions(epoch)
         self.progress = GeneratorProgress()
@@ -67,7 +78,8 @@ class State:
         self.attempts_ended: dict[int, tuple[int, int]] = {}
         self.failures: dict[int, int] = {}
         self.delays: list[tuple[float, int, int]] = []
-        self.cancellations: list[CancelWanted] = []
+        self.cancellations = Wishes()
+        self.came_back = 0
         self.ended = dict.fromkeys(states.FINAL_STATES, 0)
         self.number = 0
         self.last_id = 0
@@ -89,29 +101,16 @@ class State:
                 self._apply_results(batch, accepted)
             case TasksAdded():
                 self._apply_added(event)
-            case TasksReturned(span):
-                self.release(span)
-                if span.open_count:
-                    self.queue.add_returned(span)
-                else:
-                    self.index.remove(span)
-            case TasksDelayed(span, until):
-                if span.holder is None:
-                    self.queue.returned_count -= span.open_count
-                else:
-                    self.release(span)
-                if span.open_count:
-                    self.hold(self.sessions.delayed, span)
-                    span.until = until
-                    heapq.heappush(self.delays, (until, span.first, span.end))
-                else:
-                    self.index.remove(span)
-            case HorizonMoved(last_id):
-                self.horizon = last_id
+            case TasksReturned(span, over_at):
+                self._apply_returned(span, over_at)
+            case TasksDelayed():
+                self._apply_delayed(event)
+            case HorizonMoved(last_id, jobs):
+                self._apply_horizon(last_id, jobs)
             case GeneratorAdvanced(progress):
                 self.progress = progress
             case TasksLoaded(block):
-                self.queue.load(block.first, block.runs, block.args, block.args_bytes)
+                self._apply_loaded(block)
             case AttemptsEnded():
                 self._apply_attempts(event)
             case JobAdded(job):
@@ -123,18 +122,38 @@ class State:
                 self.awaited.discard(name)
             case CancelWanted():
                 self.cancellations.append(event)
+                self.jobs.apply(event)
             case ControllerMarked(name, drained):
                 self._mark(name, drained)
-            case TasksStored(first, count):
-                self._count_added(first, count)
-                self.queue.add_stored(first, count)
+            case TasksStored(first, count, job_id, offset):
+                self._count_added(first, count, job_id, offset)
+                lane = self.lanes.lane(job_id)
+                lane.add_stored(first, count)
+                self.lanes.rank(lane)
             case TasksClosed(last_id, number, ended):
                 self.last_id, self.number = last_id, number
                 self.ended.update(ended)
-            case EpochBegun(now):
-                self._begin_epoch(now)
+                self.jobs.apply(event)
+            case EpochBegun(now, over_at):
+                self._begin_epoch(now, over_at)
+            case JobEnded(job_id):
+                self.jobs.apply(event)
+                for session in self.sessions.by_id.values():
+                    session.jobs.discard(job_id)
+            case (
+                JobSubmitted()
+                | JobSealed()
+                | JobHeld()
+                | JobRestored()
+                | TasksProcessed()
+                | NamespaceSet()
+                | NamespaceDeleted()
+            ):
+                self.jobs.apply(event)
 
-    def _begin_epoch(self, now: float) -> None:
+    def _begin_epoch(self, now: float, over_at: float) -> None:
+        if self.horizon:
+            self.lanes.limits.closed_until = over_at
         self.last_leased_id = self.inherited_id = self.horizon
         self.awaited = set(self.live)
         for name, incarnation in self.live.items():
@@ -153,23 +172,77 @@ class State:
             session.drained = drained
             self.sessions.rank(session)
 
+    def _apply_horizon(self, last_id: int, jobs: tuple[tuple[int, int], ...] | None) -> None:
+        self.horizon = last_id
+        for job_id, last in [(lane.job_id, last_id) for lane in self.lanes] if jobs is None else jobs:
+            if job_id in self.lanes:
+                self.lanes.lane(job_id).horizon = last
+
     def _apply_added(self, block: TasksAdded) -> None:
-        self._count_added(block.first, len(block.args))
-        if block.first <= self.horizon:
-            span = Span(block.first, 1, block.runs, block.args)
+        lane = self.lanes.lane(block.job_id)
+        self._count_added(block.first, len(block.args), block.job_id, block.offset)
+        if block.first <= lane.horizon:
+            lane.take_options(block.first, block.options)
+            span = Span(block.first, 1, block.runs, block.args, job_id=block.job_id)
             self.index.add(span)
             self.hold(self.sessions.of_former_epochs(), span)
-        elif self.pages and (self.queue.stored_count or self._is_full()):
-            self.queue.add_stored(block.first, len(block.args))
+            return
+        if self.pages and (lane.stored_count or lane.rests or self._is_full()):
+            lane.add_stored(block.first, len(block.args))
         else:
-            self.queue.add_fresh(block.first, block.runs, block.args, block.args_bytes)
+            lane.take_options(block.first, block.options)
+            lane.add_fresh(block.first, block.runs, block.args, block.args_bytes)
+        self.lanes.rank(lane)
 
-    def _count_added(self, first: int, count: int) -> None:
+    def _apply_loaded(self, block: TasksAdded) -> None:
+        self.came_back += 1
+        lane = self.lanes.lane(block.job_id)
+        lane.take_options(block.first, block.options)
+        lane.load(block.first, block.runs, block.args, block.args_bytes)
+        self.lanes.rank(lane)
+        self.lanes.version += 1
+
+    def _count_added(self, first: int, count: int, job_id: int, offset: int) -> None:
         self.last_id = max(self.last_id, first + count - 1)
         self.open_tasks += count
+        if job_id != GENERATOR_JOB:
+            self.jobs.on_added(job_id, first, count, offset)
 
     def _is_full(self) -> bool:
-        return self.queue.fresh_count >= PAGE_TASKS or self.queue.fresh_bytes >= PAGE_BYTES
+        window = self.lanes.window
+        return window.fresh_count >= PAGE_TASKS or window.fresh_bytes >= PAGE_BYTES
+
+    def _apply_returned(self, span: Span, over_at: float) -> None:
+        self.came_back += 1
+        lane = self.lanes.lane(span.job_id)
+        self._linger(lane, span, over_at)
+        self.release(span)
+        if span.open_count:
+            lane.add_returned(span)
+        else:
+            self.index.remove(span)
+        self.lanes.rank(lane)
+
+    def _apply_delayed(self, event: TasksDelayed) -> None:
+        self.came_back += 1
+        span = event.span
+        lane = self.lanes.lane(span.job_id)
+        if span.holder is None:
+            lane.drop_returned(span.open_count)
+        else:
+            self._linger(lane, span, event.over_at)
+            self.release(span)
+        if span.open_count:
+            self.hold(self.sessions.delayed, span)
+            span.until = event.until
+            heapq.heappush(self.delays, (event.until, span.first, span.end))
+        else:
+            self.index.remove(span)
+        self.lanes.rank(lane)
+
+    def _linger(self, lane: Lane, span: Span, over_at: float) -> None:
+        if over_at and lane.is_bounded and span.holder != self.sessions.delayed.session_id:
+            self.lanes.linger(lane, span.open_count, over_at)
 
     def _apply_attempts(self, ended: AttemptsEnded) -> None:
         for task_id in range(ended.first, ended.first + ended.count) if ended.status != states.LOST else ():
@@ -196,16 +269,24 @@ class State:
                 rows = range(start - batch.first, stop - batch.first)
                 closed = sum(span.close(batch.first + row, batch.first + row + 1) for row in rows if accepted[row])
             self.open_tasks -= closed
+            lane = self.lanes.lane(span.job_id)
             if span.holder is None:
-                self.queue.returned_count -= closed
+                lane.drop_returned(closed)
+                self.lanes.rank(lane)
             else:
                 session = self.sessions.holder(span.holder)
                 session.open -= closed
+                self.lanes.occupy(session, lane, -closed)
+                if lane.is_bounded and span.token != (batch.epoch, batch.attempt):
+                    # It was another attempt that ended: this one goes on.
+                    self.lanes.haunt(session, lane, TaskRange(start, stop - start, *span.token), closed, span.seq)
                 self.sessions.rank(session)
             if not span.open_count:
                 if span.holder is not None:
                     del session.spans[span]
                 self.index.remove(span)
+            if closed and not self.lanes.is_alone:
+                self._account(lane, batch, accepted, start, stop, closed)
         counted = batch.statuses if accepted is None else bytes(compress(batch.statuses, accepted))
         completed = counted.count(states.COMPLETED)
         self.ended["completed"] += completed
@@ -219,6 +300,25 @@ class State:
                     self.crashes.pop(batch.first + row, None)
                     self.failures.pop(batch.first + row, None)
 
+    def _account(
+        self, lane: Lane, batch: ResultBatch, accepted: bytes | None, start: int, stop: int, closed: int
+    ) -> None:
+        """What ended tasks from start up to stop mean for their job."""
+        self.lanes.spent(lane, closed, batch.busy_s * closed / len(batch.statuses))
+        if lane.not_before or lane.time_limits:
+            lane.forget_options(i for i in range(start, stop) if accepted is None or accepted[i - batch.first])
+        if lane.job_id == GENERATOR_JOB:
+            return
+        if accepted is None:
+            self.jobs.on_ended(lane.job_id, batch.statuses[start - batch.first : stop - batch.first])
+            return
+        at = accepted.find(1, start - batch.first, stop - batch.first)
+        while at >= 0:
+            end = accepted.find(0, at, stop - batch.first)
+            end = stop - batch.first if end < 0 else end
+            self.jobs.on_ended(lane.job_id, batch.statuses[at:end])
+            at = accepted.find(1, end, stop - batch.first)
+
     def is_exclusive(self, span: Span) -> bool:
         """Whether a span has tasks of which no two attempts may overlap."""
         return any(self.jobs[job].exclusive for job, _ in span.runs)
@@ -226,16 +326,13 @@ class State:
     def adopt(self, session: Session, old: Session | None, held: list[TaskRange]) -> list[TaskRange]:
         """Bind to a session what its controller says it holds, if it still may; returns what it must drop."""
         drop: list[TaskRange] = []
-        asked = {(part.epoch, part.attempt) for part in held if part.epoch == self.epoch}
-        # Who comes back with what he had needs no look at what all others have: there may be thousands who come back.
-        tokens = {span.token for span in old.spans} if old else set()
-        if not asked <= tokens:
-            tokens = {span.token for span in self.index}
+        leases = known_leases(held, old, self.index, self.epoch)
         for part in held:
             at, end = part.first, part.first + part.count
             # A made-up lease is not worth a search through all that it claims.
-            known = part.epoch < self.epoch or (part.epoch, part.attempt) in tokens
-            for start, stop in self._adoptable(part, old) if known else ():
+            known = part.epoch < self.epoch or (part.epoch, part.attempt) in leases
+            stretches = adoptable(part, old, self.index, self.epoch, self.attempts_ended) if known else ()
+            for start, stop in stretches:
                 (span, _, _), *_ = self.index.overlapping(start, stop)
                 span = self.carve(span, start, stop)
                 span.epoch, span.attempt = part.epoch, part.attempt
@@ -248,33 +345,12 @@ class State:
                 drop.append(TaskRange(at, end - at, part.epoch, part.attempt))
         return drop[: limits.RANGES_PER_MESSAGE_MAX]
 
-    def _adoptable(self, part: TaskRange, old: Session | None) -> Iterator[tuple[int, int]]:
-        """The stretches of a claim, each within a span, that are not somebody else's by now."""
-        token = (part.epoch, part.attempt)
-        for span, start, stop in self.index.overlapping(part.first, part.first + part.count):
-            if not self._may_adopt(span, part, old):
-                continue
-            at = start
-            # A lease whose end is recorded has ended, though its controller still waits to be told.
-            for task_id in range(start, stop) if self.attempts_ended else ():
-                if self.attempts_ended.get(task_id, (0, 0)) >= token:
-                    if at < task_id:
-                        yield at, task_id
-                    at = task_id + 1
-            if at < stop:
-                yield at, stop
-
-    def _may_adopt(self, span: Span, part: TaskRange, old: Session | None) -> bool:
-        token = (part.epoch, part.attempt)
-        if token == span.token:
-            return span.holder is None or (old is not None and span.holder == old.session_id)
-        # Of two leases of earlier epochs the later one counts, whoever is the first to tell us of his.
-        return part.epoch < self.epoch and token > span.token
-
     def rebind(self, span: Span, session: Session) -> None:
         """Lease a span on to a session with the attempt it has."""
         if span.holder is None:
-            self.queue.returned_count -= span.open_count
+            lane = self.lanes.lane(span.job_id)
+            lane.drop_returned(span.open_count)
+            self.lanes.rank(lane)
         else:
             self.release(span)
         if span.open_count:
@@ -288,6 +364,7 @@ class State:
         span.holder = session.session_id
         session.spans[span] = None
         session.open += span.open_count
+        self.lanes.occupy(session, self.lanes.lane(span.job_id), span.open_count)
         self.sessions.rank(session)
 
     def release(self, span: Span) -> None:
@@ -295,6 +372,7 @@ class State:
         session = self.sessions.holder(span.holder)
         del session.spans[span]
         session.open -= span.open_count
+        self.lanes.occupy(session, self.lanes.lane(span.job_id), -span.open_count)
         span.holder = None
         self.sessions.rank(session)
 
@@ -312,7 +390,7 @@ class State:
             if part is not span and part.holder is not None:
                 self.sessions.holder(part.holder).spans[part] = None
             elif part is not span:
-                self.queue.push(part)
+                self.lanes.lane(part.job_id).push(part)
             if not part.open_count and part is not carved:
                 self._forget(part)
         return carved

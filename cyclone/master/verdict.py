@@ -6,7 +6,7 @@ nobody has told us of is taken at its word. ``judge`` only looks; the scheduler 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import compress
 
@@ -21,7 +21,7 @@ Shared = tuple[Span, int, int]
 
 NOTHING_ENDED: Mapping[int, tuple[int, int]] = {}
 _NO_LEASE = (0, 0)
-_MAY_BE_RETRIED = (states.FAILED, states.TIMED_OUT)
+_MAY_BE_RETRIED = (states.FAILED, states.TIMED_OUT, states.SETUP_FAILED)
 # Stands for the job of a row that is not accepted, so that a run-length column stays as long as the batch.
 NO_JOB = 0
 
@@ -50,6 +50,11 @@ class Verdict:
         """How many of the accepted rows are anything but completed."""
         counted = statuses if self.accepted is None else bytes(compress(statuses, self.accepted))
         return len(counted) - counted.count(states.COMPLETED)
+
+    def of_rows(self, accepted: bytearray) -> "Verdict":
+        """The same where other rows count."""
+        count = accepted.count(1)
+        return replace(self, accepted=None if count == len(accepted) else accepted, accepted_count=count)
 
 
 def judge(

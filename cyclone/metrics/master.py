@@ -137,7 +137,7 @@ class MasterMeter:
 
     def _put_tasks(self, sheet: Sheet, service: "MasterService") -> None:
         state = service.scheduler.state
-        sheet.put(names.TASKS, state.queue.waiting, "queued")
+        sheet.put(names.TASKS, state.lanes.waiting, "queued")
         sheet.put(names.TASKS, state.sessions.delayed.open, "delayed")
         sheet.put(names.TASKS, service.scheduler.leased_tasks, "leased")
         sheet.put(names.OLDEST_QUEUED, self._oldest_s(service, time.monotonic()))
@@ -146,15 +146,15 @@ class MasterMeter:
 
     def _oldest_s(self, service: "MasterService", now: float) -> float:
         """Of what was given back, only what comes next is known, and from the first look at it on."""
-        queue = service.scheduler.state.queue
+        lanes = service.scheduler.state.lanes
         since = now
-        if returned := queue.next_returned():
-            if self._returned is None or self._returned[0] != returned.first:
-                self._returned = (returned.first, now)
+        if returned := min((span.first for lane in lanes if (span := lane.next_returned())), default=0):
+            if self._returned is None or self._returned[0] != returned:
+                self._returned = (returned, now)
             since = self._returned[1]
         else:
             self._returned = None
-        first = queue.next_fresh() or next(iter(queue.next_stored(1)), None)
+        first = min((new for lane in lanes if (new := lane.next_new())), default=0)
         return now - min(since, self._marks.offered_at(first) if first else now)
 
     def _put_counts(self, sheet: Sheet, service: "MasterService") -> None:

@@ -83,10 +83,11 @@ class TasksRequest(FromClient, tag=207, frozen=True):
 
 
 class DetailRequest(FromClient, tag=208, frozen=True):
-    """One job with its options."""
+    """One job with its options; ``with_shared`` for whoever wants to submit it again."""
 
     request: Count
     job_id: Count
+    with_shared: bool = False
 
 
 class ExplainRequest(FromClient, tag=209, frozen=True):
@@ -207,11 +208,11 @@ class JobSummary(msgspec.Struct, array_like=True, frozen=True):
 
 
 class JobsReport(ToClient, tag=304, frozen=True):
-    """Answers ``JobsRequest``. ``more``: there are others that are older."""
+    """Answers ``JobsRequest``. ``next`` is ``before`` of the next page, 0 after the last; a page may be empty."""
 
     request: Count
     jobs: list[JobSummary]
-    more: bool
+    next: Count
 
 
 class TaskRow(msgspec.Struct, array_like=True, frozen=True):
@@ -244,7 +245,7 @@ class TasksReport(ToClient, tag=305, frozen=True):
 
 
 class JobDetail(ToClient, tag=306, frozen=True):
-    """Answers ``DetailRequest``; ``job`` is None where there is none. ``spec`` comes without ``shared``.
+    """Answers ``DetailRequest``; ``job`` is None where there is none. ``spec`` has ``shared`` where it was asked for.
 
     ``failures`` are the kinds of errors so far: text, how many, an index that shows it.
     """

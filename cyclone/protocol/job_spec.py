@@ -13,8 +13,8 @@ from msgspec import Meta
 from cyclone.protocol import limits
 from cyclone.protocol.messages import Count, Name, Positive, Seconds, Text, ValueBytes
 
-Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,254}$")]
-OptionalLabel = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,254})?$")]
+Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,254}\Z")]
+OptionalLabel = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,254})?\Z")]
 ShortText = Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
 Moment = Annotated[float, Meta(ge=0, le=1e11)]
 Priority = Annotated[int, Meta(ge=-1_000_000, le=1_000_000)]

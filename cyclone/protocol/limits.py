@@ -33,6 +33,8 @@ STRIKE_PERIOD_S = 60
 LOG_LINE_CHARS_MAX = 8192
 # Lists and dicts in each other, in a task's arguments or its value.
 NESTING_MAX = 64
+# A job as controllers are told of it: with a batch of tasks beside it, it always fits a message.
+JOB_BYTES_MAX = 6 * 1024 * 1024
 # Names of nodes, and labels, resources, limits or tags, of one job; and variables of its environment.
 NODES_PER_JOB_MAX = 16384
 LABELS_MAX = 64

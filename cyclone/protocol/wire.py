@@ -14,7 +14,20 @@ import msgspec
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits
 from cyclone.protocol.client_messages import CancelRequest
-from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
+from cyclone.protocol.job_checks import unprintable
+from cyclone.protocol.job_messages import (
+    AddRequest,
+    AnyFromClient,
+    AnyToClient,
+    CancelJobsRequest,
+    ControlRequest,
+    JobResults,
+    JobsRequest,
+    ProcessedRequest,
+    RequeueRequest,
+    SubmitRequest,
+)
+from cyclone.protocol.job_spec import TaskBlock
 from cyclone.protocol.messages import (
     AnyFromController,
     AnyFromMaster,
@@ -59,19 +72,40 @@ def decode_for_master(frames: Sequence[bytes]) -> AnyFromController | AnyFromCli
         case Results():
             for batch in message.batches:
                 _check_result_batch(batch)
-        case Hello() | State():
+        case Hello():
             _check_ranges(message.held)
+        case State():
+            _check_ranges(message.held)
+            _check_ranges(message.running)
         case Returned():
             _check_ranges(message.ranges)
         case CancelRequest():
             if message.last < message.first:
                 raise ProtocolError(f"tasks from {message.first} to {message.last}")
+        case SubmitRequest() | AddRequest():
+            if isinstance(message, SubmitRequest) and (field := unprintable(message.spec)):
+                raise ProtocolError(f"{field} of a job has characters that cannot be printed")
+            if message.block:
+                _check_task_block(message.block)
+        case JobsRequest() | ControlRequest():
+            _check_index_ranges(message.selection.ids)
+        case CancelJobsRequest():
+            if not message.reason.isprintable():
+                raise ProtocolError("reason has characters that cannot be printed")
+            _check_index_ranges(message.selection.ids)
+            _check_index_ranges(message.indexes)
+        case RequeueRequest() | ProcessedRequest():
+            _check_index_ranges(message.indexes)
     return message
 
 
 def decode_for_client(frames: Sequence[bytes]) -> AnyToClient | Refused:
     """The answer to a client in the frames; ProtocolError says what is wrong with them."""
     message: AnyToClient | Refused = _decode(_for_client, frames)
+    if isinstance(message, JobResults):
+        for block in message.blocks:
+            if block.accepted is not None and len(block.accepted) != len(block.statuses):
+                raise ProtocolError(f"{len(block.accepted)} marks beside {len(block.statuses)} statuses")
     return message
 
 
@@ -118,6 +152,7 @@ def _check_task_batch(batch: TaskBatch) -> None:
         raise ProtocolError(f"runs of {total} tasks with {len(batch.args)} arguments")
     if batch.first + total - 1 > limits.ID_MAX:
         raise ProtocolError(f"task id {batch.first + total - 1} is too large")
+    _check_rows([row for row, _ in batch.time_limits], total)
 
 
 def _check_ranges(ranges: list[TaskRange]) -> None:
@@ -127,6 +162,30 @@ def _check_ranges(ranges: list[TaskRange]) -> None:
         if (part.epoch, part.attempt, part.first) < last:
             raise ProtocolError(f"tasks from {part.first} on are out of order, or named twice")
         last = (part.epoch, part.attempt, part.first + part.count)
+
+
+def _check_index_ranges(ranges: list[tuple[int, int]]) -> None:
+    """In order and apart."""
+    last = -1
+    for low, high in ranges:
+        if low <= last or high < low:
+            raise ProtocolError(f"range {low} to {high} is out of order, turned round, or named twice")
+        last = high
+
+
+def _check_task_block(block: TaskBlock) -> None:
+    if block.offset + len(block.args) - 1 > limits.ID_MAX:
+        raise ProtocolError(f"index {block.offset + len(block.args) - 1} is too large")
+    _check_rows([row for row, _, _ in block.options], len(block.args))
+
+
+def _check_rows(rows: list[int], count: int) -> None:
+    """A sparse column: each row at most once, in order."""
+    last = -1
+    for row in rows:
+        if not last < row < count:
+            raise ProtocolError(f"options of row {row}: expected rising rows below {count}")
+        last = row
 
 
 def _check_result_batch(batch: ResultBatch) -> None:

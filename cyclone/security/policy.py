@@ -5,18 +5,13 @@ start. Looks at names and files only when it is asked; the settings themselves a
 checked where neither the network nor the keys are.
 """
 
-import ipaddress
 import logging
-import socket
-from pathlib import Path
-from typing import get_args
 
 from cyclone.config_key import MASTER, SINKS
 from cyclone.errors import ConfigError
 from cyclone.protocol.sockets import ClientKeys, ServerKeys
-from cyclone.security import key_files
+from cyclone.security.peers import client_keys, is_loopback
 from cyclone.security.registry import Registry
-from cyclone.security.roles import PeerRole
 from cyclone.settings import Settings
 
 log = logging.getLogger("cyclone.security")
@@ -37,17 +32,6 @@ _REMEDY = {
         "folder",
     ),
 }
-
-
-def is_loopback(target: str) -> bool:
-    """Whether nobody but this host is meant by it. What cannot be resolved now may be anybody later."""
-    if target == "*":
-        return False
-    try:
-        found = {str(address[0]) for *_, address in socket.getaddrinfo(target, None, type=socket.SOCK_STREAM)}
-    except (OSError, UnicodeError):
-        return False
-    return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in found)
 
 
 def exposure(settings: Settings) -> str:
@@ -79,14 +63,6 @@ def sink_keys(settings: Settings) -> ClientKeys | None:
     """A master's own keys for its sinks; None for none. ConfigError where it must not start like this."""
     _refuse(_open_sinks(settings), settings)
     return client_keys(settings.sink.key_file, "master") if settings.sink.key_file else None
-
-
-def client_keys(path: Path, *roles: PeerRole) -> ClientKeys:
-    """The keys in a key file, which must be of one of these roles (of any where none is given)."""
-    key = key_files.read_peer_key(path)
-    if key.role not in (roles or get_args(PeerRole)):
-        raise ConfigError(f"{path}: is the key of a {key.role}; here one of a {' or '.join(roles)} is needed")
-    return ClientKeys(key.name, *(bytes.fromhex(text) for text in (key.server, key.public, key.secret)))
 
 
 def _open_door(settings: Settings) -> str:

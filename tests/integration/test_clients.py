@@ -130,15 +130,15 @@ def test_given_nobody_listening_then_it_is_69_with_what_to_look_for(lab: Lab) ->
         (("status", "-f", "no-such.conf"), "no-such.conf"),
         (("status", "--key-file", "no-such.key"), "no-such.key"),
         (("cancel",), "cancel what?"),
-        (("cancel", "42-17"), "expected a task id such as 17, or a range such as 17-42"),
-        (("cancel", "0"), "expected a task id"),
-        (("cancel", "seventeen"), "expected a task id"),
+        (("cancel", "--tasks", "42-17"), "'42-17' begins behind its end"),
+        (("cancel", "--tasks", "0"), "ids of tasks begin with 1"),
+        (("cancel", "--tasks", "seventeen"), "'seventeen' is no selection; write 17, 17-42"),
     ],
 )
-def test_given_bad_arguments_then_it_is_78_and_nobody_is_asked(
+def test_given_bad_arguments_then_it_is_78_or_2_and_nobody_is_asked(
     lab: Lab, arguments: tuple[str, ...], reason: str
 ) -> None:
-    refused = asked(lab, *arguments, exit_code=78)
+    refused = asked(lab, *arguments, exit_code=2 if arguments[0] == "cancel" else 78)
     assert reason in refused.stderr()
     assert "Traceback" not in refused.stderr()
 
@@ -147,7 +147,7 @@ def test_given_bad_arguments_then_it_is_78_and_nobody_is_asked(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("cancel", "13"), "no open task is meant by that"),
+        (("cancel", "--tasks", "13"), "no open task is meant by that"),
         (("cancel", "--class", "no.such:Class"), "no open task is meant by that"),
         (("drain", "two"), "no controller is called 'two'; known: one"),
     ],
@@ -160,17 +160,18 @@ def test_given_what_the_master_does_not_grant_then_it_is_1_with_the_reason(
     assert reason in refused.stderr()
 
 
-def test_given_keys_then_a_monitor_may_look_and_a_client_may_change(lab: Lab) -> None:
+def test_given_keys_then_a_monitor_and_a_client_may_look_and_an_admin_may_change(lab: Lab) -> None:
     keys = Keys(lab)
     config = keys.config({"what": "quick", "times": 3})
     lab.master(config)
     here = ("--connect", f"tcp://127.0.0.1:{lab.port}", "--timeout", "10")
-    client, monitor = (keys.add(role, role) for role in ("client", "monitor"))
-    for key in (client, monitor):
+    admin, *others = (keys.add(role, role) for role in ("admin", "client", "monitor"))
+    for key in (admin, *others):
         assert "3 queued" in asked(lab, "status", *here, "--key-file", key).stdout()
-    assert "1 task is cancelled" in asked(lab, "cancel", "1", *here, "--key-file", client).stdout()
-    refused = asked(lab, "cancel", "2", *here, "--key-file", monitor, exit_code=1)
-    assert "the key of monitor has the role monitor, which may not send CancelRequest" in refused.stderr()
+    assert "1 task is cancelled" in asked(lab, "cancel", "--tasks", "1", *here, "--key-file", admin).stdout()
+    for key, role in zip(others, ("client", "monitor"), strict=True):
+        refused = asked(lab, "cancel", "--tasks", "2", *here, "--key-file", key, exit_code=77)
+        assert f"the key of {role} has the role {role}, which may not send CancelRequest" in refused.stderr()
     assert "--key-file" in asked(lab, "status", *here[:2], "--timeout", "0.5", exit_code=69).stderr()
     assert recorded_states(lab) == {1: "cancelled", 2: "queued", 3: "queued"}
 
@@ -188,7 +189,7 @@ def test_given_a_running_task_that_defies_sigterm_when_cancelled_then_all_of_it_
     lab.noted("start", what="gate")
     family = [defiant["pid"], *defiant["children"]]
     assert all(map(procfs.state, family))
-    assert "1 task is cancelled" in asked(lab, "cancel", "1", "-f", config).stdout()
+    assert "1 task is cancelled" in asked(lab, "cancel", "--tasks", "1", "-f", config).stdout()
     wait_until(lambda: not any(map(procfs.state, family)), "the task and its children are gone")
     assert delivered(lab, 1)["state"] == "cancelled"
     assert "SIGTERM" in controller.stderr()
@@ -201,13 +202,15 @@ def test_given_a_running_task_that_defies_sigterm_when_cancelled_then_all_of_it_
 @pytest.mark.parametrize(
     ("arguments", "count", "ended"),
     [
-        pytest.param(("5",), 1, {5}, id="one that waits"),
-        pytest.param(("4-7",), 4, {4, 5, 6, 7}, id="a range"),
-        pytest.param(("2-3",), 2, {2, 3}, id="a range of which one runs"),
+        pytest.param(("--tasks", "5"), 1, {5}, id="one that waits"),
+        pytest.param(("--tasks", "4-7"), 4, {4, 5, 6, 7}, id="a range"),
+        pytest.param(("--tasks", "2-3"), 2, {2, 3}, id="a range of which one runs"),
         pytest.param(("--class", "tests.support.workload:OtherAct"), 4, {9, 10, 11, 12}, id="a class"),
         pytest.param(("--state", "queued"), 10, set(range(3, 13)), id="what waits"),
         pytest.param(("--state", "leased"), 2, {1, 2}, id="what runs"),
-        pytest.param(("8-9", "--class", "tests.support.workload:OtherAct"), 1, {9}, id="a class within a range"),
+        pytest.param(
+            ("--tasks", "8-9", "--class", "tests.support.workload:OtherAct"), 1, {9}, id="a class within a range"
+        ),
         pytest.param(("--all",), 12, set(range(1, 13)), id="everything"),
     ],
 )
@@ -232,7 +235,7 @@ def test_given_a_wish_to_cancel_when_the_master_is_killed_then_the_next_one_fulf
     # The one who would have to confirm cannot hear it before the master is gone.
     controller = lab.process("cyclone-controller")
     os.kill(controller, signal.SIGSTOP)
-    assert asked(lab, "cancel", "1", "-f", config).stdout().startswith("1 task is cancelled")
+    assert asked(lab, "cancel", "--tasks", "1", "-f", config).stdout().startswith("1 task is cancelled")
     master.signal(signal.SIGKILL)
     master.exits()
     # What was on its way is lost with the connection.

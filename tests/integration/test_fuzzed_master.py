@@ -14,7 +14,7 @@ import zmq
 from cyclone.errors import ProtocolError
 from cyclone.protocol import client_messages, limits, messages, wire
 from cyclone.protocol.sockets import ClientKeys
-from cyclone.security.policy import client_keys
+from cyclone.security.peers import client_keys
 from tests.support.fuzzing import GENERATOR, MESSAGES, SEED, for_a_master, old_peer, raw_openings
 from tests.support.keys import Keys
 from tests.support.lab import Lab, Started

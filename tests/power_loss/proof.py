@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from unittest import mock
 
+from cyclone.errors import CycloneError
 from cyclone.journal import open_journal, sqlite_journal
 from cyclone.journal.verify import verify
 from tests.power_loss.disk import DROPPED, FATES, KEPT, Image, Op, image_after
@@ -85,7 +86,10 @@ def judge(trace: Trace, cut: Cut, folder: Path) -> str:
     """What is wrong with the journal that this cut leaves in an empty folder; empty text for nothing."""
     image = image_after(trace.ops[: cut.at], cut.fate, random.Random(cut.seed))
     _write(image, folder)
-    journal = open_journal(folder / NAME, ORIGIN)
+    try:
+        journal = open_journal(folder / NAME, ORIGIN)
+    except CycloneError as error:
+        return f"{cut}: the journal cannot be opened: {error}"
     try:
         closed = next(iter(journal.recover()))
         found = (closed.last_id, closed.number)  # type: ignore[union-attr]

@@ -4,6 +4,7 @@ Every lease that leaves the master, every start and end of a row in a worker, ev
 result passes here. The books go on over all epochs; ``recovery.py`` judges the restarts, ``outputs.py`` the generator.
 """
 
+import bisect
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from cyclone.protocol.messages import AnyFromMaster, Cancel, Hello, Job, Results
 from cyclone.results import RecordedBlock
 from tests.simulation.generators import FAILS, FLAKY, HANGS, KILLS, OK, RETRY_DELAY_S, outcomes
 from tests.simulation.incarnations import Incarnations
+from tests.simulation.job_checks import JobLedger
 from tests.simulation.outputs import Outputs
 from tests.simulation.recovery import Recovery
 from tests.simulation.settings import ALONE
@@ -60,6 +62,7 @@ class Ledger:
         self.outputs = Outputs(world)
         self.recovery = Recovery(world)
         self.incarnations = Incarnations()
+        self.jobs = JobLedger(world)
         self.leases: dict[int, Token] = {}
         self.charges: dict[int, list[Token]] = {}
         self.failures: dict[int, list[Token]] = {}
@@ -69,7 +72,9 @@ class Ledger:
         self.started_tasks: set[int] = set()
         self.doubles = 0
         self._results: list[ResultsRecorded] = []
-        self._next_fresh = 1
+        # Of each job, and how many of them have left, or may have left in an earlier epoch.
+        self._ids: dict[int, list[int]] = defaultdict(list)
+        self._fresh_at: Counter[int] = Counter()
         self._not_before: dict[int, tuple[int, float]] = {}
         self._lease_count: Counter[int] = Counter()
         self._leased_at: dict[Attempt, float] = {}
@@ -107,6 +112,7 @@ class Ledger:
                     assert batch.attempt == before[1] + 1, f"task {task_id}: {batch.attempt} leased after {before}"
                 assert task_id not in self.recorded, f"task {task_id} leased although it is done"
                 assert not self.is_cancelled(task_id), f"task {task_id} leased although it is cancelled"
+                self.jobs.leased(task_id)
                 not_before = self._not_before.get(task_id)
                 if not_before and not_before[0] == epoch:
                     assert self._world.now >= not_before[1], f"task {task_id} is tried again at once"
@@ -117,11 +123,13 @@ class Ledger:
                 assert self._lease_count[task_id] < LEASES_MAX, f"task {task_id} goes round and round"
                 if batch.attempt == 1:
                     assert before is None, f"task {task_id} is leased as if for the first time, after {before}"
-                    while self._next_fresh in self.recorded:
+                    job_id = self.jobs.job_of(task_id)
+                    ids, at = self._ids[job_id], self._fresh_at[job_id]
+                    while ids[at] in self.recorded:
                         # Cancelled before it ever left.
-                        self._next_fresh += 1
-                    assert task_id == self._next_fresh, f"task {task_id} left before task {self._next_fresh}"
-                    self._next_fresh += 1
+                        at += 1
+                    assert task_id == ids[at], f"task {task_id} of job {job_id} left before task {ids[at]}"
+                    self._fresh_at[job_id] = at + 1
 
     def accepted(self, controller: "VirtualController", tasks: int) -> None:
         """A controller queued this many tasks of a message."""
@@ -158,6 +166,7 @@ class Ledger:
 
     def ran(self, key: Attempt, started: float, ended: float) -> None:
         """A row occupied a worker from then to then, however it ended."""
+        self.jobs.ran(key[0], started, ended)
         if self._world.journal.task_class(key[0]) == ALONE:
             for other, start, end in self._ran[key[0]]:
                 apart = ended <= start or end <= started
@@ -174,7 +183,12 @@ class Ledger:
 
     def is_cancelled(self, task_id: int) -> bool:
         """Whether the journal has a wish to end this task."""
-        return any(wish.first <= task_id <= wish.last for wish in self.wishes)
+        return any(
+            wish.first <= task_id <= wish.last and wish.job_id in (None, self.jobs.job_of(task_id))
+            for wish in self.wishes
+            # What has expired may go on where it runs.
+            if wish.status == states.CANCELLED
+        )
 
     def ended_by_limit(self, worker: "VirtualWorker") -> None:
         """A worker was told to end because of the row that it executes."""
@@ -185,7 +199,8 @@ class Ledger:
     def master_started(self, master: "VirtualMaster") -> None:
         """Another epoch begins."""
         self.incarnations.epoch_begins(self.recovery.live)
-        self._next_fresh = self.recovery.horizon + 1
+        for job_id, ids in self._ids.items():
+            self._fresh_at[job_id] = bisect.bisect_right(ids, self.recovery.horizons.get(job_id, 0))
         self._announced = len(self._results)
         self.recovery.master_started(master)
         if master.scheduler.state.epoch > FIRST_EPOCH:
@@ -195,8 +210,10 @@ class Ledger:
         """A commit is durable."""
         for event in events:
             self.recovery.journalled(event)
+            self.jobs.journalled(event)
             if isinstance(event, TasksAdded):
                 self.outputs.added(event)
+                self._ids[event.job_id] += range(event.first, event.first + len(event.args))
             elif isinstance(event, AttemptsEnded):
                 self._attempts_ended(event)
             elif isinstance(event, CancelWanted):
@@ -218,7 +235,7 @@ class Ledger:
             if event.status != states.CRASHED:
                 self._not_before[task_id] = (self._world.journal.epoch, self._world.now + RETRY_DELAY_S / 2)
             self._check_latest(task_id, token, "failure")
-            assert len(self.failures.get(task_id, ())) <= self._world.settings.work.retries, f"task {task_id} retried"
+            assert len(self.failures.get(task_id, ())) <= self.jobs.retries(task_id), f"task {task_id} retried"
 
     def _results_recorded(self, event: ResultsRecorded) -> None:
         self._world.progressed_at = self._world.now
@@ -233,18 +250,21 @@ class Ledger:
     def _record(self, task_id: int, token: Token, status: int) -> None:
         assert task_id not in self.recorded, f"task {task_id} recorded twice"
         self.recorded[task_id] = (token, status)
-        if status == states.CANCELLED:
-            assert self.is_cancelled(task_id), f"task {task_id} is cancelled, and nobody asked for it"
+        self.jobs.recorded(task_id, status)
+        if status in (states.CANCELLED, states.EXPIRED):
+            wanted = self.is_cancelled(task_id) or status == states.EXPIRED
+            assert wanted, f"task {task_id} is cancelled, and nobody asked for it"
             return
+        assert not self.is_cancelled(task_id), f"task {task_id} ends with {status} though it is cancelled"
         assert (task_id, *token) in self._leased_at, f"task {task_id} {token} was never leased"
         if status in (states.FAILED, states.TIMED_OUT):
             self._check_latest(task_id, token, "failure")
-            failures, retries = len(self.failures.get(task_id, ())), self._world.settings.work.retries
+            failures, retries = len(self.failures.get(task_id, ())), self.jobs.retries(task_id)
             assert failures == retries, f"task {task_id} failed for good after {failures} retries of {retries}"
         behaviour = self.outputs.behaviours[task_id]
         if status == states.QUARANTINED:
             charged = len(self.charges.get(task_id, ()))
-            limit = self._world.settings.crash_limit
+            limit = self.jobs.crash_limit(task_id)
             assert charged == limit, f"task {task_id} quarantined after {charged} crashes, the limit is {limit}"
         else:
             assert status in ENDS_AS[behaviour], f"task {task_id} of behaviour {behaviour} ended with status {status}"
@@ -280,17 +300,22 @@ class Ledger:
         """Nothing waits that somebody would take, also while those are awaited who may hold other tasks."""
         state = scheduler.state
         rests = scheduler.stopping or scheduler.backlog_bytes > self._world.settings.backlog_bytes_max
-        assert rests or not (state.queue and state.sessions.hungry), f"{len(state.queue)} tasks wait, and are wanted"
+        assert rests or not (state.lanes.has_ready and state.sessions.hungry), (
+            f"{state.lanes.window.in_memory} tasks wait, and are wanted"
+        )
 
     def end_of_turn(
         self, scheduler: Scheduler, said: list[tuple[bytes, AnyFromMaster]], results: list[tuple[bytes, Results]]
     ) -> None:
         """The master has recorded what this turn brought, and is about to say this."""
         batches = [batch for _, message in said if isinstance(message, Tasks) for batch in message.batches]
-        fresh = max((batch.first for batch in batches if batch.attempt == 1), default=0)
-        if fresh and scheduler.state.queue.returned_count:
-            waits = min(span.first for span in scheduler.state.index if span.holder is None)
-            assert fresh < waits, f"task {fresh} leaves for the first time while {waits} waits again"
+        for batch in batches:
+            if batch.attempt == 1 and scheduler.state.lanes.window.returned_count:
+                job_id = self.jobs.job_of(batch.first)
+                waiting = [s.first for s in scheduler.state.index if s.holder is None and s.job_id == job_id]
+                assert batch.first < min(waiting, default=batch.first + 1), (
+                    f"task {batch.first} leaves for the first time while {min(waiting)} waits again"
+                )
         # By connection too: the next epoch's sessions are numbered like those of this one.
         told = {(peer, number) for peer, m in said if isinstance(m, messages.Recorded) for number in m.numbers}
         for peer, message in results:
@@ -375,10 +400,13 @@ class Ledger:
         """The master says that everything is done: it is, and nothing is left of it in memory."""
         scheduler = master.scheduler
         scheduler.check()
+        self.jobs.check_finished()
         state, produced = scheduler.state, self.outputs.produced
         self.outputs.check_complete()
         assert len(self.recorded) == produced == sum(state.ended.values()), "finished, but not every task has a result"
-        assert not len(state.index) and not state.crashes and not len(state.queue), "the master keeps what is done"
+        assert not len(state.index) and not state.crashes and not state.lanes.window.in_memory, (
+            "the master keeps what is done"
+        )
         assert not any(session.spans or session.open for session in state.sessions.by_id.values()), "spans left behind"
 
     def check_left(self, master: "VirtualMaster") -> None:

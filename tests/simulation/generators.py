@@ -88,6 +88,8 @@ class Script:
     def may_end(self) -> bool:
         """Whether enough has happened."""
         world = self._world
+        if not world.clients.have_submitted:
+            return False
         if not world.settings.settles:
             return world.faults.enough
         settled = world.faults.healed and world.now > world.healed_at + SETTLED_AFTER_S

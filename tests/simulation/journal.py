@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from cyclone.master.events import JobAdded, Recorded, Replayed, ResultsRecorded, TasksAdded
+from cyclone.master.events import JobAdded, JobSubmitted, Recorded, Replayed, ResultsRecorded, TasksAdded
 from cyclone.master.journal import claim_in
+from cyclone.master.memory_journal import JobsInMemory
 from cyclone.results import RecordedBlock
 from tests.support.replay import as_recorded, replay, stored_block
 
@@ -47,6 +48,11 @@ class VirtualJournal:
         self._keys: set[bytes] = set()
         self._claimed: set[bytes] = set()
         self._dropped = 0
+        # What is asked for of jobs, kept as a master without a journal keeps it: for ever, since it is little.
+        self.jobs = jobs = JobsInMemory(1 << 30)
+        self.job_of_key, self.ended_jobs, self.ended_job = jobs.job_of_key, jobs.ended_jobs, jobs.ended_job
+        self.task_rows, self.job_results_after = jobs.task_rows, jobs.job_results_after
+        self.lost_results, self.forget = jobs.lost_results, jobs.forget
 
     def open(self) -> None:
         """Another master starts; what its predecessor had not appended is gone."""
@@ -71,7 +77,7 @@ class VirtualJournal:
     def _commit(self, events: list[Recorded]) -> None:
         self.events += events
         for event in events:
-            if isinstance(event, JobAdded):
+            if isinstance(event, JobAdded | JobSubmitted):
                 self._classes[event.job.job_id] = event.job.task_class
             elif isinstance(event, TasksAdded):
                 classes = [self._classes[job] for job, count in event.runs for _ in range(count)]
@@ -79,6 +85,7 @@ class VirtualJournal:
                 self._keys.update(event.keys or ())
             elif isinstance(event, ResultsRecorded):
                 self._results.append(event)
+        self.jobs.append(events)
         self._world.ledger.journalled(events)
 
     def task_class(self, task_id: int) -> str:
@@ -106,6 +113,10 @@ class VirtualJournal:
                     batch.first, batch.attempt, runs, args, batch.statuses, event.accepted, batch.body, event.controller
                 ),
             )
+
+    def job_parts(self, first: int, count: int) -> list[tuple[int, int, int, int]]:
+        """Nobody asks."""
+        raise LookupError(first)
 
     def claim(self, keys: Sequence[bytes]) -> list[bool]:
         """What nobody claimed before."""

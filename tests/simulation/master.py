@@ -8,15 +8,17 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from cyclone.master import actions
+from cyclone.master.client_desk import ClientDesk, ClientOptions
 from cyclone.master.feed import FeedOptions
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.master.source import Source
 from cyclone.protocol import wire
 from cyclone.protocol.client_messages import FromClient, ToClient
 from cyclone.protocol.job_messages import AnyFromClient
+from cyclone.protocol.job_spec import Namespace
 from cyclone.protocol.messages import Cancel, Hello, Results, Tasks
-from cyclone.results import RecordedBlock
 from tests.simulation.body import Body, Line
+from tests.simulation.job_plans import NAMESPACES
 from tests.simulation.journal import Killed
 from tests.simulation.process import VirtualFeed
 
@@ -49,11 +51,13 @@ class VirtualMaster(Body):
             settings.task_resend_timeout_s,
             settings.crash_limit,
             settings.exit_when_done,
+            namespaces=tuple(Namespace(name=name, weight=1.0 + place) for place, name in enumerate(NAMESPACES)),
         )
         journal = world.journal
         journal.open()
         self.scheduler = Scheduler(options, journal.journal_id, journal.epoch, journal.replays)
         self.scheduler.recover(journal.recover(), world.now)
+        self._desk = ClientDesk(ClientOptions(may_submit=True), self.scheduler, journal, world.clients.down)
         self.source: Source | None = None
         self.finished_at: float | None = None
         self.dies_sending: float | None = None
@@ -79,9 +83,9 @@ class VirtualMaster(Body):
         """Frames from a connection."""
         self.put(self._inbox, self._on_frames, peer, frames)
 
-    def ask(self, request: AnyFromClient) -> None:
+    def ask(self, request: AnyFromClient, peer: bytes = CLIENT) -> None:
         """A client asks for something."""
-        self.put(self._inbox, self._on_request, request)
+        self.put(self._inbox, self._on_request, peer, request)
 
     def stop(self) -> None:
         """SIGTERM."""
@@ -112,6 +116,7 @@ class VirtualMaster(Body):
         assert scheduler.deadline > now, f"the scheduler wants to be called at {scheduler.deadline}, it is {now}"
         if self.source:
             self.source.turn()
+        self._desk.turn(now, idle=False)
         consumed = self.source.consumed if self.source else scheduler.state.progress.cursor_consumed
         world.journal.tend(consumed, idle=False)
         self._turns += 1
@@ -129,8 +134,8 @@ class VirtualMaster(Body):
             self._acked.append((peer, message))
         self._out += self.scheduler.handle(peer, message, self.world.now)
 
-    def _on_request(self, request: AnyFromClient) -> None:
-        self._out += self.scheduler.answer(CLIENT, request, self.world.now)
+    def _on_request(self, peer: bytes, request: AnyFromClient) -> None:
+        self._out += self._desk.ask(peer, request, None, self.world.now)
 
     def _on_stop(self) -> None:
         self._out += self.scheduler.stop(self.world.now)
@@ -141,6 +146,7 @@ class VirtualMaster(Body):
         wanted, self._out = self._out, []
         if events := [action.event for action in wanted if isinstance(action, actions.Record)]:
             world.journal.append(events)
+            self._desk.recorded(events)
         said = [action.message for action in wanted if isinstance(action, actions.Send)]
         sends = [
             (action.peer, action.message)
@@ -157,8 +163,10 @@ class VirtualMaster(Body):
                         raise Killed
                     left -= 1
                     self._send(action)
-                case actions.Deliver(number, block):
-                    self._deliver(number, block)
+                case actions.Deliver():
+                    self._deliver(action)
+                case actions.Consult() | actions.Follow():
+                    self._desk.carry_out(action, world.now)
                 case actions.Say(level, text):
                     world.say("master", level, text)
                 case actions.Load(firsts):
@@ -174,6 +182,7 @@ class VirtualMaster(Body):
         message = action.message
         if isinstance(message, ToClient):
             self.world.say("client", "info", str(message))
+            self.world.clients.down(action.peer, message)
             return
         if isinstance(message, Tasks):
             self.world.ledger.leased(self.scheduler, message)
@@ -182,7 +191,8 @@ class VirtualMaster(Body):
         if not self.world.network.send_down(action.peer, message):
             self.scheduler.unreachable(action.peer)
 
-    def _deliver(self, number: int, block: RecordedBlock) -> None:
-        self.world.ledger.announced(number, block)
+    def _deliver(self, results: actions.Deliver) -> None:
+        self.world.ledger.announced(results.number, results.block)
+        self._desk.deliver(results.number, results.block, results.parts)
         if self.source:
-            self.source.deliver(number, block)
+            self.source.deliver(results.number, results.block)

@@ -19,6 +19,7 @@ from cyclone.master import verdict as verdict_module
 from cyclone.master.admission import Admission
 from cyclone.master.dispatch import Dispatcher
 from cyclone.master.events import ResultsRecorded, TasksReturned
+from cyclone.master.heartbeats import Heartbeats
 from cyclone.master.outcomes import Outcomes
 from cyclone.master.queue import TaskQueue
 from cyclone.master.scheduler import Scheduler
@@ -231,7 +232,7 @@ def old_messages_are_taken_again() -> AbstractContextManager[Any]:
 
 def missing_tasks_are_not_returned() -> AbstractContextManager[Any]:
     """What a State does not name although it was leased before it is taken to be on its way."""
-    return patch.object(Scheduler, "_return_missing", lambda self, session, report: None)
+    return patch.object(Heartbeats, "_return_missing", lambda self, session, report: None)
 
 
 @contextmanager

@@ -137,8 +137,8 @@ def awaited_controllers_are_ignored() -> Iterator[None]:
     """After a restart everything is leased at once."""
 
     def make(begin_epoch: Any) -> Any:
-        def hasty(self: State, now: float) -> None:
-            begin_epoch(self, now)
+        def hasty(self: State, now: float, over_at: float) -> None:
+            begin_epoch(self, now, over_at)
             self.awaited.clear()
 
         return hasty
@@ -235,8 +235,8 @@ def ended_attempts_are_not_replayed() -> Iterator[None]:
     """After a restart a crash that is reported again is charged again."""
 
     def make(begin_epoch: Any) -> Any:
-        def forgetful(self: State, now: float) -> None:
-            begin_epoch(self, now)
+        def forgetful(self: State, now: float, over_at: float) -> None:
+            begin_epoch(self, now, over_at)
             self.attempts_ended.clear()
 
         return forgetful
@@ -250,8 +250,8 @@ def retries_are_counted_anew() -> Iterator[None]:
     """After a restart a failing task is tried as often again."""
 
     def make(begin_epoch: Any) -> Any:
-        def forgetful(self: State, now: float) -> None:
-            begin_epoch(self, now)
+        def forgetful(self: State, now: float, over_at: float) -> None:
+            begin_epoch(self, now, over_at)
             self.failures.clear()
 
         return forgetful
@@ -272,7 +272,7 @@ def a_stored_block_is_loaded_twice() -> AbstractContextManager[Any]:
         self.add_fresh(first, runs, args, args_bytes)
         if self.stored_count > len(args):
             self._stored.popleft()
-            self.stored_count -= len(args)
+            self._count_stored(-len(args))
 
     return patch.object(TaskQueue, "load", load)
 
@@ -292,8 +292,8 @@ def results_of_earlier_epochs_are_dropped() -> Iterator[None]:
     """What was leased before the restart is acknowledged and forgotten."""
 
     def make(begin_epoch: Any) -> Any:
-        def forgetful(self: State, now: float) -> None:
-            begin_epoch(self, now)
+        def forgetful(self: State, now: float, over_at: float) -> None:
+            begin_epoch(self, now, over_at)
             self.inherited_id = 0
 
         return forgetful

@@ -27,8 +27,10 @@ EXECUTED_AGAIN = "is executed again after a master crash while the controller li
 def open_ids(state: State) -> set[int]:
     """The tasks that the state knows as open."""
     ids = {task_id for span in state.index for task_id in span.open_ids()}
-    waiting = state.queue.fresh_count + state.queue.stored_count
-    return ids | set(range(state.last_id - waiting + 1, state.last_id + 1))
+    for lane in state.lanes:
+        for start, stop in lane.new_within(1, state.last_id + 1):
+            ids.update(range(start, stop))
+    return ids
 
 
 class Recovery:
@@ -38,10 +40,11 @@ class Recovery:
         self._world = world
         self.adopted = 0
         self.horizon = 0
+        self.horizons: dict[int, int] = {}
         self.live: dict[str, str] = {}
         self._epoch = 0
         self._started_at = 0.0
-        self._inherited = 0
+        self._inherited: dict[int, int] = {}
         self._awaited: set[str] = set()
         self._greeted_at: dict[str, float] = {}
         self._claimed: set[int] = set()
@@ -49,9 +52,11 @@ class Recovery:
     def journalled(self, event: Recorded) -> None:
         """An event is durable."""
         match event:
-            case HorizonMoved(last_id):
-                assert last_id > self.horizon, f"the horizon moves from {self.horizon} to {last_id}"
+            case HorizonMoved(last_id, jobs):
+                moved = [(job, last) for job, last in jobs or () if last > self.horizons.get(job, 0)]
+                assert last_id >= self.horizon and moved, f"the horizon moves from {self.horizon} to {last_id}, {jobs}"
                 self.horizon = last_id
+                self.horizons.update(moved)
             case ControllerJoined(name, incarnation):
                 self.live[name] = incarnation
             case ControllerLeft(name):
@@ -61,7 +66,7 @@ class Recovery:
         """A new epoch, and what it knows to begin with."""
         ledger, state = self._world.ledger, master.scheduler.state
         assert state.epoch > self._epoch, f"epoch {state.epoch} follows {self._epoch}"
-        self._epoch, self._started_at, self._inherited = state.epoch, self._world.now, self.horizon
+        self._epoch, self._started_at, self._inherited = state.epoch, self._world.now, dict(self.horizons)
         self._awaited = set(self.live)
         self._greeted_at.clear()
         self._claimed.clear()
@@ -84,8 +89,10 @@ class Recovery:
 
     def leased(self, scheduler: Scheduler, task_id: int, before: "Token | None") -> None:
         """A lease leaves the master; ``before`` is the last one of the task."""
-        assert task_id <= self.horizon, f"task {task_id} is leased above the recorded horizon {self.horizon}"
-        if task_id > self._inherited or (before and before[0] == self._epoch):
+        job_id = self._world.ledger.jobs.job_of(task_id)
+        horizon = self.horizons.get(job_id, 0)
+        assert task_id <= horizon, f"task {task_id} of job {job_id} is leased above the recorded horizon {horizon}"
+        if task_id > self._inherited.get(job_id, 0) or (before and before[0] == self._epoch):
             return
         timeout_s = self._world.settings.controller_timeout_s
         waited_s = self._world.now - self._started_at

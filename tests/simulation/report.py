@@ -13,7 +13,7 @@ def dump(world: "World") -> str:
     lines = [
         f"generator: produced={world.ledger.outputs.produced} of {world.script.total}, {state.progress}",
         f"master: alive={world.master.alive} epoch={state.epoch} open={state.open_tasks} "
-        f"fresh={state.queue.fresh_count} returned={state.queue.returned_count} stored={state.queue.stored_count} "
+        f"fresh={state.lanes.window.fresh_count} returned={state.lanes.window.returned_count} stored={state.lanes.window.stored_count} "
         f"delivered={scheduler.delivered} consumed={scheduler.consumed} catching_up={scheduler.catching_up} "
         f"awaited={state.awaited} former={state.sessions.former and state.sessions.former.open}",
     ]

@@ -19,6 +19,7 @@ from cyclone.master import state as state_module
 from cyclone.master.progress import GeneratorProgress
 from tests.simulation import settings as settings_module
 from tests.simulation.checks import Ledger
+from tests.simulation.clients import Clients
 from tests.simulation.controller import VirtualController
 from tests.simulation.faults import Faults
 from tests.simulation.generators import Script
@@ -80,6 +81,7 @@ class World:
         self._killed_at = (GeneratorProgress(), 0)
         self.loads = 0
         self.restarted_at = 0.0
+        self.clients = Clients(self)
         self.script = Script(self)
         self.journal = VirtualJournal(self)
         self.ledger = Ledger(self)
@@ -245,6 +247,7 @@ class World:
         self.master = VirtualMaster(self)
         self.master.start()
         self.faults.start()
+        self.clients.start()
         for at in self.settings.master_dies_at:
             self.at(at, self._master_dies_quietly)
         if not self.faulty:

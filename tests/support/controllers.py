@@ -70,11 +70,17 @@ class Node:
 
     def lease(self, first: int, count: int, time_limit_s: float | None = None) -> list[Action]:
         """Tasks of job 1, within a credit that the agent is made to have granted."""
+        return self.lease_of(Job(1, "tests:Task", time_limit_s), first, count)
+
+    def lease_of(
+        self, job: Job, first: int, count: int = 1, announced: bool = True, limits_s: Sequence[tuple[int, float]] = ()
+    ) -> list[Action]:
+        """Tasks of a job, announced with them or earlier; ``limits_s`` are those of single rows."""
         self._seq += 1
         self._sent += count
         self.agent.link.granted = max(self.agent.link.granted, self._sent)
-        batch = TaskBatch(first, 1, [(1, count)], [b"\x90"] * count)
-        return self.handle(Tasks(5, self._seq, self._sent, [Job(1, "tests:Task", time_limit_s)], [batch]))
+        batch = TaskBatch(first, 1, [(job.job_id, count)], [b"\x90"] * count, list(limits_s))
+        return self.handle(Tasks(5, self._seq, self._sent, [job] if announced else [], [batch]))
 
     def warm_up(self, mean_s: float) -> None:
         """As if tasks of job 1 had taken so long for a while."""

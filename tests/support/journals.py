@@ -4,6 +4,7 @@
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,22 +14,35 @@ from cyclone.journal.export import TaskRecord, read_records
 from cyclone.journal.verify import verify
 from cyclone.master.events import (
     AttemptsEnded,
+    CancelWanted,
     ControllerJoined,
     GeneratorAdvanced,
     HorizonMoved,
     JobAdded,
+    JobEnded,
+    JobHeld,
+    JobRestored,
+    JobSealed,
+    JobSubmitted,
+    NamespaceDeleted,
+    NamespaceSet,
     Recorded,
     ResultsRecorded,
     TasksAdded,
+    TasksClosed,
+    TasksProcessed,
     TasksStored,
 )
 from cyclone.master.progress import GeneratorProgress
 from cyclone.protocol import states
+from cyclone.protocol.job_messages import JobSummary
+from cyclone.protocol.job_spec import GENERATOR_JOB, JobSelection, JobSpec, Namespace
 from cyclone.protocol.messages import ErrorRecord, Job, ResultBatch, ResultColumns
 from cyclone.results import encode_columns, pack_seconds
 
 ORIGIN = Origin("tests.generators:Numbers", {"numbers": {"count": "100"}})
 CLASSES = {1: "tests.tasks:Square", 2: "tests.tasks:Cube"}
+JOB_CLASS = "tests.tasks:Root"
 JOBS: list[Recorded] = [JobAdded(Job(number, name)) for number, name in CLASSES.items()]
 STARTED = 1_700_000_000.0
 ENDINGS = (states.COMPLETED, states.COMPLETED, states.COMPLETED, states.FAILED, states.TIMED_OUT, states.CANCELLED)
@@ -39,6 +53,25 @@ def added(first: int, count: int, keys: list[bytes] | None = None, pad: int = 0)
     runs = [(job, length) for job, length in ((2, count // 2), (1, count - count // 2)) if length]
     args = [values.encode([task_id, "x" * pad]) for task_id in range(first, first + count)]
     return TasksAdded(first, runs, args, keys)
+
+
+def submitted(job_id: int, number: int = 0, owner: str = "ann", **options: object) -> JobSubmitted:
+    """A job whose key follows from its number."""
+    spec = JobSpec(task_class=JOB_CLASS, **options)  # type: ignore[arg-type]
+    job = Job(job_id, JOB_CLASS, shared=spec.shared, name=spec.name, namespace=spec.namespace)
+    return JobSubmitted(job, spec, key_of(job_id), owner, STARTED + job_id, number)
+
+
+def key_of(job_id: int) -> bytes:
+    """The key with which ``submitted`` makes a job."""
+    return b"%016d" % job_id
+
+
+def added_to(job_id: int, first: int, count: int, offset: int = 0, pad: int = 0) -> TasksAdded:
+    """A block of a submitted job, whose tasks have their id as argument; the last one has a time limit of its own."""
+    args = [values.encode([task_id, "x" * pad]) for task_id in range(first, first + count)]
+    options = ((count - 1, None, 2.5),)
+    return TasksAdded(first, [(job_id, count)], args, job_id=job_id, offset=offset, options=options)
 
 
 def recorded(
@@ -56,17 +89,41 @@ def recorded(
     return ResultsRecorded(number, batch, accepted, f"node-{number % 3}")
 
 
+def all_closed(last_id: int, number: int, ended: dict[str, int], last_job_id: int = len(CLASSES)) -> TasksClosed:
+    """What a replay begins with where nothing is of a submitted job."""
+    return TasksClosed(last_id, number, ended, ended, last_job_id)
+
+
+class BookedJob:
+    """A submitted job: ``ids`` are those of its tasks by index, ``processed`` indexes."""
+
+    def __init__(self, submitted: JobSubmitted) -> None:
+        self.submitted = submitted
+        self.sealed = False
+        self.held = submitted.spec.held
+        self.finished = 0.0
+        self.horizon = 0
+        self.ids: list[int] = []
+        self.processed: set[int] = set()
+
+
 class Book:
     """What has been appended."""
 
     def __init__(self) -> None:
         self.last_id = 0
         self.horizon = 0
+        # Of the generator's tasks; None where a move did not tell the jobs apart, and ``horizon`` is of all.
+        self.generator_horizon: int | None = None
         self.blocks: dict[int, TasksAdded] = {}
         self.numbers: list[ResultsRecorded] = []
         self.ended: dict[int, tuple[int, int]] = {}
         """By id: the status, and the number of the results that say so."""
         self.progress: GeneratorProgress | None = None
+        self.jobs: dict[int, BookedJob] = {}
+        self.last_job_id = 0
+        self.namespaces: dict[str, Namespace] = {}
+        self.wishes: list[CancelWanted] = []
 
     def add(self, events: Sequence[Recorded]) -> None:
         for event in events:
@@ -74,8 +131,10 @@ class Book:
                 case TasksAdded():
                     self.last_id += len(event.args)
                     self.blocks[event.first] = event
-                case HorizonMoved(last_id):
-                    self.horizon = last_id
+                    if event.job_id != GENERATOR_JOB:
+                        self.jobs[event.job_id].ids += range(event.first, event.first + len(event.args))
+                case HorizonMoved(last_id, moved):
+                    self._move_horizon(last_id, moved)
                 case GeneratorAdvanced(progress):
                     self.progress = progress
                 case ResultsRecorded(number, batch, accepted, _):
@@ -84,43 +143,148 @@ class Book:
                         if accepted is None or accepted[row]:
                             assert batch.first + row not in self.ended
                             self.ended[batch.first + row] = (status, number)
+                case JobAdded(job):
+                    self.last_job_id = max(self.last_job_id, job.job_id)
+                case CancelWanted():
+                    self.wishes.append(event)
+                case _:
+                    self._add_of_jobs(event)
 
-    def counts(self) -> dict[str, int]:
-        """Ended tasks by state."""
-        found = [states.STATE_NAMES[status] for status, _ in self.ended.values()]
-        return {state: found.count(state) for state in set(found)}
+    def _add_of_jobs(self, event: Recorded) -> None:
+        match event:
+            case JobSubmitted(job):
+                self.jobs[job.job_id] = BookedJob(event)
+                self.last_job_id = max(self.last_job_id, job.job_id)
+            case JobSealed(job_id):
+                self.jobs[job_id].sealed = True
+            case JobHeld(job_id, held):
+                self.jobs[job_id].held = held
+            case JobEnded(job_id, finished):
+                self.jobs[job_id].finished = finished
+            case TasksProcessed(job_id, indexes):
+                for low, high in indexes:
+                    self.jobs[job_id].processed.update(range(low, high + 1))
+            case NamespaceSet(namespace):
+                self.namespaces[namespace.name] = namespace
+            case NamespaceDeleted(name):
+                self.namespaces.pop(name, None)
+
+    def _move_horizon(self, last_id: int, moved: tuple[tuple[int, int], ...] | None) -> None:
+        if moved is None:
+            self.generator_horizon = None
+        elif self.generator_horizon is None:
+            self.generator_horizon = self.horizon
+            for job in self.jobs.values():
+                job.horizon = self.horizon
+        for job_id, last in moved or ():
+            if job_id == GENERATOR_JOB:
+                self.generator_horizon = last
+            else:
+                self.jobs[job_id].horizon = last
+        self.horizon = last_id
+
+    def horizon_of(self, job_id: int) -> int:
+        """The highest id of a job's tasks that was ever offered, as far as anybody knows."""
+        if self.generator_horizon is None:
+            return self.horizon
+        return self.generator_horizon if job_id == GENERATOR_JOB else self.jobs[job_id].horizon
+
+    def counts(self, ids: Sequence[int] | None = None) -> dict[str, int]:
+        """Ended tasks by state, of all or of these."""
+        found = self.ended.keys() if ids is None else self.ended.keys() & set(ids)
+        return dict(Counter(states.STATE_NAMES[self.ended[task_id][0]] for task_id in found))
+
+    def state(self, job: BookedJob, index: int) -> str:
+        """Of a task that has a result."""
+        return "processed" if index in job.processed else states.STATE_NAMES[self.ended[job.ids[index]][0]]
 
 
 def random_turns(seed: int, count: int, size: int = 40) -> Iterator[list[Recorded]]:
-    """Turns of a master: blocks of up to ``size`` tasks, results in any order, across blocks, with rows too late."""
+    """Turns of a master: blocks of up to ``size`` tasks, results in any order, across blocks, with rows too late.
+
+    Some of the tasks are of submitted jobs, which are sealed, held, and end.
+    """
     rng = random.Random(seed)
     book = Book()
-    yield [*JOBS, ControllerJoined("node-1", "a" * 32)]
+    first: list[Recorded] = [*JOBS, ControllerJoined("node-1", "a" * 32), NamespaceSet(Namespace(name="default"))]
+    book.add(first)
+    yield first
     for turn in range(count):
         events: list[Recorded] = []
+
+        def tell(*more: Recorded, events: list[Recorded] = events) -> None:
+            events.extend(more)
+            book.add(more)
+
+        tell(*_of_jobs(rng, book, size))
         if rng.random() < 0.6:
             block = added(book.last_id + 1, rng.randint(1, size))
             end = block.first + len(block.args) - 1
-            events += [block, GeneratorAdvanced(GeneratorProgress(pulled=end, cursor=b"%d" % end, consumed=turn))]
+            tell(block, GeneratorAdvanced(GeneratorProgress(pulled=end, cursor=b"%d" % end, consumed=turn)))
         if rng.random() < 0.7 and book.horizon < book.last_id:
-            events.append(HorizonMoved(rng.randint(book.horizon + 1, book.last_id)))
+            tell(_offer(book, rng.randint(book.horizon + 1, book.last_id), knows_jobs=seed % 2 == 0))
         waiting = [task_id for task_id in range(1, book.horizon + 1) if task_id not in book.ended][: 3 * size]
         for _ in range(rng.randint(0, 3)):
             if not waiting:
                 break
-            first = rng.choice(waiting)
-            statuses = [rng.choice(ENDINGS) for _ in range(min(rng.randint(1, size), book.horizon + 1 - first))]
-            late = [first + row not in waiting or rng.random() < 0.1 for row in range(len(statuses))]
+            start = rng.choice(waiting)
+            statuses = [rng.choice(ENDINGS) for _ in range(min(rng.randint(1, size), book.horizon + 1 - start))]
+            late = [start + row not in waiting or rng.random() < 0.1 for row in range(len(statuses))]
             accepted = None if not any(late) else bytes(not mark for mark in late)
-            waiting = [i for i in waiting if not first <= i < first + len(statuses) or late[i - first]]
+            waiting = [i for i in waiting if not start <= i < start + len(statuses) or late[i - start]]
             if accepted is None or any(accepted):
-                result = recorded(len(book.numbers) + 1, first, statuses, accepted, attempt=rng.randint(1, 3))
-                events.append(result)
-                book.add([result])
+                tell(recorded(len(book.numbers) + 1, start, statuses, accepted, attempt=rng.randint(1, 3)))
         if waiting and rng.random() < 0.2:
-            events.append(AttemptsEnded(waiting[0], 1, 1, 1, states.CRASHED, "node-1"))
-        book.add([event for event in events if not isinstance(event, ResultsRecorded)])
+            tell(AttemptsEnded(waiting[0], 1, 1, 1, states.CRASHED, "node-1"))
+        for job_id, job in book.jobs.items():
+            if job.sealed and not job.finished and book.ended.keys() >= set(job.ids) and rng.random() < 0.8:
+                tell(JobEnded(job_id, STARTED + 1000 + turn))
         yield events
+
+
+def _offer(book: Book, last_id: int, knows_jobs: bool) -> HorizonMoved:
+    if not knows_jobs:
+        return HorizonMoved(last_id)
+    moved = {}
+    for block in book.blocks.values():
+        high = min(block.first + len(block.args) - 1, last_id)
+        if block.first <= last_id and high > book.horizon:
+            moved[block.job_id] = high
+    return HorizonMoved(last_id, tuple(moved.items()))
+
+
+def _of_jobs(rng: random.Random, book: Book, size: int) -> list[Recorded]:
+    """What clients do in a turn."""
+    events: list[Recorded] = []
+    open_jobs = [job for job in book.jobs.values() if not job.finished]
+    if len(open_jobs) < 4 and rng.random() < 0.2:
+        options = {"namespace": rng.choice(("default", "other")), "name": rng.choice(("", "night")), "shared": b"\x90"}
+        events.append(submitted(book.last_job_id + 1, len(book.numbers), rng.choice(("ann", "bob")), **options))
+    last_id = book.last_id
+    for job in open_jobs:
+        job_id = job.submitted.job.job_id
+        if not job.sealed and rng.random() < 0.4:
+            events.append(added_to(job_id, last_id + 1, rng.randint(1, size), len(job.ids)))
+            last_id += len(events[-1].args)  # type: ignore[union-attr]
+        elif not job.sealed and rng.random() < 0.2:
+            events.append(JobSealed(job_id))
+        elif rng.random() < 0.1:
+            events.append(JobHeld(job_id, not job.held))
+        elif job.ids and rng.random() < 0.1:
+            events.append(CancelWanted(job.ids[0], job.ids[-1], "", job_id, states.EXPIRED, "too late"))
+    for job in rng.sample(list(book.jobs.values()), min(len(book.jobs), 1)):
+        done = [at for at, i in enumerate(job.ids) if book.ended.get(i, (None, 0))[0] == states.COMPLETED]
+        if done and rng.random() < 0.5:
+            low = rng.choice(done)
+            high = low
+            while high + 1 in done and rng.random() < 0.8:
+                high += 1
+            events.append(TasksProcessed(job.submitted.job.job_id, ((low, high),)))
+    if rng.random() < 0.1:
+        name = rng.choice(("other", "third"))
+        has_it = name in book.namespaces
+        events.append(NamespaceDeleted(name) if has_it else NamespaceSet(Namespace(name=name, weight=2.5)))
+    return events
 
 
 def finish(journal: SqliteJournal, consumed: int = 0) -> None:
@@ -139,35 +303,160 @@ def kill(journal: SqliteJournal) -> None:
 def check(journal: SqliteJournal, book: Book) -> None:
     """An open journal holds what the book says, all of it and nothing else."""
     closed, *replayed = journal.recover()
-    assert (closed.last_id, closed.number) == (book.last_id, len(book.numbers))  # type: ignore[union-attr]
-    ended = dict(closed.ended)  # type: ignore[union-attr]
-    open_ids: set[int] = set()
+    assert isinstance(closed, TasksClosed)
+    assert (closed.last_id, closed.number, closed.last_job_id) == (book.last_id, len(book.numbers), book.last_job_id)
+    ended, open_ids, found_jobs = Counter(closed.ended), set[int](), dict[int, JobRestored]()
+    wishes, namespaces = [], {}
     for event in replayed:
         match event:
-            case TasksAdded(first, runs, args):
-                assert first <= book.horizon
-                assert (runs, args) == (book.blocks[first].runs, book.blocks[first].args)
+            case TasksAdded(first, args=args):
+                _check_block(event, book)
                 open_ids.update(range(first, first + len(args)))
-            case TasksStored(first, count):
-                assert first > book.horizon
+            case TasksStored(first, count, job_id, offset):
+                assert first > book.horizon_of(job_id)
                 block = journal.load(first)
-                assert (block.runs, block.args) == (book.blocks[first].runs, book.blocks[first].args)
+                assert block == _without_keys(book.blocks[first])
+                assert (len(block.args), block.job_id, block.offset) == (count, job_id, offset)
                 open_ids.update(range(first, first + count))
             case ResultsRecorded(number, batch, accepted, _):
                 for row, status in enumerate(batch.statuses):
                     if accepted is None or accepted[row]:
                         assert book.ended[batch.first + row] == (status, number)
                         open_ids.remove(batch.first + row)
-                        ended[states.STATE_NAMES[status]] = ended.get(states.STATE_NAMES[status], 0) + 1
+                        ended[states.STATE_NAMES[status]] += 1
             case AttemptsEnded(first, count):
                 assert open_ids.issuperset(range(first, first + count))
             case GeneratorAdvanced(progress):
                 assert progress == book.progress
-            case HorizonMoved(last_id):
+            case HorizonMoved(last_id, jobs):
                 assert last_id == book.horizon
+                assert all(book.horizon_of(job_id) == last for job_id, last in jobs or ())
+                assert (jobs is None) == (book.generator_horizon is None)
+            case JobRestored(submitted=it):
+                found_jobs[it.job.job_id] = event
+            case NamespaceSet(namespace):
+                namespaces[namespace.name] = namespace
+            case CancelWanted():
+                wishes.append(event)
     assert ended == book.counts()
     assert open_ids == set(range(1, book.last_id + 1)) - book.ended.keys()
+    assert namespaces == book.namespaces
+    assert all(wish in book.wishes for wish in wishes)
+    of_open_jobs = [wish for wish in book.wishes if _is_open(book, wish)]
+    assert [wish for wish in wishes if _is_open(book, wish)] == of_open_jobs
+    _check_restored(found_jobs, closed, replayed, book)
     check_results(journal, book)
+    check_jobs(journal, book)
+
+
+def _is_open(book: Book, wish: CancelWanted) -> bool:
+    assert wish.job_id is not None
+    return any(wish.first <= i <= wish.last and i not in book.ended for i in book.jobs[wish.job_id].ids)
+
+
+def _without_keys(block: TasksAdded) -> TasksAdded:
+    return TasksAdded(
+        block.first, block.runs, block.args, job_id=block.job_id, offset=block.offset, options=block.options
+    )
+
+
+def _check_block(event: TasksAdded, book: Book) -> None:
+    assert event.first <= book.horizon_of(event.job_id)
+    assert event == _without_keys(book.blocks[event.first])
+
+
+def _check_restored(found: dict[int, JobRestored], closed: TasksClosed, replayed: Sequence[object], book: Book) -> None:
+    """The open jobs, and nothing of those that have ended."""
+    assert found.keys() == {job_id for job_id, job in book.jobs.items() if not job.finished}
+    blocks = [event for event in replayed if isinstance(event, TasksAdded | TasksStored)]
+    for job_id, event in found.items():
+        job = book.jobs[job_id]
+        assert (event.submitted, event.sealed, event.held) == (job.submitted, job.sealed, job.held)
+        assert event.added == len(job.ids)
+        ids = []
+        for index, first, count in event.extents:
+            assert job.ids[index : index + count] == list(range(first, first + count))
+            ids += range(first, first + count)
+        ends = {(index + count, first + count) for index, first, count in event.extents}
+        assert not ends & {(index, first) for index, first, _ in event.extents}, "extents that adjoin are not joined"
+        assert book.counts(ids) == event.ended
+        assert book.ended.keys() >= set(ids)
+        for block in (block for block in blocks if block.job_id == job_id):
+            count = len(block.args) if isinstance(block, TasksAdded) else block.count
+            ids += range(block.first, block.first + count)
+        assert sorted(ids) == job.ids
+        assert {index for low, high in event.processed for index in range(low, high + 1)} == job.processed
+    assert {block.job_id for block in blocks} <= {GENERATOR_JOB, *found}
+    of_jobs = {task_id for job in book.jobs.values() for task_id in job.ids}
+    open_ids = {i for block in blocks for i in range(block.first, block.first + len(book.blocks[block.first].args))}
+    assert Counter(closed.generator_ended) == book.counts(sorted(book.ended.keys() - of_jobs - open_ids))
+
+
+def check_jobs(journal: SqliteJournal, book: Book) -> None:
+    """What is asked about jobs is what was recorded."""
+    assert [journal.job_of_key(key_of(job_id)) for job_id in book.jobs] == list(book.jobs)
+    assert journal.job_of_key(b"?" * 16) is None
+    ended = {job_id: job for job_id, job in book.jobs.items() if job.finished}
+    found: list[JobSummary] = []
+    before = 0
+    while True:
+        page, before = journal.ended_jobs(JobSelection(), before, 3)
+        found += page
+        if not before:
+            break
+    assert [job.job_id for job in found] == sorted(ended, reverse=True)
+    for summary in found:
+        job = ended[summary.job_id]
+        assert Counter(summary.tasks) == Counter(book.state(job, index) for index in range(len(job.ids)))
+        assert (summary.finished, summary.owner) == (job.finished, job.submitted.owner)
+        assert journal.ended_job(summary.job_id) == (job.submitted, summary)
+    for job_id, job in book.jobs.items():
+        assert journal.lost_results(job_id) == 0
+        check_rows(journal, book, job_id, job)
+        check_job_results(journal, book, job_id, job)
+
+
+def check_rows(journal: SqliteJournal, book: Book, job_id: int, job: BookedJob) -> None:
+    """Page by page each task of a job that has a result comes once."""
+    rows, at = [], 0
+    while True:
+        page, following = journal.task_rows(job_id, at, 7, (), with_args=True, with_values=True)
+        rows += page
+        if following is None:
+            break
+        assert at < following
+        at = following
+    assert [row.index for row in rows] == [index for index, task_id in enumerate(job.ids) if task_id in book.ended]
+    for row in rows:
+        task_id = job.ids[row.index]
+        event = book.numbers[book.ended[task_id][1] - 1]
+        assert (row.task_id, row.state) == (task_id, book.state(job, row.index))
+        assert (row.attempt, row.controller) == (event.batch.attempt, event.controller)
+        assert row.args == values.encode([task_id, ""])
+        if row.state in ("completed", "processed"):
+            assert (values.decode(row.value), row.error) == (task_id**2, "")
+        else:
+            assert (row.value, row.error) == (b"", f"ValueError: task {task_id}")
+
+
+def check_job_results(journal: SqliteJournal, book: Book, job_id: int, job: BookedJob) -> None:
+    """Who follows a job gets each of its results, in the order of their numbers, and nothing of other jobs."""
+    found: dict[int, tuple[int, int]] = {}
+    numbers = []
+    for number, results in journal.job_results_after(job_id, 0):
+        numbers.append(number)
+        for block in results:
+            assert len(block.statuses) <= len(job.ids)
+            for row, status in enumerate(block.statuses):
+                task_id = job.ids[block.index + row]
+                assert task_id == block.task_id + row
+                if block.accepted is None or block.accepted[row]:
+                    found[task_id] = (status, number)
+    assert found == {task_id: book.ended[task_id] for task_id in job.ids if task_id in book.ended}
+    assert numbers == sorted(set(numbers))
+    if numbers:
+        middle = numbers[len(numbers) // 2]
+        assert [number for number, _ in journal.job_results_after(job_id, middle)] == [n for n in numbers if n > middle]
 
 
 def check_results(journal: SqliteJournal, book: Book, after: int = 0) -> None:
@@ -183,7 +472,11 @@ def check_results(journal: SqliteJournal, book: Book, after: int = 0) -> None:
         for row, (args, name) in enumerate(zip(block.args, classes, strict=True)):
             if event.accepted is None or event.accepted[row]:
                 assert values.decode(args)[0] == batch.first + row
-                assert name in CLASSES.values()
+                assert name in (*CLASSES.values(), JOB_CLASS)
+        parts = journal.job_parts(batch.first, len(batch.statuses))
+        of_jobs = {batch.first + at for _, _, row, count in parts for at in range(row, row + count)}
+        mine = {batch.first + row for row, name in enumerate(classes) if name == JOB_CLASS}
+        assert of_jobs == mine
 
 
 def check_file(path: Path, book: Book) -> None:
@@ -191,7 +484,9 @@ def check_file(path: Path, book: Book) -> None:
     assert list(verify(path)) == []
     records = [record for block in read_records(path) for record in block]
     assert [record.id for record in records] == list(range(1, book.last_id + 1))
+    places = {task_id: (job_id, at) for job_id, job in book.jobs.items() for at, task_id in enumerate(job.ids)}
     for record in records:
+        assert (record.job, record.index) == places.get(record.id, (None, None))
         check_record(record, book)
 
 
@@ -201,7 +496,9 @@ def check_record(record: TaskRecord, book: Book) -> None:
     if status is None:
         assert (record.state, record.value, record.error, record.attempt) == ("queued", None, None, None)
     elif status == states.COMPLETED:
-        assert (record.state, record.value, record.error) == ("completed", record.id**2, None)
+        is_processed = record.job is not None and record.index in book.jobs[record.job].processed
+        state = "processed" if is_processed else "completed"
+        assert (record.state, record.value, record.error) == (state, record.id**2, None)
     else:
         assert (record.state, record.value) == (states.STATE_NAMES[status], None)
         assert record.error is not None

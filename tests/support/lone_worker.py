@@ -16,7 +16,7 @@ from cyclone import BaseTask
 from cyclone.controller import pipe
 from cyclone.processes import python_command
 from cyclone.protocol.framing import RECEIVE_BYTES, FrameReader
-from cyclone.protocol.messages import ErrorRecord, ResultColumns
+from cyclone.protocol.messages import ErrorRecord, Job, ResultColumns
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,7 +78,7 @@ def args(what: str, value: Any = None) -> bytes:
 class LoneWorker:
     """The process, the shared words and the conversation."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, by_value: bool = False) -> None:
         self._channel, channel = socket.socketpair()
         self._nudges, nudges = socket.socketpair()
         words = os.memfd_create("words")
@@ -89,7 +89,8 @@ class LoneWorker:
         descriptors = {"channel_fd": self.channel_fd, "nudges_fd": nudges.fileno(), "words_fd": words}
         options = {
             **{"parent_pid": os.getpid(), "scratch": str(folder), "relayed_to_journal": False, "search_path": []},
-            **{"time_limit_s": 0.0, "task_memory_max_bytes": 0, "task_modules": ["tests.support.lone_worker"]},
+            **{"time_limit_s": 0.0, "task_memory_max_bytes": 0, "task_modules": ["tests.support"]},
+            **{"by_value": by_value, "node": "lone", "slot": 0},
             "log": {"filename": None, "format": "text", "level": "info"},
         }
         self.process = subprocess.Popen(
@@ -105,12 +106,17 @@ class LoneWorker:
         self._next_base = 1
         assert type(next(self._messages)) is pipe.Ready
 
-    def start(self, *rows: bytes, task_class: str = "tests.support.lone_worker:Do") -> int:
-        """Give it a batch; the number of the first row."""
+    def start(self, *rows: bytes, task_class: str = "tests.support.lone_worker:Do", **options: Any) -> int:
+        """Give it a batch of a job of its own, with these options; the number of the first row."""
+        base = self._next_base
+        return self.give(Job(base, task_class, **options), *rows)
+
+    def give(self, job: Job, *rows: bytes, time_limits: Sequence[tuple[int, float]] = ()) -> int:
+        """Give it a batch of a job, of which it is told anew; the number of the first row."""
         base = self._next_base
         self._next_base += len(rows)
-        new: list[tuple[int, str, float | None, tuple[str, ...]]] = [(base, task_class, None, ())]
-        self._channel.sendall(pipe.pack(pipe.Execute(base, base, 1, new, [(base, len(rows))], list(rows))))
+        runs = [(job.job_id, len(rows))]
+        self._channel.sendall(pipe.pack(pipe.Execute(base, base, 1, [job], runs, list(rows), list(time_limits))))
         return base
 
     def nudge(self) -> None:

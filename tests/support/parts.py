@@ -16,7 +16,7 @@ from tests.support.procfs import wait_until
 
 ROOT = Path(__file__).parents[2]
 PARTS = ROOT / ".parts"
-_FOLDERS = ("usr/sbin", "usr/bin")
+_FOLDERS = ("usr/sbin", "usr/bin", "bin")
 START_S = 30.0
 
 

@@ -7,6 +7,7 @@ in which order a journal replays and what it leaves out, and this is that text a
 import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from cyclone.master.events import (
     AttemptsEnded,
@@ -17,14 +18,23 @@ from cyclone.master.events import (
     GeneratorAdvanced,
     HorizonMoved,
     JobAdded,
+    JobEnded,
+    JobHeld,
+    JobRestored,
+    JobSealed,
+    JobSubmitted,
+    NamespaceDeleted,
+    NamespaceSet,
     Recorded,
     Replayed,
     ResultsRecorded,
     TasksAdded,
     TasksClosed,
+    TasksProcessed,
     TasksStored,
 )
 from cyclone.protocol import states
+from cyclone.protocol.job_spec import GENERATOR_JOB, Namespace
 from cyclone.protocol.messages import ResultBatch
 
 
@@ -70,10 +80,76 @@ class _Blocks:
                 return
 
 
+class _Jobs:
+    """What is known of jobs: the open ones, how far each has been offered, and the namespaces."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, JobSubmitted] = {}
+        self.sealed: set[int] = set()
+        self.held: dict[int, bool] = {}
+        self.processed: dict[int, list[tuple[int, int]]] = {}
+        self.horizons: dict[int, int] = {}
+        self.namespaces: dict[str, Namespace] = {}
+        self.last_id = 0
+        self._last_offered = 0
+
+    def apply(self, event: Recorded) -> None:
+        match event:
+            case JobAdded(job):
+                self.last_id = max(self.last_id, job.job_id)
+            case JobSubmitted(job):
+                self.open[job.job_id] = event
+                self.last_id = max(self.last_id, job.job_id)
+            case JobSealed(job_id):
+                self.sealed.add(job_id)
+            case JobHeld(job_id, held):
+                self.held[job_id] = held
+            case JobEnded(job_id):
+                del self.open[job_id]
+            case TasksProcessed(job_id, indexes):
+                self.processed.setdefault(job_id, []).extend(indexes)
+            case NamespaceSet(namespace):
+                self.namespaces[namespace.name] = namespace
+            case NamespaceDeleted(name):
+                del self.namespaces[name]
+            case HorizonMoved(last_id, jobs):
+                assert jobs is not None
+                assert last_id >= self._last_offered
+                self._last_offered = last_id
+                self.horizons.update(jobs)
+
+    def horizon(self) -> HorizonMoved:
+        return HorizonMoved(
+            self._last_offered,
+            tuple((job, last) for job, last in self.horizons.items() if job == GENERATOR_JOB or job in self.open),
+        )
+
+    def restored(self, submitted: JobSubmitted, blocks: Sequence[_Block]) -> JobRestored:
+        job_id = submitted.job.job_id
+        own = [block for block in blocks if block.added.job_id == job_id]
+        extents: list[tuple[int, int, int]] = []
+        for added in [block.added for block in own if not block.open_count]:
+            index, first, count = extents[-1] if extents else (-1, -1, 0)
+            if (added.offset, added.first) == (index + count, first + count):
+                extents[-1] = (index, first, count + len(added.args))
+            else:
+                extents.append((added.offset, added.first, len(added.args)))
+        return JobRestored(
+            submitted,
+            job_id in self.sealed,
+            self.held.get(job_id, submitted.spec.held),
+            sum(len(block.added.args) for block in own),
+            _ended(own),
+            tuple(extents),
+            tuple(self.processed.get(job_id, ())),
+        )
+
+
 def as_recorded(event: Recorded) -> Recorded:
     """What a disk would keep of an event: a scheduler may cut the columns of its tasks after the turn."""
     if isinstance(event, TasksAdded):
-        return TasksAdded(event.first, list(event.runs), list(event.args), event.keys and list(event.keys))
+        keys = event.keys and list(event.keys)
+        return replace(event, runs=list(event.runs), args=list(event.args), keys=keys, size_bytes=None)
     return event
 
 
@@ -83,7 +159,7 @@ def replay(events: Iterable[Recorded]) -> list[Replayed]:
     The caller owes: each event put through ``as_recorded`` in the turn in which it was recorded.
     """
     recorded = list(events)
-    blocks, horizon, number, live, advanced = _Blocks(), HorizonMoved(0), 0, dict[str, ControllerJoined](), None
+    blocks, jobs, number, live, advanced = _Blocks(), _Jobs(), 0, dict[str, ControllerJoined](), None
     for event in recorded:
         match event:
             case TasksAdded():
@@ -92,19 +168,21 @@ def replay(events: Iterable[Recorded]) -> list[Replayed]:
                 assert event.number == number + 1, f"results {event.number} were recorded after {number}"
                 number = event.number
                 _record(blocks, event)
-            case HorizonMoved():
-                horizon = event
             case GeneratorAdvanced():
                 advanced = event
             case ControllerJoined(name):
                 live[name] = event
             case ControllerLeft(name):
                 live.pop(name, None)
+            case _:
+                jobs.apply(event)
     return [
-        _closed(blocks.all, number),
+        _closed(blocks.all, number, jobs.last_id),
+        *(NamespaceSet(namespace) for namespace in jobs.namespaces.values()),
         *(event for event in recorded if isinstance(event, JobAdded)),
-        horizon,
-        *(_replayed(block, horizon.last_id) for block in blocks.all if block.open_count),
+        *(jobs.restored(submitted, blocks.all) for submitted in jobs.open.values()),
+        jobs.horizon(),
+        *(_replayed(block, jobs.horizons.get(block.added.job_id, 0)) for block in blocks.all if block.open_count),
         *(part for event in recorded if isinstance(event, ResultsRecorded) for part in _cut_results(blocks, event)),
         *(part for event in recorded if isinstance(event, AttemptsEnded) for part in _cut_attempts(blocks, event)),
         *([advanced] if advanced else []),
@@ -116,7 +194,7 @@ def replay(events: Iterable[Recorded]) -> list[Replayed]:
 def stored_block(events: Iterable[Recorded], first: int) -> TasksAdded:
     """``Journal.load``: the block that begins with this id."""
     block = next(event for event in events if isinstance(event, TasksAdded) and event.first == first)
-    return TasksAdded(block.first, list(block.runs), list(block.args), block.keys)
+    return replace(block, runs=list(block.runs), args=list(block.args), size_bytes=None)
 
 
 def _record(blocks: _Blocks, results: ResultsRecorded) -> None:
@@ -128,20 +206,23 @@ def _record(blocks: _Blocks, results: ResultsRecorded) -> None:
                 block.record(task_id, batch.statuses[row])
 
 
-def _closed(blocks: Sequence[_Block], number: int) -> TasksClosed:
-    ended = Counter(
-        states.STATE_NAMES[status]
-        for block in blocks
-        if not block.open_count
-        for status in block.statuses
-        if status is not None
-    )
-    return TasksClosed(blocks[-1].stop - 1 if blocks else 0, number, dict(ended))
+def _closed(blocks: Sequence[_Block], number: int, last_job_id: int) -> TasksClosed:
+    ended = _ended(blocks)
+    of_generator = _ended([block for block in blocks if block.added.job_id == GENERATOR_JOB])
+    return TasksClosed(blocks[-1].stop - 1 if blocks else 0, number, ended, of_generator, last_job_id)
+
+
+def _ended(blocks: Sequence[_Block]) -> dict[str, int]:
+    """The tasks of blocks that are done, by state."""
+    done = (block for block in blocks if not block.open_count)
+    return Counter(states.STATE_NAMES[status] for block in done for status in block.statuses if status is not None)
 
 
 def _replayed(block: _Block, horizon: int) -> Recorded | TasksStored:
     added = block.added
-    return as_recorded(added) if added.first <= horizon else TasksStored(added.first, len(added.args))
+    if added.first <= horizon:
+        return as_recorded(added)
+    return TasksStored(added.first, len(added.args), added.job_id, added.offset)
 
 
 def _cut_results(blocks: _Blocks, results: ResultsRecorded) -> Iterator[ResultsRecorded]:

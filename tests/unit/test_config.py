@@ -12,6 +12,7 @@ from cyclone.config import Role, Settings, explain, load
 from cyclone.config_keys import KEYS, SECTIONS, Key
 from cyclone.config_kinds import KEEP, Keep, show, size
 from cyclone.errors import ConfigError
+from cyclone.host import memory_bytes
 from tests.support.config_files import GENERATOR, failure, origin, separate_folders, write
 
 
@@ -89,6 +90,14 @@ def test_given_a_role_when_loaded_then_its_rows_are_its_keys_alone(folder: Path,
         ("log.level", "warning", "warning"),
         ("processing.worker_count", "4096", 4096),
         ("processing.kill_grace", "0", 0.0),
+        ("processing.namespaces", "lustre, a/b:c", ("lustre", "a/b:c")),
+        ("processing.labels", "gpu,rack:7", ("gpu", "rack:7")),
+        ("processing.resources", "licence:2, ost:17:3", ("licence:2", "ost:17:3")),
+        ("processing.memory", "None", 0),
+        ("processing.memory", "64GiB", 64 << 30),
+        ("processing.memory", "auto", memory_bytes()),
+        ("processing.memory", "", memory_bytes()),
+        ("processing.by_value", "yes", True),
         ("task_generator.class", "a.b:C.D", "a.b:C.D"),
     ],
 )
@@ -322,6 +331,12 @@ def test_given_a_size_when_shown_then_it_is_exact_and_can_be_read_again(text: st
         ("environment_keep=SLURM_*, A=b", "'A=b' is not a variable's name"),
         ("task_memory_max=1MiB", "is too little: 0, or at least 64 MiB"),
         ("stdout_max_bytes=much", "is not a size"),
+        ("namespaces=a b", "'a b' is not a label, such as gpu or rack:7"),
+        (f"labels={','.join(map(str, range(65)))}", "65 are too many, 64 are possible"),
+        ("resources=licence", "'licence' is no resource and its amount, such as licence:2"),
+        ("resources=licence:0", "'licence:0' is no resource and its amount"),
+        ("resources=ost:1:2, ost:1:3", "name each resource once"),
+        ("memory=some", "'some' is not a size"),
     ],
 )
 def test_given_what_a_controller_lets_its_workers_do_when_it_makes_no_sense_then_it_is_an_error(

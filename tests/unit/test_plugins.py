@@ -8,7 +8,7 @@ import pytest
 
 from cyclone import BaseTask
 from cyclone.errors import ClassRefused, PluginError
-from cyclone.plugins import add_search_path, class_path, load_allowed_class, load_class, split_path
+from cyclone.plugins import add_search_path, class_path, load_allowed, load_allowed_class, load_class, split_path
 from tests.support import sample_tasks
 
 Write = Callable[[str, str], None]
@@ -209,3 +209,51 @@ def test_given_anything_but_a_task_class_in_an_allowed_module_then_it_is_not_loa
 
     with pytest.raises(PluginError):
         load_allowed_class(f"plug_tasks:{name}", BaseTask, ["plug_tasks"])
+
+
+FUNCTIONS = """
+import functools, os
+from os import system
+class Work:
+    @staticmethod
+    def do(): return "done"
+    instance = 7
+class Caller:
+    def __call__(self): return "called"
+def function(): return "run"
+caller, partial, number, path_like = Caller(), functools.partial(function), 7, os
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("function", "run"), ("Work.do", "done"), ("caller", "called")],
+    ids=["function", "method", "object"],
+)
+def test_given_something_to_call_in_an_allowed_module_then_it_is_loaded(write: Write, name: str, value: str) -> None:
+    write("plug_functions", FUNCTIONS)
+
+    assert load_allowed(f"plug_functions:{name}", ["plug_functions"])() == value
+
+
+@pytest.mark.parametrize(
+    ("path", "modules", "reason"),
+    [
+        pytest.param("plug_functions:function", ["tasks"], "task_modules = tasks, plug_functions$", id="not allowed"),
+        pytest.param("plug_functions:system", ["plug_functions"], "its module posix is not one", id="from elsewhere"),
+        pytest.param("plug_functions:partial", ["plug_functions"], "its module functools is", id="made by others"),
+        pytest.param("plug_functions:number", ["*"], "is a int, which cannot be called", id="a number"),
+        pytest.param("plug_functions:Work.instance", ["*"], "is a int, which cannot be called", id="of a class"),
+        pytest.param("plug_functions:os.system", ["*"], "has no 'os.system'", id="through a module"),
+        pytest.param("plug_functions:none", ["*"], r"\(.*plug_functions.py\) has no 'none'", id="not there"),
+        pytest.param("plug_functions:Work.__class__", ["*"], "is not the path of a function", id="Python's own"),
+        pytest.param("plug_functions", ["*"], "is not the path of a function", id="a module"),
+        pytest.param("__main__:function", ["*"], "is not the path of a function", id="__main__"),
+        pytest.param("math:none", ["*"], r"module 'math' \(.*\) has no 'none'", id="of a module in C"),
+    ],
+)
+def test_given_anything_else_then_it_is_not_loaded(write: Write, path: str, modules: list[str], reason: str) -> None:
+    write("plug_functions", FUNCTIONS)
+
+    with pytest.raises(PluginError, match=reason):
+        load_allowed(path, modules)

@@ -59,9 +59,20 @@ def test_given_keyword_only_parameters_then_they_are_properties_in_order() -> No
     assert property_names(sample_tasks.KeywordTask) == ("path", "mode", "depth", "name")
 
 
-def test_given_too_few_properties_then_building_fails() -> None:
-    with pytest.raises(ValueError, match="shorter"):
-        builder(sample_tasks.KeywordTask)("p", "w", 3)
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        pytest.param(("p", "w"), "missing 1 required keyword-only argument: 'depth'", id="too few"),
+        pytest.param(("p", "w", 3, "n", 5), "KeywordTask takes 4 properties, 5 were given", id="too many"),
+    ],
+)
+def test_given_a_wrong_number_of_properties_then_building_fails(properties: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        builder(sample_tasks.KeywordTask)(*properties)
+
+
+def test_given_a_property_less_that_has_a_default_then_the_class_has_it() -> None:
+    assert vars(builder(sample_tasks.KeywordTask)("p", "w", 3)) == {"path": "p", "mode": "w", "depth": 3, "name": None}
 
 
 @pytest.mark.parametrize("name", ["PlainTask", "Outer.InnerTask"])

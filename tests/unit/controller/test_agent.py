@@ -11,8 +11,10 @@ from cyclone.controller.actions import (
     Send,
     StartWorker,
 )
-from cyclone.controller.crew import AHEAD_S, BATCH_S, LONG_TASK_S, PREFETCH_MAX, PREFETCH_S
+from cyclone.controller.crew import LONG_TASK_S, PREFETCH_MAX
+from cyclone.controller.handout import AHEAD_S, BATCH_S, PREFETCH_S
 from cyclone.controller.outbox import GATHER_S
+from cyclone.protocol import limits
 from cyclone.protocol.messages import (
     Goodbye,
     Hello,
@@ -33,11 +35,12 @@ from tests.support.controllers import BODY, EPOCH, Node, executed, sent, tasks, 
 from tests.unit.controller.conftest import NewNode
 
 JOB = Job(1, "tests:Task", None)
-HELLO = Hello(1, "c1", "1" * 32, "", 1, "node", 11, "1.0", "3.11.2", 0, [])
+HELLO = Hello(limits.PROTOCOL_VERSION, "c1", "1" * 32, "", 1, "node", 11, "1.0", "3.11.2", 0, [])
 
 
-def result(first: int, *statuses: int, body: bytes = BODY) -> ResultBatch:
-    return ResultBatch(first, EPOCH, 1, bytes(statuses), body)
+def result(first: int, *statuses: int) -> ResultBatch:
+    """Of rows that took 1 ms each."""
+    return ResultBatch(first, EPOCH, 1, bytes(statuses), BODY, 0.001 * len(statuses))
 
 
 def held(node: Node) -> list[TaskRange]:

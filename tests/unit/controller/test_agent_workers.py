@@ -12,7 +12,8 @@ from cyclone.controller.actions import (
     StartWorker,
     TakeBack,
 )
-from cyclone.controller.crew import BATCH_S, LOOK_APART_S, SHARED_S, SPARE_AFTER_S, START_WAIT_MAX_S
+from cyclone.controller.crew import LOOK_APART_S, SPARE_AFTER_S, START_WAIT_MAX_S
+from cyclone.controller.handout import BATCH_S, SHARED_S
 from cyclone.controller.outbox import GATHER_LAST_S, GATHER_S, RESEND_S
 from cyclone.controller.slots import Phase
 from cyclone.controller.watch import LOOK_S, TAKE_BACK_AFTER_S, Progress
@@ -35,12 +36,13 @@ from tests.unit.controller.conftest import NewNode
 JOB = Job(1, "tests:Task", None)
 
 
-def result(first: int, *statuses: int, body: bytes = BODY) -> ResultBatch:
-    return ResultBatch(first, EPOCH, 1, bytes(statuses), body)
+def result(first: int, *statuses: int) -> ResultBatch:
+    """Of rows that took 1 ms each."""
+    return ResultBatch(first, EPOCH, 1, bytes(statuses), BODY, 0.001 * len(statuses))
 
 
 def died(first: int, status: int, kind: str, text: str) -> ResultBatch:
-    return result(first, status, body=error_columns(ErrorRecord(kind, text)))
+    return ResultBatch(first, EPOCH, 1, bytes([status]), error_columns(ErrorRecord(kind, text)))
 
 
 def held(node: Node) -> list[TaskRange]:

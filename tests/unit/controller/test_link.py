@@ -42,7 +42,7 @@ def test_given_a_number_of_retries_then_it_gives_up_behind_them(retries_max: int
 def test_given_a_first_hello_then_it_names_no_master_and_later_ones_the_last() -> None:
     made = link()
     first = hello(made, 0.0)
-    assert first == Hello(1, "c1", "1" * 32, "", 1, "node", 11, "1.0", "3.11.2", 2, [])
+    assert first == Hello(limits.PROTOCOL_VERSION, "c1", "1" * 32, "", 1, "node", 11, "1.0", "3.11.2", 2, [])
     made.open(welcome(), 0.0)
     assert hello(made, 9.0) is None
     made.greet_again(9.0)

@@ -8,16 +8,30 @@ from cyclone.controller.pipe import Done, Execute, Ready
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits
 from cyclone.protocol.framing import FrameReader
+from cyclone.protocol.messages import Job
 
 pack = msgspec.msgpack.encode
 
+JOB = Job(
+    *(2, "m:B", 2.5, 3, 0.5, ("OSError",), True),
+    shared=b"\x91\x07",
+    cpus=4,
+    waits=(1.0, 2.0, 3.0),
+    environment={"A": "b"},
+    directory="/d",
+    by_value=True,
+    name="n",
+    namespace="s",
+)
 GOLDEN: list[tuple[Execute | Ready | Done, str]] = [
     (
-        Execute(
-            4, 10, 1, [(1, "m:A", None, ()), (2, "m:B", 2.5, ("OSError",))], [(1, 1), (2, 1)], [b"\x90", b"\x91\x2a"]
-        ),
-        "35000000 97 01 04 0a 01 929401a36d3a41c0909402a36d3a42cb400400000000000091a74f534572726f72 "
-        "92920101920201 92c40190c402912a",
+        Execute(4, 10, 1, [Job(1, "m:A"), JOB], [(1, 1), (2, 1)], [b"\x90", b"\x91\x2a"], [(1, 2.5)]),
+        "a9000000 98 01 04 0a 01 "
+        "92 9f01a36d3a41c000cb3ff000000000000090c2c40001 93cb0000000000000000cb0000000000000000cb0000000000000000 "
+        "80a0c2a0a0 "
+        "9f02a36d3a42cb400400000000000003cb3fe000000000000091a74f534572726f72c3c402910704 "
+        "93cb3ff0000000000000cb4000000000000000cb4008000000000000 81a141a162a22f64c3a16ea173 "
+        "92920101920201 92c40190c402912a 919201cb4004000000000000",
     ),
     (Ready(42), "03000000 92 0b 2a"),
     (Done(4, b"\0\1", b"\x97", 0.5, True), "14000000 96 0c 04 c4020001 c40197 cb3fe0000000000000 c3"),

@@ -3,6 +3,7 @@
 import pytest
 
 from cyclone.controller.slots import Phase, Slot
+from cyclone.protocol.messages import Job
 from tests.support.controllers import tasks
 from tests.unit.controller.test_work import piece
 
@@ -53,10 +54,10 @@ def test_given_an_ended_batch_then_its_rows_are_not_held_whether_they_were_repor
 
 
 def test_given_a_new_process_then_nothing_of_the_old_one_is_left(slot: Slot) -> None:
-    slot.jobs.add(1)
+    slot.tell([Job(1, "tests:Task")])
     slot.taking_back, slot.flushed_seq, slot.ending_seq = True, 2, 3
     slot.restart()
-    assert (slot.phase, slot.unreported, slot.next_seq, slot.jobs) == (Phase.STARTING, 0, 1, set())
+    assert (slot.phase, slot.unreported, slot.next_seq, 1 in slot.jobs) == (Phase.STARTING, 0, 1, False)
     assert (slot.taking_back, slot.flushed_seq, slot.ending_seq) == (False, 0, 0)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cyclone.controller.actions import Action, EndTask, Flush, TakeBack
-from cyclone.controller.crew import PREFETCH_S
+from cyclone.controller.handout import PREFETCH_S
 from cyclone.controller.watch import (
     FLUSH_AFTER_S,
     HELD_UP_AFTER_S,

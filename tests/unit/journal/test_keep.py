@@ -8,9 +8,9 @@ import pytest
 from cyclone.journal import SqliteJournal
 from cyclone.journal.export import read_records
 from cyclone.journal.verify import verify
-from cyclone.master.events import AttemptsEnded, HorizonMoved, TasksClosed
+from cyclone.master.events import AttemptsEnded, HorizonMoved
 from cyclone.protocol import states
-from tests.support.journals import JOBS, added, finish, recorded
+from tests.support.journals import JOBS, added, all_closed, finish, recorded
 
 Opened = Callable[..., SqliteJournal]
 
@@ -31,7 +31,7 @@ def test_given_a_count_then_the_oldest_blocks_go_beyond_it(opened: Opened, path:
     finish(journal, consumed=10)
     kept = [record.id for block in read_records(path) for record in block]
     assert kept == list(range(61, 101))
-    assert next(journal.recover()) == TasksClosed(100, 10, {"completed": 90})
+    assert next(journal.recover()) == all_closed(100, 10, {"completed": 90})
     assert [number for number, _ in journal.results_after(8)] == [9, 10]
     assert list(verify(path)) == []
     journal.close()

@@ -66,9 +66,11 @@ def test_given_a_running_master_then_its_journal_is_exported_task_by_task(
         "controller": "node-1",
         "started": "2023-11-14T22:13:21.000000Z",
         "finished": "2023-11-14T22:13:21.100000Z",
+        "job": None,
+        "index": None,
     }
     assert records[1]["error"] == {"type": "ValueError", "message": "task 2", "traceback": ""}
-    unknown = dict.fromkeys(("value", "error", "attempt", "controller", "started", "finished"))
+    unknown = dict.fromkeys(("value", "error", "attempt", "controller", "started", "finished", "job", "index"))
     assert records[5] == {"id": 6, "class": "tests.tasks:Cube", "args": [6, ""], "state": "queued", **unknown}
     check_file(path, book)
 

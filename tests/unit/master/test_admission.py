@@ -67,7 +67,7 @@ class TestHello:
 
     @pytest.mark.parametrize(
         ("code", "protocol"),
-        [("version", 2), ("superseded", 1), ("draining", 1)],
+        [("version", 1), ("superseded", 2), ("draining", 2)],
     )
     def test_given_a_hello_that_is_refused_then_nothing_else_changes(
         self, master: Master, code: str, protocol: int
@@ -137,7 +137,7 @@ class TestHello:
             Send(b"again", welcome(2, drop=tuple(drop)))
         ]
         assert master.scheduler.state.sessions.by_id[leased + 1].open == adopted
-        assert len(master.scheduler.state.queue) == 6 - adopted
+        assert master.scheduler.state.lanes.window.in_memory == 6 - adopted
         assert list(master.scheduler.state.sessions.by_id) == [leased + 1]
 
     def test_given_a_controller_that_was_given_up_when_it_comes_back_then_tasks_not_leased_again_are_adopted(
@@ -167,7 +167,7 @@ class TestTheEndOfASession:
             Say("info", "controller=c1 left: stopped"),
             Record(ControllerLeft("c1")),
         ]
-        assert len(master.scheduler.state.queue) == 6
+        assert master.scheduler.state.lanes.window.in_memory == 6
         assert len(master.scheduler.state.sessions) == 0
 
     def test_given_silence_then_all_that_it_holds_is_requeued_once_the_time_is_over(

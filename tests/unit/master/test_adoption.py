@@ -102,7 +102,7 @@ class TestAdoption:
         session = master.join("c1", "1", held=[tasks(1, 4)])
         master.handle(Returned(session, 0, [tasks(1)]))
         master.state(session, 0, [tasks(3, 2)])
-        assert master.scheduler.state.queue.returned_count == 2
+        assert master.scheduler.state.lanes.window.returned_count == 2
         master.state(session, 2, [tasks(3, 2)])
         assert leases(master.advance()) == [("c1", 1, 1, 2), ("c1", 2, 1, 2)]
 
@@ -229,7 +229,7 @@ class TestLateReports:
             AttemptsEnded(2, 1, EPOCH, 1, CRASHED, "c1", row_columns(crash.body, 0))
         )
         assert master.scheduler.state.crashes == {2: 1}
-        assert master.scheduler.state.queue.returned_count == 1
+        assert master.scheduler.state.lanes.window.returned_count == 1
 
     @pytest.mark.parametrize("claimed", [False, True])
     def test_given_a_crash_that_is_told_again_after_the_restart_then_it_is_charged_once_and_takes_nothing_away(

@@ -65,12 +65,13 @@ def test_given_a_wish_then_what_waits_ends_and_the_controller_is_asked_for_the_r
     assert not master.scheduler.state.cancellations
 
 
-def test_given_a_task_that_completes_before_it_could_be_stopped_then_it_is_completed(
+def test_given_a_task_that_completes_after_the_wish_then_it_is_cancelled_all_the_same(
     master: Master, leased: int
 ) -> None:
     ask(master, 2, 2)
-    assert final_states(master.results(leased, batch(2, COMPLETED))) == {2: "completed"}
-    master.advance()
+    actions = master.results(leased, batch(1, COMPLETED, COMPLETED, COMPLETED))
+    assert final_states(actions) == {1: "completed", 2: "cancelled", 3: "completed"}
+    master.advance(by_s=0.5)
     assert not master.scheduler.state.cancellations
 
 

@@ -259,7 +259,7 @@ class TaskTable(RuleBasedStateMachine):
             task_id: (task.holder, task.token) for task_id, task in open_tasks.items() if task.token != NEVER_LEASED
         }
         assert state.open_tasks == len(open_tasks)
-        assert state.queue.stored_count == sum(map(len, self.stored))
+        assert state.lanes.window.stored_count == sum(map(len, self.stored))
         assert state.crashes == {task_id: task.crashes for task_id, task in open_tasks.items() if task.crashes}
         assert (set(state.live), state.awaited) == (self.live, self.awaited)
 

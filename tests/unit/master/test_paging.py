@@ -38,7 +38,7 @@ class TestPaging:
         master = Master()
         blocks = 4 + 2 * LOAD_BLOCKS
         self.offered(master, blocks)
-        queue = master.scheduler.state.queue
+        queue = master.scheduler.state.lanes.window
         assert (queue.fresh_count, queue.stored_count) == (4 * self.BLOCK, 2 * LOAD_BLOCKS * self.BLOCK)
         session = master.join()
         leased: list[int] = []
@@ -85,19 +85,19 @@ class TestPaging:
         master = new_master()
         for _ in range(3):
             master.offer(1, bytes(50))
-        assert (master.scheduler.state.queue.fresh_count, master.scheduler.state.queue.stored_count) == (2, 1)
+        assert (master.scheduler.state.lanes.window.fresh_count, master.scheduler.state.lanes.window.stored_count) == (2, 1)
 
     def test_given_a_journal_that_cannot_give_back_then_everything_stays_in_memory(self, master: Master) -> None:
         master = Master(pages=False)
         self.offered(master, 6)
-        assert master.scheduler.state.queue.stored_count == 0
+        assert master.scheduler.state.lanes.window.stored_count == 0
 
     def test_given_a_large_journal_when_restarted_then_a_window_of_it_is_in_memory(self, master: Master) -> None:
         master = Master()
         blocks = 64
         self.offered(master, blocks)
         master.restart()
-        queue = master.scheduler.state.queue
+        queue = master.scheduler.state.lanes.window
         assert (queue.fresh_count, queue.stored_count) == (0, blocks * self.BLOCK)
         session = ready(master, "c1", "1", MANY)
         for _ in range(10):
@@ -125,8 +125,8 @@ class TestPaging:
         session = master.join()
         for _ in range(12):
             master.lease(session, 8)
-            assert master.scheduler.state.queue.fresh_bytes <= 1000 + LOAD_BLOCKS * 100
-        assert master.scheduler.state.queue.stored_count == 0
+            assert master.scheduler.state.lanes.window.fresh_bytes <= 1000 + LOAD_BLOCKS * 100
+        assert master.scheduler.state.lanes.window.stored_count == 0
 
     @pytest.mark.parametrize("bound", ["LOAD_BELOW_TASKS", "LOAD_BELOW_BYTES"])
     def test_given_a_wish_for_what_is_stored_then_it_does_not_bring_everything_before_it_into_memory(
@@ -141,10 +141,10 @@ class TestPaging:
         master.carry_out(master.scheduler.answer(b"client", wish, master.now))
         for _ in range(20):
             master.advance()
-        queue = master.scheduler.state.queue
-        assert len(queue) == 64
+        queue = master.scheduler.state.lanes.window
+        assert queue.in_memory == 64
         session = master.join()
         while queue.waiting:
             master.lease(session, 50)
-            assert len(queue) <= 64 + LOAD_BLOCKS * 8
+            assert queue.in_memory <= 64 + LOAD_BLOCKS * 8
         assert (master.scheduler.state.ended["cancelled"], master.scheduler.leased_tasks) == (1, 399)

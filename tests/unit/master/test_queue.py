@@ -2,7 +2,7 @@
 
 import pytest
 
-from cyclone.master.queue import TaskQueue
+from cyclone.master.queue import TaskQueue, Window
 from cyclone.master.spans import Span
 
 
@@ -23,7 +23,7 @@ def returned(first: int, count: int) -> Span:
 def test_given_two_blocks_when_taken_then_in_order_and_within_the_bounds(
     count_max: int, bytes_max: int, expected: list[tuple[int, int]]
 ) -> None:
-    queue = TaskQueue()
+    queue = TaskQueue(1, Window())
     queue.add_fresh(1, [(1, 2), (2, 1)], [b"0123456789"] * 3, 30)
     queue.add_fresh(4, [(2, 2)], [b"0123456789"] * 2, 20)
     taken = []
@@ -32,16 +32,16 @@ def test_given_two_blocks_when_taken_then_in_order_and_within_the_bounds(
         assert span.attempt == 0
         taken.append((span.first, span.count))
     assert taken == expected
-    assert (queue.fresh_count, queue.bytes_added, len(queue)) == (0, 50, 0)
+    assert (queue.fresh_count, queue.bytes_added, queue.in_memory) == (0, 50, 0)
 
 
 def test_given_spans_that_came_back_then_the_lowest_id_is_next_until_it_has_a_holder_or_is_done() -> None:
-    queue = TaskQueue()
+    queue = TaskQueue(1, Window())
     queue.add_fresh(9, [(1, 1)], [b"x"], 1)
     first, second, third = returned(1, 2), returned(3, 1), returned(4, 1)
     for span in (third, first, second):
         queue.add_returned(span)
-    assert len(queue) == 5
+    assert queue.in_memory == 5
     assert queue.next_returned() is first
     assert queue.next_returned() is first
     first.holder = 1
@@ -53,7 +53,7 @@ def test_given_spans_that_came_back_then_the_lowest_id_is_next_until_it_has_a_ho
 
 
 def test_given_a_span_that_comes_back_twice_then_it_is_offered_while_it_waits() -> None:
-    queue = TaskQueue()
+    queue = TaskQueue(1, Window())
     span = returned(1, 1)
     queue.add_returned(span)
     span.holder = 1

@@ -83,7 +83,7 @@ class TestWhatIsKnown:
         assert after.state.progress == before.state.progress
         assert (after.consumed, after.done_tasks) == (2, before.done_tasks)
         assert after.state.live == before.state.live == {"c1": "1" * 32}
-        assert after.state.queue.stored_count == 4
+        assert after.state.lanes.window.stored_count == 4
 
     def test_given_the_last_results_in_a_closed_block_when_older_ones_are_replayed_then_numbers_go_on(
         self, new_master: NewMaster

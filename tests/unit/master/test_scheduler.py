@@ -100,7 +100,7 @@ class TestOffer:
     ) -> None:
         monkeypatch.setattr(module, "WINDOW_START_TASKS", module.WINDOW_TASKS)
         master.offer(master.scheduler.pull_limit())
-        assert len(master.scheduler.state.queue) == module.WINDOW_TASKS == master.scheduler.pull_limit()
+        assert master.scheduler.state.lanes.window.in_memory == module.WINDOW_TASKS == master.scheduler.pull_limit()
         leased = module.WINDOW_TASKS // 4
         session = master.join()
         master.lease(session, leased)
@@ -192,9 +192,9 @@ class TestState:
         session = master.join()
         master.offer(2)
         master.offer(2)
-        assert master.lease(session, 1)[0] == Record(HorizonMoved(2))
+        assert master.lease(session, 1)[0] == Record(HorizonMoved(2, ((0, 2),)))
         assert kinds(master.lease(session, 1)) == ["Send Tasks"]
-        assert master.lease(session, 1)[0] == Record(HorizonMoved(4))
+        assert master.lease(session, 1)[0] == Record(HorizonMoved(4, ((0, 4),)))
 
 
 class TestTime:

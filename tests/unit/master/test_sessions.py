@@ -28,7 +28,8 @@ def test_given_a_session_when_ranked_then_it_stands_in_the_lines_it_belongs_to(
     session = joined(sessions)
     session.granted = 1
     sessions.rank(session)
-    session.granted, session.sent, session.open = granted, sent, open_tasks
+    session.granted, session.sent = granted, sent
+    session.open = session.taken = open_tasks
     session.slots, session.reachable = slots, reachable
     sessions.rank(session)
     assert session.credit == credit == sessions.credit_total
@@ -79,10 +80,11 @@ def test_given_more_tasks_than_slots_then_the_session_is_among_those_to_recall_f
 ) -> None:
     sessions = Sessions()
     session = joined(sessions)
-    session.open, session.slots, session.reachable = open_tasks, slots, reachable
+    session.open = session.taken = open_tasks
+    session.slots, session.reachable = slots, reachable
     sessions.rank(session)
     assert (1 in sessions.laden) == laden
-    session.open = 0
+    session.open = session.taken = 0
     sessions.rank(session)
     assert not sessions.laden
 

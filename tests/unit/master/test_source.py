@@ -186,11 +186,11 @@ class TestTasks:
         whole = block(2, GeneratorProgress(pulled=2))
         whole.size_bytes = 1000
         body.turn(whole)
-        assert body.master.scheduler.state.queue.fresh_bytes == 1000
+        assert body.master.scheduler.state.lanes.window.fresh_bytes == 1000
         part = block(2, GeneratorProgress(pulled=4), [b"x", b"x"])
         part.size_bytes = 1000
         body.turn(part)
-        assert body.master.scheduler.state.queue.fresh_bytes == 1001
+        assert body.master.scheduler.state.lanes.window.fresh_bytes == 1001
 
     def test_given_only_known_keys_then_nothing_is_added_but_the_progress(self, body: Body) -> None:
         body.turn(block(1, GeneratorProgress(pulled=1), [b"x"]))

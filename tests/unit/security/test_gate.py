@@ -22,7 +22,7 @@ from cyclone.protocol.messages import AnyFromController, AnyFromMaster, Goodbye,
 from cyclone.protocol.sockets import ClientKeys, master_socket, receive_with_keys
 from cyclone.security.authenticator import LOOK_EVERY_S
 from cyclone.security.gate import GateOptions, PeerGate
-from cyclone.security.policy import client_keys
+from cyclone.security.peers import client_keys
 from cyclone.security.registry import Registry
 from cyclone.security.roles import PeerRole
 from tests.support.masters import hello

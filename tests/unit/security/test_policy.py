@@ -10,7 +10,8 @@ import pytest
 from cyclone.config import Role, Settings, load
 from cyclone.config_key import SINKS
 from cyclone.errors import ConfigError
-from cyclone.security.policy import client_keys, controller_keys, exposure, is_loopback, master_registry, sink_keys
+from cyclone.security.peers import client_keys, is_loopback
+from cyclone.security.policy import controller_keys, exposure, master_registry, sink_keys
 from cyclone.security.registry import Registry
 
 MASTER = ("task_generator.class=gens:Gen",)

@@ -17,7 +17,7 @@ from cyclone.protocol.messages import FORBIDDEN, Refused
 from cyclone.protocol.sink_messages import AnyFromSink, AnyToSink, Attach, Attached, Blocks, Stored
 from cyclone.protocol.sockets import ClientKeys, controller_socket
 from cyclone.security.gate import GateOptions
-from cyclone.security.policy import client_keys
+from cyclone.security.peers import client_keys
 from cyclone.security.registry import Registry
 from cyclone.security.roles import PeerRole
 from cyclone.sinks.receiver import Receiver, ReceiverOptions

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from cyclone import BaseTask
-from tasks.command import OUTPUT_BYTES_MAX, CommandFailed, CommandTask, CommandTimedOut
+from cyclone.programs.command import OUTPUT_BYTES_MAX, CommandFailed, CommandTimedOut
+from tasks.command import CommandTask
 from tests.support.drive import rebuilt
 
 ROOT = Path(__file__).parents[3]

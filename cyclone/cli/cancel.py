@@ -1,0 +1,92 @@
+"""``cyclone cancel``: jobs, tasks of jobs, or tasks of the whole master, ended before their time.
+
+Owns how the two are told apart on a command line: JOBS and TASKS are submitted jobs, their tasks, and those of job 0;
+``--tasks``, ``--class``, ``--state`` and ``--all`` mean tasks whosever they are, which is an administrator's right.
+"""
+
+import argparse
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cyclone.cli import answers, connecting, output, selectors, tasks
+from cyclone.errors import UsageError
+
+if TYPE_CHECKING:
+    from cyclone.client.client import Client
+    from cyclone.protocol.client_messages import Answer
+
+_DESCRIPTION = """\
+Cancel jobs, or tasks of them: what waits ends at once; what runs gets SIGTERM, after a grace SIGKILL, and is cancelled
+when its controller says that it is gone. What is cancelled never completes. A job all of whose tasks have ended has
+ended itself. With --tasks, --class, --state or --all tasks of the whole master are meant, also the generator's; there a
+task that completes before it is stopped is completed.
+"""
+
+
+def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Its command line."""
+    parser = verbs.add_parser("cancel", help="end jobs or tasks before their time", description=_DESCRIPTION)
+    parser.epilog = f"Exit codes: 0 done, 1 not granted, {connecting.EXIT_CODES}."
+    tasks.add_selection(parser, "*")
+    selectors.add_states_option(parser, "--only", "-s", help="only tasks in these states")
+    parser.add_argument("--reason", metavar="TEXT", default="", help="why, for whoever looks at the job later")
+    parser.add_argument("--dry-run", action="store_true", help="say how many tasks it would be, and do nothing")
+    output.add_yes_option(parser)
+    selectors.add_filters(parser)
+    whole = parser.add_argument_group("tasks of the whole master, instead of JOBS and TASKS")
+    whole.add_argument("--tasks", metavar="IDS", type=selectors.task_ids, help="these task ids, such as 17 or 17-42")
+    whole.add_argument("--class", metavar="MODULE:CLASS", dest="task_class", help="only tasks of this class")
+    whole.add_argument("--state", choices=("queued", "leased"), help="only those that wait, or that are at work")
+    whole.add_argument("--all", action="store_true", help="every task that has no result")
+    output.add_json_option(parser)
+    connecting.add_options(parser, "--timeout")
+
+
+def cancel(args: argparse.Namespace) -> int:
+    """The verb; returns the exit code."""
+    of_master = bool(args.tasks or args.task_class or args.state or args.all)
+    if of_master == bool(args.selection):
+        raise UsageError(
+            "cancel what? Give jobs or tasks of them, such as 5, 5.17 or all, or else task ids of the whole master by "
+            "--tasks, --class, --state or --all"
+        )
+    if of_master and (args.dry_run or args.reason or args.states):
+        raise UsageError("--dry-run, --reason and --only are for jobs and their tasks, not for the whole master")
+    if (args.all and not args.task_class) or any(one.jobs.is_all for one in args.selection):
+        output.confirm("cancel everything that is meant by that?", args)
+    with connecting.client(args) as client:
+        found = _of_master(client, args) if of_master else _of_jobs(client, args)
+    return answers.say(found, args)
+
+
+def _of_jobs(client: "Client", args: argparse.Namespace) -> "list[tuple[str, Answer]]":
+    """Whole jobs in one question, however many; a question for each job of which only tasks are meant."""
+    whole = [one.jobs for one in args.selection if not one.indexes]
+    chosen = [(selectors.merged(whole), ())] if whole else []
+    chosen += [(one.jobs, one.indexes) for one in args.selection if one.indexes]
+    return [
+        (
+            f"job {'last' if jobs.last else selectors.fold(jobs.ids) or 'all'}",
+            client.cancel(
+                jobs.selection(args),
+                indexes=list(indexes),
+                states=args.states,
+                reason=args.reason,
+                dry_run=args.dry_run,
+            ),
+        )
+        for jobs, indexes in chosen
+    ]
+
+
+def _of_master(client: "Client", args: argparse.Namespace) -> "list[tuple[str, Answer]]":
+    from cyclone.protocol import limits
+    from cyclone.protocol.client_messages import Answer, CancelRequest
+
+    found: list[tuple[str, Answer]] = []
+    for low, high in args.tasks or ((1, limits.ID_MAX),):
+        make = partial(CancelRequest, first=low, last=high, task_class=args.task_class or "", state=args.state or "")
+        answer = client.ask(make)
+        assert isinstance(answer, Answer)
+        found.append((f"tasks {low}-{high}", answer))
+    return found

@@ -1,0 +1,59 @@
+"""``#CYCLONE --time-limit 10m`` in a script: options of ``cyclone submit`` that travel with it.
+
+Owns which lines count: those that begin so, before the first line that is neither blank nor a comment. What the command
+line says wins over them.
+"""
+
+import argparse
+from typing import NoReturn
+
+from cyclone.cli.submit_options import Given, add_options, given
+from cyclone.errors import ConfigError
+
+MARK = "#CYCLONE"
+# What a script does not say of itself: what runs is the script.
+_NOT_HERE = ("task_class", "properties", "key")
+
+
+class _Wrong(Exception):
+    """What the parser has to say."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Wrong(message)
+
+
+def directives(source: str, name: str) -> Given:
+    """The options that a script asks for. Raises ConfigError naming script, line and option."""
+    found = [
+        (number, line.removeprefix(MARK).strip()) for number, line in _head(source) if line.split(maxsplit=1)[0] == MARK
+    ]
+    if not found:
+        return {}
+    import shlex
+
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    add_options(parser)
+    args = argparse.Namespace()
+    for number, text in found:
+        place = f"{name}, line {number}: {MARK} {text}"
+        try:
+            parser.parse_args(shlex.split(text, comments=True), args)
+        except (_Wrong, ValueError) as error:
+            raise ConfigError(f"{place}: {error}") from None
+        wrong = [field for field in _NOT_HERE if field in vars(args)]
+        if wrong:
+            raise ConfigError(f"{place}: this belongs on the command line, not into a script")
+    return given(args)
+
+
+def _head(source: str) -> list[tuple[int, str]]:
+    """The comments that a script begins with, by line."""
+    head = []
+    for number, line in enumerate(source.splitlines(), 1):
+        if line.strip() and not line.startswith("#"):
+            break
+        if line.startswith("#"):
+            head.append((number, line))
+    return head

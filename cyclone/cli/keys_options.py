@@ -1,0 +1,36 @@
+"""The command line of ``cyclone keys``; ``cyclone.cli.keys`` has what it does."""
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Its command line."""
+    keys = verbs.add_parser(
+        "keys",
+        help="make, list and revoke the keys by which peers are let in",
+        description="Keep the folder of keys on the master's host. Run it as the user that the master runs as.",
+    )
+    actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
+    init = actions.add_parser("init", help="make the folder and the master's own key")
+    init.add_argument("--address", metavar="HOST[:PORT]", help="where nodes find the master (default: this host:5678)")
+    add = actions.add_parser("add", help="let a peer in: make its key, and print one line to carry to it")
+    add.add_argument(
+        "names",
+        metavar="NAMES",
+        help="whose key it is: for a controller its name, as a rule the host's; of node[001-176] each gets one",
+    )
+    add.add_argument(
+        "--role", choices=("controller", "client", "monitor", "admin", "master"), required=True, help="what it may do"
+    )
+    listing = actions.add_parser("list", help="list the keys")
+    listing.add_argument("--json", action="store_true", help="print a JSON object for each")
+    revoke = actions.add_parser("revoke", help="let a peer in no more; a running master cuts it off")
+    revoke.add_argument("names", metavar="NAMES", help="a name, or several: node[001-003]")
+    for action in (init, add, listing, revoke):
+        action.add_argument(
+            "--dir",
+            metavar="DIR",
+            type=Path,
+            help="folder of the keys (default: /etc/cyclone/keys for root, else cyclone/keys in $XDG_CONFIG_HOME)",
+        )

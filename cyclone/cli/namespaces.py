@@ -1,0 +1,188 @@
+"""``cyclone namespaces``, ``pause`` and ``resume``: what holds jobs, how it shares the slots, and whether it may.
+
+A change says what is to be: what a command line leaves out is taken from what the namespace is now.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from cyclone.cli import answers, common, connecting, nodes, output
+from cyclone.cli.columns import NUMBER, STATE, TALLY, TEXT, Column, Listing
+from cyclone.errors import ConfigError, NoSuchNamespace, UsageError
+
+if TYPE_CHECKING:
+    from cyclone.client.client import Client
+    from cyclone.protocol.job_spec import Namespace
+
+LISTING = Listing(
+    "cyclone.namespaces/1",
+    "namespaces",
+    (
+        Column("name", lambda one: one.namespace.name, TEXT),
+        Column("state", lambda one: "paused" if one.namespace.paused else "on", STATE),
+        Column("weight", lambda one: one.namespace.weight, NUMBER),
+        Column("share", lambda one: round(one.share, 4), NUMBER),
+        Column("open_jobs", lambda one: one.open_jobs, NUMBER, title="jobs"),
+        Column("open_tasks", lambda one: sum(one.tasks.values()), NUMBER, title="open tasks"),
+        Column("tasks", lambda one: one.tasks, TALLY, shown=False),
+        Column("jobs_max", lambda one: one.namespace.jobs_max, NUMBER),
+        Column("tasks_max", lambda one: one.namespace.tasks_max, NUMBER),
+    ),
+)
+# Options of the actions that the list has not.
+_OWN = ("weight", "jobs_max", "tasks_max", "dry_run", "yes")
+_NONE = "none"
+_NO_BOUND = ("none", "unlimited")
+
+
+def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Their command lines."""
+    listing = verbs.add_parser(
+        "namespaces",
+        help="list namespaces; make, change, delete or purge one",
+        description="List namespaces, or change them: those that have work share the slots by their weights.",
+        epilog=f"Exit codes: 0 done, 1 not granted, {connecting.EXIT_CODES}.",
+    )
+    output.add_list_options(listing, LISTING)
+    connecting.add_options(listing)
+    actions = listing.add_subparsers(dest="action", metavar="ACTION")
+    made = actions.add_parser(
+        "set",
+        help="make a namespace, or change it",
+        description="Make a namespace, or change it: what is not named stays as it is.",
+    )
+    made.add_argument("name", metavar="NAME", help="the namespace")
+    made.add_argument("--weight", metavar="W", type=_weight, help="its part of the slots against others (default: 1)")
+    for what, text in (("jobs", "jobs that are open"), ("tasks", "tasks without a result")):
+        made.add_argument(f"--{what}-max", metavar="N", type=_bound, help=f"at most so many {text}; none for no bound")
+    deleted = actions.add_parser("delete", help="delete a namespace that has no open jobs")
+    purged = actions.add_parser("purge", help="cancel all jobs of a namespace")
+    for action in (deleted, purged):
+        action.add_argument("name", metavar="NAME", help="the namespace")
+        action.add_argument("--dry-run", action="store_true", help="say what it holds, and do nothing")
+        output.add_yes_option(action)
+    for action in (made, deleted, purged):
+        output.add_json_option(action)
+        connecting.add_options(action)
+        # What was said before the action holds for it, too.
+        for option in action._actions:
+            if option.dest not in (*_OWN, argparse.SUPPRESS):
+                option.default = argparse.SUPPRESS
+    paused = verbs.add_parser(
+        "pause",
+        help="start no task of namespaces",
+        description="Start no task of these namespaces until `cyclone resume`; what runs goes on.",
+    )
+    resumed = verbs.add_parser(
+        "resume",
+        help="let paused namespaces, or with --nodes drained controllers, go on",
+        description="Let namespaces go on that were paused; with --nodes, give controllers tasks again that were "
+        "drained. For jobs that are held there is `cyclone release`.",
+    )
+    for verb in (paused, resumed):
+        names = verb.add_argument("names", metavar="NAMESPACE", nargs="*", help="a namespace")
+        names.completer = connecting.offered_namespaces  # type: ignore[attr-defined]
+        output.add_json_option(verb)
+        connecting.add_options(verb)
+        verb.epilog = f"Exit codes: 0 done, 1 not granted, {connecting.EXIT_CODES}."
+    resumed.add_argument("--nodes", metavar="NODES", help="controllers instead: node7, node[001-176], @group")
+
+
+def namespaces(args: argparse.Namespace) -> int:
+    """The verb; returns the exit code."""
+    with connecting.client(args) as client:
+        if args.action == "set":
+            return answers.say([(args.name, client.set_namespace(_changed(client, args)))], args)
+        if args.action in ("delete", "purge"):
+            return _destroy(client, args)
+        output.print_rows(LISTING, sorted(client.namespaces(), key=lambda one: one.namespace.name), args)
+    return common.EXIT_OK
+
+
+def pause(args: argparse.Namespace) -> int:
+    """The verb; returns the exit code."""
+    if not args.names:
+        raise UsageError("pause which namespace? `cyclone namespaces` lists them; for one job there is `cyclone hold`")
+    return _pause(args, True)
+
+
+def resume(args: argparse.Namespace) -> int:
+    """The verb; returns the exit code."""
+    if bool(args.nodes) == bool(args.names):
+        raise UsageError("resume what? Give namespaces, or controllers by --nodes; for jobs there is `cyclone release`")
+    if args.nodes:
+        return nodes.mark(args, common.names(args.nodes), undo=True)
+    return _pause(args, False)
+
+
+def _pause(args: argparse.Namespace, paused: bool) -> int:
+    import msgspec
+
+    with connecting.client(args) as client:
+        known = [_known(client, name) for name in args.names]
+        changed = [msgspec.structs.replace(one, paused=paused) for one in known]
+        return answers.say([(one.name, client.set_namespace(one)) for one in changed], args)
+
+
+def _changed(client: "Client", args: argparse.Namespace) -> "Namespace":
+    """The namespace with what the command line says. Raises ConfigError."""
+    import msgspec
+
+    from cyclone.protocol.job_spec import Namespace
+
+    known = next((one.namespace for one in client.namespaces() if one.namespace.name == args.name), None)
+    given = {"weight": args.weight, "jobs_max": args.jobs_max, "tasks_max": args.tasks_max}
+    said = {field: None if value == _NONE else value for field, value in given.items() if value is not None}
+    fields = {**(msgspec.structs.asdict(known) if known else {"name": args.name}), **said}
+    try:
+        return msgspec.convert(fields, Namespace)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"no namespace can be like that: {error}") from None
+
+
+def _destroy(client: "Client", args: argparse.Namespace) -> int:
+    held = next((one for one in client.namespaces() if one.namespace.name == args.name), None)
+    if held is None:
+        raise _no_namespace(client, args.name)
+    holds = f"{args.name} has {held.open_jobs:,} open jobs with {sum(held.tasks.values()):,} open tasks"
+    if args.dry_run:
+        if args.json:
+            fields = {one.name: one.kind.as_json(one.get(held)) for one in LISTING.columns}
+            output.print_json("cyclone.namespace/1", {"namespace": fields})
+        else:
+            output.write(holds)
+        return common.EXIT_OK
+    if args.action == "purge":
+        output.confirm(f"{holds}: cancel them all?", args)
+        return answers.say([(args.name, client.purge(args.name))], args)
+    return answers.say([(args.name, client.delete_namespace(args.name))], args)
+
+
+def _known(client: "Client", name: str) -> "Namespace":
+    for one in client.namespaces():
+        if one.namespace.name == name:
+            return one.namespace
+    raise _no_namespace(client, name)
+
+
+def _no_namespace(client: "Client", name: str) -> NoSuchNamespace:
+    from cyclone.protocol.job_messages import NO_NAMESPACE
+
+    known = ", ".join(sorted(one.namespace.name for one in client.namespaces()))
+    return NoSuchNamespace(NO_NAMESPACE, f"there is no namespace {name!r}; there are {known}")
+
+
+def _weight(text: str) -> float:
+    weight = float(text)
+    if not weight > 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a weight above 0, such as 2 or 0.5")
+    return weight
+
+
+def _bound(text: str) -> int | str:
+    if text in _NO_BOUND:
+        return _NONE
+    number = int(text.replace("_", ""))
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected how many, or none")
+    return number

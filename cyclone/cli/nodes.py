@@ -1,0 +1,147 @@
+"""``cyclone nodes`` and ``drain``: the controllers of a master, and which of them get no new tasks."""
+
+import argparse
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from cyclone.cli import answers, common, connecting, output, status
+from cyclone.cli.columns import DURATION, NAMES, NUMBER, PAIRS, SIZE, STATE, TEXT, Column, Listing
+
+if TYPE_CHECKING:
+    from cyclone.protocol.client_messages import ControllerStatus
+
+_MARKS = ("drained", "suspected")
+_NODES_FORMS = "node7, node[001-176], node[1-9]!node3, @group"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Nodes:
+    """A controller, or several that are alike: ``names`` is folded, and figures are sums; ``silent_s`` the longest."""
+
+    names: str
+    count: int
+    slots: int
+    busy: int
+    open: int
+    silent_s: float
+    one: "ControllerStatus"
+
+
+LISTING = Listing(
+    "cyclone.nodes/1",
+    "nodes",
+    (
+        Column("name", lambda nodes: nodes.names, TEXT),
+        Column("count", lambda nodes: nodes.count, NUMBER, shown=False, title="nodes"),
+        Column("host", lambda nodes: nodes.one.host, TEXT, shown=False),
+        Column("state", lambda nodes: nodes.one.mark or "up", STATE),
+        Column("slots", lambda nodes: nodes.slots, NUMBER),
+        Column("busy", lambda nodes: nodes.busy, NUMBER),
+        Column("tasks", lambda nodes: nodes.open, NUMBER),
+        Column("silent_s", lambda nodes: nodes.silent_s, DURATION, title="heard"),
+        Column("namespaces", lambda nodes: nodes.one.offer.namespaces, NAMES),
+        Column("labels", lambda nodes: nodes.one.offer.labels, NAMES),
+        Column("mem_bytes", lambda nodes: nodes.one.offer.mem_bytes, SIZE, shown=False, title="mem"),
+        Column("resources", lambda nodes: nodes.one.offer.resources, PAIRS),
+        Column("by_value", lambda nodes: nodes.one.offer.by_value, TEXT, shown=False),
+        Column("version", lambda nodes: nodes.one.version, TEXT),
+        Column("python", lambda nodes: nodes.one.python, TEXT, shown=False),
+    ),
+)
+
+
+def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Their command lines."""
+    nodes = verbs.add_parser(
+        "nodes",
+        help="list the controllers: slots, what they run, labels, versions",
+        description="List controllers, one for each node as a rule. More than a screen of them are folded for people: "
+        "those that are alike share a line. state is up, drained or suspected; tasks are those that it has, heard how "
+        "long it has been silent.",
+        epilog=f"Exit codes: 0 done, {connecting.EXIT_CODES}.",
+    )
+    names = nodes.add_argument("names", metavar="NODES", nargs="?", help=f"only these: {_NODES_FORMS}")
+    names.completer = connecting.offered_nodes  # type: ignore[attr-defined]
+    nodes.add_argument("-s", "--state", choices=("up", *_MARKS), help="only those in this state")
+    nodes.add_argument("-n", "--namespace", metavar="NAMESPACE", help="only those that serve this namespace")
+    nodes.add_argument("-C", "--label", metavar="LABEL", help="only those with this label")
+    nodes.add_argument("--idle", action="store_true", help="only those with a free slot that get tasks")
+    nodes.add_argument("--each", action="store_true", help="a line for each, also where there are many")
+    nodes.add_argument("--fold", action="store_true", help="a line for all that are alike, also where there are few")
+    output.add_list_options(nodes, LISTING)
+    connecting.add_options(nodes)
+    drained = verbs.add_parser(
+        "drain",
+        help="give controllers no new tasks",
+        description="Give controllers no new tasks; what they run is finished, what they have not started goes "
+        "elsewhere. `cyclone drain --undo`, or `cyclone resume --nodes`, gives them tasks again.",
+        epilog=f"Exit codes: 0 done, 1 not granted, {connecting.EXIT_CODES}.",
+    )
+    names = drained.add_argument("names", metavar="NODES", help=f"names of controllers: {_NODES_FORMS}")
+    names.completer = connecting.offered_nodes  # type: ignore[attr-defined]
+    drained.add_argument("--undo", action="store_true", help="give them tasks again")
+    output.add_json_option(drained)
+    connecting.add_options(drained, "--timeout")
+
+
+def nodes(args: argparse.Namespace) -> int:
+    """The verb; returns the exit code."""
+    wanted = set(common.names(args.names)) if args.names else None
+    with connecting.client(args) as client:
+        found = [one for one in client.status().controllers if _fits(one, args, wanted)]
+    folded = args.fold or (len(found) > status.APART_MAX and output.is_terminal() and not args.each)
+    if args.json or args.each or not folded:
+        rows: Iterable[_Nodes] = (_together([one]) for one in sorted(found, key=lambda one: one.name))
+    else:
+        rows = _folded(found)
+    output.print_rows(LISTING, rows, args)
+    if wanted and (missing := sorted(wanted - {one.name for one in found} - {one.host for one in found})):
+        from cyclone.ranges import fold_nodes
+
+        output.note(f"not among them: {fold_nodes(missing)}")
+    return common.EXIT_OK
+
+
+def drain(args: argparse.Namespace) -> int:
+    """The verb; returns the exit code."""
+    return mark(args, common.names(args.names), args.undo)
+
+
+def mark(args: argparse.Namespace, names: Iterable[str], undo: bool) -> int:
+    """Drain these controllers, or undo it; the exit code."""
+    with connecting.client(args) as client:
+        return answers.say([(name, client.drain(name, undo=undo)) for name in names], args)
+
+
+def _fits(one: "ControllerStatus", args: argparse.Namespace, names: set[str] | None) -> bool:
+    return (
+        (names is None or one.name in names or one.host in names)
+        and args.state in (None, one.mark or "up")
+        and (args.namespace is None or not one.offer.namespaces or args.namespace in one.offer.namespaces)
+        and (args.label is None or args.label in one.offer.labels)
+        and (not args.idle or (one.busy < one.slots and one.mark != "drained"))
+    )
+
+
+def _together(alike: "list[ControllerStatus]") -> _Nodes:
+    from cyclone.ranges import fold_nodes
+
+    return _Nodes(
+        names=alike[0].name if len(alike) == 1 else fold_nodes(one.name for one in alike),
+        count=len(alike),
+        slots=sum(one.slots for one in alike),
+        busy=sum(one.busy for one in alike),
+        open=sum(one.open for one in alike),
+        silent_s=max(one.silent_s for one in alike),
+        one=alike[0],
+    )
+
+
+def _folded(found: "list[ControllerStatus]") -> Iterator[_Nodes]:
+    """Those together that differ in nothing but their names and what they do at the moment."""
+    kinds: dict[tuple[object, ...], list[ControllerStatus]] = {}
+    for one in sorted(found, key=lambda one: (one.mark, -one.slots, one.name)):
+        offer = (one.offer.namespaces, one.offer.labels, one.offer.mem_bytes, tuple(one.offer.resources.items()))
+        kinds.setdefault((one.mark, one.slots, *offer, one.version, one.python), []).append(one)
+    return map(_together, kinds.values())

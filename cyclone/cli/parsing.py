@@ -1,0 +1,166 @@
+"""The program ``cyclone`` as a tree of argparse: the table of its verbs, and how its help shows them.
+
+Owns which verbs there are, in which group they stand, and where their code is. A verb's module has
+``add_parser(verbs)``, which adds its command line, and its function takes what was parsed and returns the exit code.
+Only the module of the verb that is called is imported; for ``--help``, completion and the manual the modules of all
+verbs are, which must therefore import nothing heavy before their function runs.
+"""
+
+import argparse
+import difflib
+import importlib
+import textwrap
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from cyclone.cli import common
+from cyclone.errors import UsageError
+
+Verbs = Any
+"""What ``add_parser`` of a module gets: the action of ``add_subparsers``."""
+
+
+class Verb(NamedTuple):
+    """``module`` has its command line, ``function`` ("module:name") what it does."""
+
+    name: str
+    module: str
+    function: str
+
+
+def _verbs(module: str, *names: str, code: str = "") -> tuple[Verb, ...]:
+    """Verbs of one module, whose functions are called like them."""
+    code = f"cyclone.cli.{code or module}"
+    return tuple(Verb(name, f"cyclone.cli.{module}", f"{code}:{name}") for name in names)
+
+
+GROUPS: dict[str, tuple[Verb, ...]] = {
+    "work": (
+        *_verbs("submit_options", "submit", code="submit"),
+        *_verbs("run_options", "run"),
+        *_verbs("retry", "retry"),
+    ),
+    "look": (
+        *_verbs("jobs", "jobs"),
+        *_verbs("tasks", "tasks"),
+        *_verbs("show", "show"),
+        *_verbs("explain", "explain"),
+        *_verbs("results", "results"),
+        *_verbs("wait", "wait"),
+        *_verbs("stats", "stats"),
+    ),
+    "steer": (*_verbs("cancel", "cancel"), *_verbs("control", "hold", "release", "seal", "requeue")),
+    "cluster": (
+        *_verbs("status", "status"),
+        *_verbs("nodes", "nodes", "drain"),
+        *_verbs("namespaces", "namespaces", "pause", "resume"),
+        *_verbs("keys_options", "keys", code="keys"),
+    ),
+    "files": (
+        *_verbs("journal", "journal"),
+        *_verbs("config", "config"),
+        *_verbs("taskfile", "taskfile"),
+        *_verbs("lustre", "lustre"),
+    ),
+    "tools": (
+        *_verbs("bench_options", "bench", code="bench"),
+        *_verbs("completion", "completion"),
+        *_verbs("manual_options", "manual", code="manual"),
+    ),
+}
+TITLES = {
+    "work": "submit and run",
+    "look": "look at jobs and tasks",
+    "steer": "steer jobs and tasks",
+    "cluster": "the master and its nodes",
+    "files": "journals, configuration, task files",
+    "tools": "tools",
+}
+VERBS = {verb.name: verb for verbs in GROUPS.values() for verb in verbs}
+
+# What people type who come from elsewhere.
+_ELSEWHERE = {
+    **dict.fromkeys(("sbatch", "qsub", "bulksubmit", "apply", "bsub"), "submit"),
+    **dict.fromkeys(("srun", "salloc", "exec"), "run"),
+    **dict.fromkeys(("squeue", "job", "list", "ls", "qstat", "bjobs", "queue", "inspect"), "jobs"),
+    **dict.fromkeys(("task", "sacct", "ps"), "tasks"),
+    **dict.fromkeys(("info", "scontrol", "describe"), "show"),
+    **dict.fromkeys(("scancel", "qdel", "kill", "revoke", "bkill", "rm", "abort", "stop"), "cancel"),
+    **dict.fromkeys(("sinfo", "worker", "workers", "node", "controllers", "resource"), "nodes"),
+    **dict.fromkeys(("why", "reason"), "explain"),
+    **dict.fromkeys(("watch", "progress", "attach"), "wait"),
+    **dict.fromkeys(("server", "ping", "sdiag", "uptime"), "status"),
+    **dict.fromkeys(("namespace", "partition", "ns"), "namespaces"),
+    **dict.fromkeys(("cat", "output", "result", "values"), "results"),
+    **dict.fromkeys(("rerun", "retry-failed", "resubmit"), "retry"),
+    **dict.fromkeys(("undrain",), "drain"),
+    **dict.fromkeys(("man",), "manual"),
+}
+_INDENT = "  "
+_NAME_WIDTH = 12
+_TEXT_WIDTH = 100
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError where argparse would end the process, so that errors have one way out."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(_hint(message), self.format_usage())
+
+
+class _Program(Parser):
+    """The program itself: its help shows the verbs in their groups."""
+
+    def format_help(self) -> str:
+        """Not argparse's: forty verbs in one list are found by nobody."""
+        actions = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        texts = {one.dest: one.help or "" for action in actions for one in action._choices_actions}
+        lines = ["usage: cyclone VERB ...", "", self.description or ""]
+        for name, group in GROUPS.items():
+            lines += ["", f"{TITLES[name]}:"]
+            for verb in group:
+                text = textwrap.wrap(texts[verb.name], _TEXT_WIDTH, break_on_hyphens=False)
+                lines += [f"{_INDENT}{verb.name:<{_NAME_WIDTH}}{text[0]}"]
+                lines += [f"{_INDENT}{'':<{_NAME_WIDTH}}{more}" for more in text[1:]]
+        return "\n".join([*lines, "", self.epilog or "", ""])
+
+
+def parser(names: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The program's command line with these verbs, or with all."""
+    program = _Program(
+        prog="cyclone",
+        description="Run very many tasks and lose none of them.",
+        epilog="`cyclone VERB --help` explains each. Jobs are meant by 5, 1,3,5-8, last or all, a task by 5.17. The\n"
+        "master is that of --connect, -f, $CYCLONE_SERVER or your profile, else the one on this host.\n"
+        "Coming from hq, Slurm, GNU parallel, Dask or Celery? docs/coming-from.md has your command and ours.",
+    )
+    common.add_version(program)
+    verbs = program.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
+    for module in dict.fromkeys(VERBS[name].module for name in names or VERBS):
+        importlib.import_module(module).add_parser(verbs)
+    return program
+
+
+def called(argv: Sequence[str]) -> list[str]:
+    """The verb of a command line, where it is one that we know."""
+    first = next((word for word in argv if not word.startswith("-")), "")
+    return [first] if first in VERBS and argv[0] == first else []
+
+
+def function(name: str) -> Any:
+    """What a verb does: takes what was parsed, returns the exit code."""
+    module, _, found = VERBS[name].function.partition(":")
+    return getattr(importlib.import_module(module), found)
+
+
+def _hint(message: str) -> str:
+    """argparse's words about a verb that is not there name all forty: name the one that may be meant."""
+    start = "argument VERB: invalid choice: "
+    if not message.startswith(start):
+        return message
+    word = message.removeprefix(start).partition(" (choose from")[0].strip("'\"")
+    near = difflib.get_close_matches(word, VERBS, 1)
+    meant = _ELSEWHERE.get(word) or (near[0] if near else "")
+    hint = f"is `cyclone {meant}` meant?" if meant in VERBS else "`cyclone --help` lists them"
+    return f"there is no verb {word!r}: {hint}"

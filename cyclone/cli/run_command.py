@@ -1,0 +1,163 @@
+"""``cyclone run -- cmd``: submit, wait, print what it prints, exit as it exits.
+
+Owns what a task's end is as an exit code, and what Ctrl-C means: cancel the job, a second time leave it to itself. The
+job goes to the master that is named by an option, the environment or a profile; without one, to a cluster of our own
+that ends with us.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from cyclone.cli import common, connecting, output, submit, submit_options
+from cyclone.cli.submit_wait import pass_on, say_failure
+from cyclone.errors import UsageError
+
+if TYPE_CHECKING:
+    from cyclone.client.client import Client
+    from cyclone.client.job_results import JobTaskResult
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What belongs to the run of a generator alone.
+_OF_GENERATORS = {
+    "config_file": "-f/--config-file",
+    "resume": "--resume",
+    "results": "--results",
+    "overrides": "--set",
+    "check_config": "--check-config",
+    "debug": "-D/--debug",
+}
+
+
+class _Told(KeyboardInterrupt):
+    """A signal says that it is enough."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+def wants_command(args: argparse.Namespace) -> bool:
+    """Whether a command line of ``cyclone run`` names a command, and not a generator's configuration."""
+    given = submit_options.given(args)
+    return bool(args.words or args.wrap is not None or args.job_file is not None or given)
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """The verb; returns the exit code."""
+    from cyclone.cli.submit_plan import make_plan
+    from cyclone.programs.command import OUTPUT_BYTES_MAX
+
+    for field, option in _OF_GENERATORS.items():
+        if getattr(args, field):
+            raise UsageError(f"{option} is for a generator, and the rest for a command: leave one of the two out")
+    plan = make_plan(submit.asked_for(args), OUTPUT_BYTES_MAX)
+    if args.dry_run:
+        return submit.dry_run(plan, as_json=False)
+    try:
+        with _told_by_signals(), _client(args) as client:
+            job_id, count = submit.send(client, plan)
+            if not args.quiet and count != 1:
+                output.note(f"job {job_id}: {count:,} tasks")
+            return _Run(client, job_id, count).code()
+    except _Told as told:
+        return told.exit_code
+
+
+class _Run:
+    """A job whose tasks print here. ``code`` waits for its end."""
+
+    def __init__(self, client: "Client", job_id: int, count: int) -> None:
+        self._client = client
+        self._job_id = job_id
+        self._count = count
+        self._seen = 0
+        self._largest = 0
+
+    def code(self) -> int:
+        """What to exit with: the largest exit code of a task."""
+        try:
+            self._follow()
+        except _Told as told:
+            self._cancel()
+            # What has ended meanwhile still prints; told once more, we leave.
+            self._follow()
+            return told.exit_code
+        return self._largest
+
+    def _follow(self) -> None:
+        """To the end, from behind what was seen: results come in the same order each time."""
+        for result in islice(self._client.results(self._job_id), self._seen, None):
+            self._seen += 1
+            code = task_exit_code(result)
+            self._largest = max(self._largest, code)
+            pass_on(result)
+            if code and (self._count != 1 or not _tells_by_itself(result)):
+                say_failure(result)
+
+    def _cancel(self) -> None:
+        from cyclone.protocol.job_spec import JobSelection
+
+        output.note(f"cancelling job {self._job_id}; once more leaves it to itself")
+        self._client.cancel(JobSelection(ids=[(self._job_id, self._job_id)]), reason="interrupted by its user")
+
+
+def task_exit_code(result: "JobTaskResult") -> int:
+    """As a shell would have it: the program's own, 128 + n for a signal, 124 for a time limit, 1 for other ends."""
+    if result.ok:
+        return 0
+    if result.state == "timed_out":
+        return common.EXIT_TIMEOUT
+    from cyclone.programs.command import exit_code_of
+
+    error = result.error
+    found = exit_code_of(error.type, error.message) if error else None
+    return common.EXIT_FAILED if found is None else found
+
+
+def _tells_by_itself(result: "JobTaskResult") -> bool:
+    """Whether a program has ended with a code of its own: then it has said what was wrong."""
+    from cyclone.programs.command import exit_code_of
+
+    error = result.error
+    return error is not None and result.state == "failed" and (exit_code_of(error.type, error.message) or 0) < 126
+
+
+@contextlib.contextmanager
+def _client(args: argparse.Namespace) -> "Iterator[Client]":
+    """Of the master that is named, else of one that is started for this run."""
+    from cyclone.client.connection import is_server_named
+
+    if args.connect or args.profile or is_server_named():
+        if args.workers:
+            raise UsageError("--workers is for a cluster of our own, and a master is named: leave one of the two out")
+        with connecting.client(args) as client:
+            yield client
+        return
+    from cyclone.client.client import Client
+    from cyclone.client.local_cluster import LocalCluster
+
+    cluster = LocalCluster(args.workers or len(os.sched_getaffinity(0)))
+    with contextlib.closing(cluster), Client(cluster.address()) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def _told_by_signals() -> Iterator[None]:
+    """The signals that end a command are raised where it waits."""
+
+    def tell(number: int, frame: Any) -> None:
+        raise _Told(number)
+
+    # What is ignored stays so: that is how nohup(1) and a shell's & work.
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, tell) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,156 @@
+"""``cyclone stats``: the figures of jobs, from their tasks; without a job those of the whole master.
+
+A job's tasks are read page by page and counted: nothing is kept of them but sums.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cyclone.cli import columns, common, connecting, output, tasks
+from cyclone.cli.columns import DURATION, ID, MOMENT, NUMBER, SIZE, TALLY, Column, Listing
+
+if TYPE_CHECKING:
+    from cyclone.client.client import Client
+    from cyclone.protocol.job_messages import TaskRow
+
+# Kinds of errors that are told apart; a million failures rarely have more.
+_CAUSES_MAX = 100
+_CAUSES_SHOWN = 5
+_OTHERS = "other errors"
+
+
+class _Figures:
+    """Sums over the tasks of a job. ``rate`` is tasks a second, from the first start to the last end."""
+
+    def __init__(self, job_id: int) -> None:
+        self.job_id = job_id
+        self.states: Counter[str] = Counter()
+        self.nodes: set[str] = set()
+        self.causes: Counter[str] = Counter()
+        self.ran = self.attempts = self.peak_bytes = 0
+        self.seconds = self.longest_s = self.cpu_s = self.finished = 0.0
+        self.shortest_s = self.started = float("inf")
+
+    def add(self, row: "TaskRow") -> None:
+        """Count a task."""
+        self.states[row.state] += 1
+        self.attempts += row.attempt
+        if row.error:
+            cause = row.error.splitlines()[0]
+            self.causes[cause if cause in self.causes or len(self.causes) < _CAUSES_MAX else _OTHERS] += 1
+        if row.controller:
+            self.nodes.add(row.controller)
+        if not row.started:
+            return
+        self.ran += 1
+        self.seconds += row.seconds
+        self.cpu_s += row.cpu_s
+        self.peak_bytes = max(self.peak_bytes, row.peak_bytes)
+        self.shortest_s = min(self.shortest_s, row.seconds)
+        self.longest_s = max(self.longest_s, row.seconds)
+        self.started = min(self.started, row.started)
+        self.finished = max(self.finished, row.started + row.seconds)
+
+    @property
+    def elapsed_s(self) -> float:
+        """From the first start to the last end."""
+        return max(0.0, self.finished - self.started) if self.ran else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Tasks a second."""
+        return self.ran / self.elapsed_s if self.elapsed_s else 0.0
+
+
+def _of_those_that_ran(value: "float | int", figures: _Figures) -> "float | int | None":
+    return value if figures.ran else None
+
+
+LISTING = Listing(
+    "cyclone.stats/1",
+    "jobs",
+    (
+        Column("job", lambda one: one.job_id, ID),
+        Column("tasks", lambda one: sum(one.states.values()), NUMBER),
+        Column("states", lambda one: dict(one.states), TALLY),
+        Column("attempts", lambda one: one.attempts, NUMBER, shown=False),
+        Column("mean_s", lambda one: _of_those_that_ran(one.seconds / max(one.ran, 1), one), DURATION, title="mean"),
+        Column("shortest_s", lambda one: _of_those_that_ran(one.shortest_s, one), DURATION, title="min"),
+        Column("longest_s", lambda one: _of_those_that_ran(one.longest_s, one), DURATION, title="max"),
+        Column("seconds", lambda one: one.seconds, DURATION, title="sum"),
+        Column("cpu_s", lambda one: one.cpu_s, DURATION, title="cpu"),
+        Column("peak_bytes", lambda one: one.peak_bytes, SIZE, title="peak"),
+        Column("started", lambda one: one.started if one.ran else 0.0, MOMENT, shown=False),
+        Column("elapsed_s", lambda one: one.elapsed_s, DURATION, title="elapsed"),
+        Column("rate", lambda one: round(one.rate, 3), NUMBER, title="tasks/s"),
+        Column("nodes", lambda one: len(one.nodes), NUMBER),
+        Column("errors", lambda one: dict(one.causes.most_common()), TALLY, shown=False),
+    ),
+)
+
+
+def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Its command line."""
+    parser = verbs.add_parser(
+        "stats",
+        help="figures of jobs: times, CPU, memory, rate, failures by cause",
+        description="Add up the tasks of jobs: their times, CPU, memory, rate, nodes, and what went wrong. Without a "
+        "job, say in a few lines what the whole master has and does.",
+        epilog=f"Exit codes: 0 done, 1 there is no such job, {connecting.EXIT_CODES}.",
+    )
+    tasks.add_selection(parser, "*")
+    output.add_list_options(parser, LISTING)
+    connecting.add_options(parser)
+
+
+def stats(args: argparse.Namespace) -> int:
+    """The verb; returns the exit code."""
+    with connecting.client(args) as client:
+        if not args.selection:
+            return _of_master(client, args)
+        shown: list[_Figures] = []
+        output.print_rows(LISTING, _figures(client, args, shown), args)
+    if not (args.json or args.shape or args.parsable):
+        for one in shown:
+            for cause, count in one.causes.most_common(_CAUSES_SHOWN):
+                output.note(f"job {one.job_id}: {count:,} x {cause}")
+    return common.EXIT_OK
+
+
+def _figures(client: "Client", args: argparse.Namespace, shown: list[_Figures]) -> Iterable[_Figures]:
+    """Of each job when all of its tasks are counted; ``shown`` keeps those that had errors."""
+    figures: _Figures | None = None
+    for task in tasks.chosen(client, args.selection):
+        if figures is None or figures.job_id != task.job_id:
+            if figures is not None:
+                yield figures
+            figures = _Figures(task.job_id)
+        figures.add(task.row)
+        if figures.causes and figures not in shown and len(shown) < _CAUSES_SHOWN:
+            shown.append(figures)
+    if figures is not None:
+        yield figures
+
+
+def _of_master(client: "Client", args: argparse.Namespace) -> int:
+    report, held = client.status(), client.namespaces()
+    slots = sum(one.slots for one in report.controllers)
+    busy = sum(one.busy for one in report.controllers)
+    open_jobs = sum(one.open_jobs for one in held)
+    if args.json:
+        fields = {"tasks": report.tasks, "open_jobs": open_jobs, "namespaces": len(held)}
+        fields |= {"controllers": len(report.controllers), "slots": slots, "busy": busy}
+        output.print_json("cyclone.master_stats/1", fields)
+        return common.EXIT_OK
+    share = f", {100 * busy / slots:.0f} %" if slots else ""
+    output.print_pairs(
+        [
+            ("tasks", columns.TALLY.for_people(report.tasks) or "none yet"),
+            ("open jobs", f"{open_jobs:,} in {len(held):,} namespaces"),
+            ("controllers", f"{len(report.controllers):,}"),
+            ("slots", f"{busy:,} of {slots:,} at work{share}"),
+        ]
+    )
+    return common.EXIT_OK

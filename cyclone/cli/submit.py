@@ -1,0 +1,218 @@
+"""``cyclone submit``: from a command line to a job of a running master.
+
+Owns how command line, job file and directives come together, and what is printed. What a job is made of is
+``submit_plan``'s, what comes after it ``submit_wait``'s.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cyclone.cli import arrays, common, connecting, output, submit_options
+from cyclone.cli.submit_options import Given
+from cyclone.errors import ConfigError, CycloneError, Unreachable, UsageError
+from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
+
+if TYPE_CHECKING:
+    from cyclone.cli.submit_plan import Plan
+    from cyclone.client.client import Client
+
+SCHEMA = "cyclone.submit/1"
+_DRY_RUN_SCHEMA = "cyclone.submit-dry-run/1"
+_SHOWN_TASKS = 3
+_SHOWN_CHARS = 400
+_SHEBANG_BYTES = 4096
+_NAMESPACE = "CYCLONE_NAMESPACE"
+
+
+def submit(args: argparse.Namespace) -> int:
+    """The verb; returns the exit code."""
+    from cyclone.cli.submit_plan import make_plan
+
+    if args.follow and (args.json or args.parsable or args.progress):
+        raise UsageError("--follow prints what the tasks print: leave out --json, --parsable and --progress")
+    plan = make_plan(asked_for(args))
+    if args.dry_run:
+        return dry_run(plan, args.json)
+    with connecting.client(args) as client:
+        job_id, count = send(client, plan)
+        if not (args.wait or args.progress or args.follow):
+            _say(args, job_id, count)
+            return common.EXIT_OK
+        return _wait(client, args, job_id, count)
+
+
+def _wait(client: "Client", args: argparse.Namespace, job_id: int, count: int) -> int:
+    """Wait for its end; the number is told before, to scripts also."""
+    from cyclone.cli import submit_wait
+
+    if args.follow:
+        output.note(_submitted(job_id, count))
+    elif not args.json:
+        _say(args, job_id, count)
+    job = submit_wait.wait(client, job_id, args.follow, args.progress)
+    if args.json:
+        output.print_json(SCHEMA, {"job": job_id, "tasks": count, "state": job.state, "ended": job.tasks})
+    submit_wait.summarise(job)
+    return submit_wait.exit_code(job)
+
+
+def asked_for(args: argparse.Namespace) -> Given:
+    """All that a command line asks for, with what its job file and its script say under it. Raises ConfigError."""
+    found = submit_options.given(args)
+    words, lists = arrays.split_words(args.words)
+    if lists:
+        found["words"] = lists
+    is_command = words[:1] == ["--"]
+    if is_command:
+        words = words[1:]
+    ways = [bool(words), "task_class" in found, args.wrap is not None]
+    if sum(ways) > 1:
+        raise UsageError("submit what? A command behind --, a script, --wrap or --class: give one of them")
+    if args.wrap is not None:
+        found["command"] = args.wrap
+    elif is_command and words:
+        found["command"] = words
+    elif words:
+        found |= _script_or_command(words)
+    if args.job_file is not None:
+        from cyclone.cli.job_file import read_job_file
+
+        found = submit_options.merge(read_job_file(args.job_file), found)
+    found = _with_directives(found)
+    if "namespace" not in found and (namespace := _usual_namespace(args)):
+        found["namespace"] = namespace
+    return found
+
+
+def _script_or_command(words: Sequence[str]) -> Given:
+    """A Python script travels with the job; anything else is a command, that of a file here by its full path."""
+    path = Path(words[0])
+    head = _head(path)
+    if path.suffix == ".py" or (head.startswith(b"#!") and b"python" in head.partition(b"\n")[0]):
+        return {"script": words[0], "arguments": list(words[1:])}
+    return {"command": [str(path.absolute()), *words[1:]] if head.startswith(b"#!") else list(words)}
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_SHEBANG_BYTES)
+    except OSError:
+        # No file here: a command that nodes find by its name.
+        return b""
+
+
+def _with_directives(found: Given) -> Given:
+    """What a script says of itself counts where nobody says otherwise."""
+    command = found.get("command")
+    path = found.get("script") or (command[0] if isinstance(command, list) and command else "")
+    if not path or not (("script" in found) or _head(Path(path)).startswith(b"#!")):
+        return found
+    from cyclone.cli.directives import MARK, directives
+
+    try:
+        source = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"the script {path} cannot be read: {error.strerror}") from None
+    if MARK.encode() not in source:
+        return found
+    return submit_options.merge(directives(source.decode("utf-8", "surrogateescape"), path), found)
+
+
+def _usual_namespace(args: argparse.Namespace) -> str:
+    """That of ``$CYCLONE_NAMESPACE``, else of the profile, where that is what names the master."""
+    from cyclone.client.connection import ENVIRONMENT
+    from cyclone.client.profiles import find_profile
+
+    if namespace := os.environ.get(_NAMESPACE):
+        return namespace
+    profile, named = find_profile(args.profile)
+    elsewhere = args.connect or args.config_file or os.environ.get(ENVIRONMENT)
+    return profile.namespace if named or not elsewhere else ""
+
+
+def send(client: "Client", plan: "Plan") -> tuple[int, int]:
+    """Submit it: the job's number, and how many tasks were given. What breaks off half-way is cancelled."""
+    from cyclone.cli.submit_values import key_of
+
+    key = None
+    if plan.key is not None:
+        keys = client.address.keys
+        key = key_of(plan.key, keys.name if keys else "")
+    tasks = plan.tasks()
+    first = list(islice(tasks, TASKS_PER_BATCH_MAX))
+    if len(first) < TASKS_PER_BATCH_MAX:
+        return client.submit(plan.spec, first, key=key), len(first)
+    job_id = client.submit(plan.spec, first, key=key, sealed=False)
+    try:
+        return job_id, client.add(job_id, tasks, offset=len(first), sealed=True)
+    except Unreachable:
+        raise
+    except (CycloneError, KeyboardInterrupt):
+        from cyclone.protocol.job_spec import JobSelection
+
+        output.note(f"job {job_id} is cancelled: not all of its tasks could be sent")
+        client.cancel(JobSelection(ids=[(job_id, job_id)]), reason="its submission broke off")
+        raise
+
+
+def _say(args: argparse.Namespace, job_id: int, count: int) -> None:
+    """What was submitted, as the command line wishes."""
+    if args.json:
+        output.print_json(SCHEMA, {"job": job_id, "tasks": count})
+    else:
+        output.write(str(job_id) if args.parsable else _submitted(job_id, count))
+    sys.stdout.flush()
+
+
+def _submitted(job_id: int, count: int) -> str:
+    return f"job {job_id}: {count:,} task{'s' * (count != 1)}"
+
+
+def dry_run(plan: "Plan", as_json: bool) -> int:
+    """Print what would be submitted: how many, the first of them, all options."""
+    tasks = plan.tasks()
+    first = [plan.described(packed) for packed in islice(tasks, _SHOWN_TASKS)]
+    # Also where the number is known: an entry that no task can take is told here, and not when half of them are sent.
+    count = len(first) + sum(1 for _ in tasks)
+    options = _options(plan)
+    if as_json:
+        from cyclone import json_values
+
+        fields = {"tasks": count, "first": first, "shared": plan.common, "options": options}
+        output.write(json_values.encode_value({"schema": _DRY_RUN_SCHEMA, **fields}).decode())
+        return common.EXIT_OK
+    said = [*plan.common.items(), *options.items()]
+    output.print_pairs([("tasks", f"{count:,}"), *((name, _shown(value)) for name, value in said if value is not None)])
+    for number, task in enumerate(first):
+        output.write(f"task {number}: " + ", ".join(f"{name} = {_shown(value)}" for name, value in task.items()))
+    if count > len(first):
+        output.write(f"and {count - len(first):,} more")
+    return common.EXIT_OK
+
+
+def _options(plan: "Plan") -> Given:
+    """The job's options that are not the default."""
+    import msgspec
+
+    from cyclone.cli.columns import moment_json
+
+    fields: Given = msgspec.to_builtins(msgspec.structs.replace(plan.spec, shared=b""))
+    for name in ("not_before", "not_after"):
+        if name in fields:
+            fields[name] = moment_json(fields[name])
+    return fields
+
+
+def _shown(value: Any) -> str:
+    from cyclone import json_values
+
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    text = value if isinstance(value, str) else json_values.encode_value(value).decode("utf-8", "backslashreplace")
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."

@@ -1,0 +1,240 @@
+"""What ``cyclone submit`` is going to submit: the job's options, and its tasks as they are asked for.
+
+Owns how command line, directives and job file become a ``JobSpec`` and packed tasks, for each of the three things that
+tasks can be: a command, a script, a class. Sends nothing. ConfigError and UsageError name the option.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from cyclone.cli import arrays, submit_values
+from cyclone.cli.submit_options import OPTIONS, Given
+from cyclone.errors import ConfigError, NotSerialisable, UsageError
+from cyclone.protocol import limits
+from cyclone.protocol.job_spec import JobSpec
+from cyclone.values import decode, encode, encode_properties, pack
+
+COMMAND_CLASS = "tasks.job_command:JobCommand"
+SCRIPT_CLASS = "tasks.script:ScriptTask"
+
+# The constructor's names behind those that a job shares.
+_COMMAND_SHARED = ("command", "stdin", "output_bytes_max", "grace")
+_SCRIPT_SHARED = ("name", "source", "arguments")
+_GRACE_S = 5.0
+OUTPUT_BYTES = 64 * 1024
+_ENTRY = "{}"
+# Behind a dollar it is the shell's own.
+_NUMBERED = re.compile(r"(?<!\$)\{([1-9][0-9]?)?\}")
+# What the task itself would fill in: in the words of a list it stands for itself.
+_PLACEHOLDER = re.compile(r"(?<!\$)\{(?:index|job_id|task_id|attempt|task_dir)?\}")
+_PLACE = re.compile(r" - at `\$\.?([a-z_]*)(.*)`$")
+_SPEC_FIELDS = frozenset(JobSpec.__struct_fields__)
+
+
+class Plan(NamedTuple):
+    """A job that can be submitted. ``tasks`` begins to pack them; from a pipe it can do so once.
+
+    ``common`` are the properties that all tasks share, by name, ``names`` are those that each has of its own.
+    """
+
+    spec: JobSpec
+    tasks: Callable[[], Iterator[bytes]]
+    common: Given
+    names: tuple[str, ...]
+    key: str | None
+
+    def described(self, packed: bytes) -> dict[str, Any]:
+        """A task's own properties by name."""
+        return dict(zip(self.names, decode(packed), strict=True))
+
+
+class _Tasks(NamedTuple):
+    """How tasks are made: properties that they share, and those that each has of its own."""
+
+    task_class: str
+    shared: bytes
+    shared_names: tuple[str, ...]
+    names: tuple[str, ...]
+    pack: Callable[[Any], bytes]
+    options: Given
+
+
+def make_plan(given: Given, output_bytes: int = OUTPUT_BYTES) -> Plan:
+    """From all that was asked for. Raises UsageError, ConfigError, PluginError."""
+    entries = _entries(given)
+    tasks = _tasks_of(given, entries, output_bytes)
+    options = {**tasks.options, **{name: value for name, value in given.items() if name in _SPEC_FIELDS}}
+    options |= {"task_class": tasks.task_class, "shared": tasks.shared}
+    if given.get("env_all"):
+        options["environment"] = {**_whole_environment(), **given.get("environment", {})}
+    options["directory"] = str(Path.cwd() / given.get("directory", ""))
+    if entries is not None and entries.parallel and "parallel" not in given:
+        options["parallel"] = entries.parallel
+    return Plan(
+        _spec(options),
+        lambda: _packed(entries, tasks.pack),
+        dict(zip(tasks.shared_names, decode(tasks.shared), strict=True)) if tasks.shared else {},
+        tasks.names,
+        given.get("key"),
+    )
+
+
+def _tasks_of(given: Given, entries: arrays.Entries | None, output_bytes: int) -> _Tasks:
+    if "task_class" in given:
+        for field in ("stdin", "arguments"):
+            if given.get(field) is not None:
+                raise UsageError(f"{field} is for commands, and --class makes none: give it as a property, with -p")
+        from cyclone.cli.submit_class import class_tasks
+
+        made = class_tasks(given["task_class"], given.get("properties", {}), entries is not None)
+        return _Tasks(given["task_class"], made.shared, made.shared_names, made.names, made.pack, made.options)
+    if "properties" in given:
+        raise UsageError("-p/--property belongs to --class MODULE:CLASS")
+    if "script" in given:
+        if given.get("stdin"):
+            raise UsageError("--stdin is for commands: a script reads a file that it opens itself")
+        path = given["script"]
+        shared = [Path(path).name, _read_file(path, "the script"), list(given.get("arguments", ()))]
+        return _programs(SCRIPT_CLASS, _SCRIPT_SHARED, shared, entries)
+    if "command" not in given:
+        raise UsageError("submit what? Give -- COMMAND, a script, --class MODULE:CLASS or --file JOB.toml")
+    stdin = _stdin(given["stdin"], given) if "stdin" in given else None
+    command = given["command"]
+    if not command:
+        raise UsageError("the command behind -- is empty")
+    return _programs(COMMAND_CLASS, _COMMAND_SHARED, [command, stdin, output_bytes, _GRACE_S], entries)
+
+
+def _programs(task_class: str, names: tuple[str, ...], shared: list[Any], entries: arrays.Entries | None) -> _Tasks:
+    """Tasks whose last property is their entry. Several lists of words are put into the arguments here."""
+    at = next(number for number, name in enumerate(names) if name in ("command", "arguments"))
+    words = shared[at]
+    if entries is not None and entries.lists and isinstance(words, list):
+        if not any(_NUMBERED.search(word) for word in words):
+            words = [*words, *([_ENTRY] if entries.lists == 1 else [f"{{{n}}}" for n in range(1, entries.lists + 1)])]
+            shared[at] = words
+        if entries.lists > 1:
+            return _with_filled_words(task_class, names, shared, at)
+    return _Tasks(task_class, _encoded(names, shared), names, ("entry",), _pack_entry, {})
+
+
+def _with_filled_words(task_class: str, names: tuple[str, ...], shared: list[Any], at: int) -> _Tasks:
+    """Of what tasks have in common, all before the words is shared."""
+    own = (*names[at:], "entry")
+
+    def pack_filled(entry: list[str]) -> bytes:
+        words = [_fill(word, entry) for word in shared[at]]
+        return encode_properties(own, (words, *shared[at + 1 :], entry))
+
+    return _Tasks(task_class, _encoded(names[:at], shared[:at]) if at else b"", names[:at], own, pack_filled, {})
+
+
+def _fill(word: str, entry: list[str]) -> str:
+    """``{1}`` is the first list's, ``{}`` all with blanks between them, as GNU parallel has it."""
+
+    def value(found: re.Match[str]) -> str:
+        number = int(found[1] or 0)
+        if number > len(entry):
+            return found[0]
+        text = entry[number - 1] if number else " ".join(entry)
+        return _PLACEHOLDER.sub(lambda inner: f"{{{inner[0]}}}", text)
+
+    return _NUMBERED.sub(value, word)
+
+
+def _pack_entry(entry: Any) -> bytes:
+    # An array of a million comes this way: what has a plain form is packed in one call.
+    if type(entry) in (int, str):
+        try:
+            return pack((entry,))
+        except (OverflowError, ValueError):
+            pass  # text that is not valid Unicode, or too large a number: encode knows, or says so
+    return pack((msgspec.Raw(encode(entry)),))
+
+
+def _packed(entries: arrays.Entries | None, pack_one: Callable[[Any], bytes]) -> Iterator[bytes]:
+    if entries is None:
+        yield pack_one(None)
+        return
+    for number, entry in enumerate(entries.open(), 1):
+        try:
+            packed = pack_one(entry)
+        except NotSerialisable as error:
+            raise ConfigError(f"{entries.origin}: entry {number} {error}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{entries.origin}: entry {number}: {error}") from None
+        yield packed
+
+
+def _entries(given: Given) -> arrays.Entries | None:
+    readers: dict[str, Callable[[Any], arrays.Entries]] = {
+        "array": arrays.numbers,
+        "each_line": arrays.lines,
+        "from0": arrays.nul_separated,
+        "from_json": arrays.json_values,
+        "words": arrays.words,
+        "values": lambda values: arrays.given(values, "values"),
+    }
+    chosen = [name for name in readers if name in given]
+    if len(chosen) > 1:
+        both = " and ".join(arrays.WORDS if name == "words" else f"--{name.replace('_', '-')}" for name in chosen)
+        raise UsageError(f"{both}: a task for each of what? Give one of them")
+    if not chosen:
+        return None
+    try:
+        return readers[chosen[0]](given[chosen[0]])
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _stdin(path: str, given: Given) -> bytes:
+    if path != arrays.STDIN:
+        return _read_file(path, "--stdin")
+    if arrays.STDIN in (given.get(name) for name in ("each_line", "from0", "from_json")):
+        raise UsageError("standard input cannot be both the tasks' (--stdin -) and the array's")
+    return _bounded(sys.stdin.buffer.read(limits.VALUE_BYTES_MAX + 1), "--stdin -")
+
+
+def _read_file(path: str, what: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return _bounded(file.read(limits.VALUE_BYTES_MAX + 1), f"{what} {path}")
+    except OSError as error:
+        raise ConfigError(f"{what} {path} cannot be read: {error.strerror}") from None
+
+
+def _bounded(data: bytes, what: str) -> bytes:
+    if len(data) > limits.VALUE_BYTES_MAX:
+        raise ConfigError(f"{what} has more than {limits.VALUE_BYTES_MAX:,} bytes: put it where the nodes can read it")
+    return data
+
+
+def _encoded(names: tuple[str, ...], values: list[Any]) -> bytes:
+    try:
+        return encode_properties(names, tuple(values))
+    except NotSerialisable as error:
+        raise ConfigError(str(error)) from None
+
+
+def _whole_environment() -> dict[str, str]:
+    found, long = submit_values.all_variables(os.environ)
+    if long:
+        print(f"--env-all: left out, too long for a job: {', '.join(long)}", file=sys.stderr)
+    return found
+
+
+def _spec(options: Given) -> JobSpec:
+    try:
+        return msgspec.convert(options, JobSpec)
+    except msgspec.ValidationError as error:
+        place = _PLACE.search(str(error))
+        option = next((one for one in OPTIONS if place and one.field == place[1]), None)
+        name = option.flags if option else place[1] if place else "the job"
+        text = _PLACE.sub("", str(error)).replace("`", "")
+        raise UsageError(f"{name}: {text[:1].lower()}{text[1:]}") from None

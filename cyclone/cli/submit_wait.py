@@ -1,0 +1,93 @@
+"""What comes after submitting: waiting for the end of a job, what its tasks print meanwhile, and how it went.
+
+Owns how outputs are passed on and what they mean as an exit code. Standard output gets what tasks print there, and
+nothing of ours.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cyclone.cli import common, output
+from cyclone.cli.columns import TALLY
+
+if TYPE_CHECKING:
+    from cyclone.client.client import Client
+    from cyclone.client.job_results import JobTaskResult
+    from cyclone.protocol.job_messages import JobSummary
+
+# The states in which a task has done what it was to do.
+SUCCESSES = ("completed", "processed")
+
+
+def wait(client: "Client", job_id: int, follow: bool = False, progress: bool = False) -> "JobSummary":
+    """The job when it has ended; with ``follow``, what its tasks print is passed on as they end."""
+    if follow:
+        for result in client.results(job_id):
+            pass_on(result)
+            say_failure(result)
+    from cyclone.cli.wait import Progress, waited
+
+    shown = Progress(progress)
+    try:
+        (job,) = waited(client, [job_id], None, shown)
+    finally:
+        shown.close()
+    return job
+
+
+def pass_on(result: "JobTaskResult") -> None:
+    """What a program has printed goes where ours does; the value of another task is a line of JSON."""
+    value = result.value
+    printed = value if _is_program(value) else None if result.ok else _printed_in_vain(result)
+    if printed is not None:
+        _write(sys.stdout, printed["stdout"])
+        _write(sys.stderr, printed["stderr"])
+    elif value is not None:
+        from cyclone import json_values
+
+        output.write(json_values.encode_value(value).decode("utf-8", "backslashreplace"))
+        sys.stdout.flush()
+
+
+def _is_program(value: Any) -> bool:
+    """Whether it is what ``tasks.job_command`` and ``tasks.script`` return."""
+    return isinstance(value, dict) and {"exit_code", "stdout", "stderr"} <= value.keys()
+
+
+def _printed_in_vain(result: "JobTaskResult") -> dict[str, bytes] | None:
+    """The outputs of a program that failed."""
+    from cyclone.programs.command import OUTPUT_RECORD
+
+    return next((fields for name, fields in result.records if name == OUTPUT_RECORD), None)
+
+
+def say_failure(result: "JobTaskResult") -> None:
+    """Why a task did not complete."""
+    if result.ok:
+        return
+    error = result.error
+    reason = f": {error.type.rpartition('.')[2]}: {error.message}" if error else ""
+    print(f"cyclone: task {result.job_id}.{result.index} {result.state}{reason}", file=sys.stderr)
+
+
+def summarise(job: "JobSummary") -> None:
+    """How it went, for people."""
+    output.note(f"job {job.job_id} {job.state}: {TALLY.for_people(job.tasks)}")
+
+
+def exit_code(job: "JobSummary") -> int:
+    """0 where every task has completed."""
+    return common.EXIT_OK if not others(job.tasks) else common.EXIT_FAILED
+
+
+def others(tasks: Mapping[str, int]) -> int:
+    """How many tasks have not completed."""
+    return sum(count for state, count in tasks.items() if state not in SUCCESSES)
+
+
+def _write(stream: Any, printed: str | bytes) -> None:
+    """Bytes as they were printed, whatever they are."""
+    stream.flush()
+    stream.buffer.write(printed if isinstance(printed, bytes) else printed.encode("utf-8", "surrogateescape"))
+    stream.flush()

@@ -1,0 +1,74 @@
+"""Results of a submitted job as a client reads them: rows of the blocks that a master sends.
+
+Owns how a ``JobBlock`` becomes ``JobTaskResult``s. Knows no socket.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cyclone.protocol import states
+from cyclone.protocol.job_messages import JobBlock
+from cyclone.results import OpenBlock, RecordedBlock, TaskResult
+from cyclone.values import decode
+
+
+class JobTaskResult(TaskResult, frozen=True, eq=False, gc=False):
+    """The one result of a task of a job: a ``TaskResult`` that also knows its place there.
+
+    ``args`` are not sent with results: ask ``Client.tasks`` for them.
+    """
+
+    _block: "OpenJobBlock"
+
+    @property
+    def job_id(self) -> int:
+        """The job."""
+        return self._block.job_id
+
+    @property
+    def index(self) -> int:
+        """Its place in the job, from 0."""
+        return self._block.index + self._row
+
+    @property
+    def records(self) -> list[tuple[str, Any]]:
+        """What it has recorded for the sinks: names and fields."""
+        return [(name, decode(packed)) for row, name, packed in self._block.columns.records if row == self._row]
+
+    @property
+    def args(self) -> list[Any]:
+        """Not here."""
+        raise AttributeError("results come without arguments: Client.tasks(job_id, with_args=True) has them")
+
+
+class OpenJobBlock(OpenBlock):
+    """A block with its columns decoded: iterates over the results that are of the job."""
+
+    def __init__(
+        self, job_id: int, task_class: str, block: JobBlock, read_value: Callable[[bytes], Any] = decode
+    ) -> None:
+        rows = len(block.statuses)
+        runs = [(task_class, rows)]
+        super().__init__(
+            RecordedBlock(
+                block.task_id,
+                block.attempt,
+                runs,
+                [b""] * rows,
+                block.statuses,
+                block.accepted,
+                block.body,
+                block.controller,
+            ),
+            read_value,
+        )
+        self.job_id = job_id
+        self.index = block.index
+
+    def __iter__(self) -> Iterator[JobTaskResult]:
+        task_class = self.recorded.runs[0][0]
+        accepted = self.recorded.accepted
+        for row, (status, outcome) in enumerate(zip(self.statuses, self.outcomes, strict=True)):
+            if accepted is None or accepted[row]:
+                value = outcome if status == states.COMPLETED else None
+                yield JobTaskResult(value, self.recorded.first + row, task_class, self)

@@ -1,0 +1,100 @@
+"""Tasks on their way into a job: blocks with offsets, and what becomes of an answer.
+
+Owns how tasks are gathered into blocks that fit a message and how much of them a master has taken. Knows no socket and
+no clock.
+"""
+
+import itertools
+from collections.abc import Iterable
+from itertools import islice
+
+from cyclone.errors import NoSuchJob, NoSuchNamespace, NotAllowed, PayloadTooLarge, QuotaExceeded, SubmitRefused
+from cyclone.protocol import job_messages as codes
+from cyclone.protocol.job_messages import SUBMIT_REFUSALS, Submitted
+from cyclone.protocol.job_spec import TaskBlock
+from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX, VALUE_BYTES_MAX
+
+_PAUSE_MIN_S, _PAUSE_MAX_S = 0.01, 0.5
+_KINDS = {codes.QUOTA: QuotaExceeded, codes.NO_JOB: NoSuchJob, codes.NO_NAMESPACE: NoSuchNamespace}
+
+
+def pause_s(answer: Submitted, before_s: float) -> float:
+    """How long to wait before a master is sent more; longer each time while it stays busy."""
+    if answer.code != codes.BUSY and answer.room:
+        return 0.0
+    return min(max(_PAUSE_MIN_S, 2 * before_s), _PAUSE_MAX_S)
+
+
+def check(answer: Submitted, end: int) -> None:
+    """Raise what an answer amounts to, unless it is fine or asking again may help: SubmitRefused and what derives from
+    it, NotAllowed. ``end``: how many tasks the job shall have.
+    """
+    if answer.code not in ("", codes.BUSY) and not (answer.code == codes.SEALED and answer.count >= end):
+        raise refusal(answer.code, answer.text)
+
+
+def refusal(code: str, text: str) -> SubmitRefused | NotAllowed:
+    """The exception for a refusal."""
+    text = text or SUBMIT_REFUSALS.get(code, code)
+    return NotAllowed(text) if code == codes.NOT_ALLOWED else _KINDS.get(code, SubmitRefused)(code, text)
+
+
+class Blocks:
+    """An iterable of tasks, taken apart into blocks. What the master has not taken is kept and given again.
+
+    ``offset`` is the index of the first task that is not taken; ``exhausted``: the iterable has ended.
+    """
+
+    def __init__(self, tasks: Iterable[bytes], offset: int = 0) -> None:
+        self._tasks = iter(tasks)
+        self.offset = offset
+        self.exhausted = False
+        self._rows: list[bytes] = []
+        # What did not fit the block any more.
+        self._over: list[bytes] = []
+        self._skip = 0
+
+    @property
+    def end(self) -> int:
+        """How many tasks the job has when all that was pulled is taken."""
+        return self.offset + len(self._rows) + len(self._over)
+
+    @property
+    def waiting(self) -> int:
+        """How many were pulled and are not taken."""
+        return len(self._rows) + len(self._over)
+
+    def take(self) -> TaskBlock | None:
+        """The next block, or the rest of the last one; None where there is no task left."""
+        if not self._rows:
+            self._pull()
+        return TaskBlock(self.offset, self._rows) if self._rows else None
+
+    def taken(self, count: int) -> None:
+        """The job has so many tasks."""
+        accepted = max(0, count - self.offset)
+        self._skip += max(0, accepted - len(self._rows))
+        self._rows = self._rows[accepted:]
+        self.offset += accepted
+
+    def _pull(self) -> None:
+        if self._skip:
+            # A job of before, that has more than was sent now: the same tasks were submitted once already.
+            self._tasks = islice(itertools.chain(self._over, self._tasks), self._skip, None)
+            self._over, self._skip = [], 0
+        rows, self._over = self._over, []
+        size = sum(map(len, rows))
+        for packed in islice(self._tasks, TASKS_PER_BATCH_MAX - len(rows)):
+            size += len(packed)
+            if len(packed) > VALUE_BYTES_MAX:
+                raise PayloadTooLarge(
+                    f"the arguments of task {self.offset + len(rows)} take {len(packed)} bytes, the limit is "
+                    f"{VALUE_BYTES_MAX}: pass the path of a file instead"
+                )
+            if rows and size > BATCH_BYTES_TARGET:
+                self._over = [packed]
+                break
+            rows.append(packed)
+        else:
+            self.exhausted = len(rows) < TASKS_PER_BATCH_MAX
+        self._rows = rows

@@ -1,0 +1,173 @@
+"""What a worker does for a job before its first row: it finds the class, opens what the tasks share, and puts the job's
+environment and folder in place.
+
+Owns the jobs that the worker was told of. Runs user code (the import of a module, ``BaseTask.prepared``), so only a
+worker may use it, while it is in a row: whatever goes wrong here, or takes too long, is charged to that row. The worker
+owes ``leave`` behind the rows of a job.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from cyclone.controller.context import Terminated
+from cyclone.controller.pipe import ToldJobs
+from cyclone.errors import ClassRefused, CycloneError, PluginError
+from cyclone.plugins import load_allowed_class
+from cyclone.protocol.limits import VALUE_BYTES_MAX
+from cyclone.protocol.messages import Job
+from cyclone.task import BaseTask, Executable
+from cyclone.values import decode_properties
+
+Builder = Callable[..., Executable]
+
+# By these what a worker leaves behind is found and ended: a job that brings the environment of another task along, as
+# one does that is submitted by a task, must not pass for that one.
+_MARKS = frozenset({"CYCLONE_WORKER", "CYCLONE_OWNER"})
+# Of the bytes that a result may have: the text of the error must fit, too.
+_PICKLED_BYTES_MAX = VALUE_BYTES_MAX // 4
+
+
+class SetupFailed(CycloneError):
+    """What a task needs could not be prepared; its ``__cause__`` says why."""
+
+
+class Preparation:
+    """Jobs by number, and what makes their tasks. ``by_value``: whether such jobs may be executed here."""
+
+    def __init__(self, task_modules: Sequence[str], by_value: bool) -> None:
+        self._task_modules = task_modules
+        self._by_value = by_value
+        self._told = ToldJobs()
+        self._jobs: dict[int, Job] = {}
+        self._classes: dict[int, type[BaseTask]] = {}
+        self._builders: dict[int, Builder] = {}
+        self._surroundings = _Surroundings()
+
+    def __getitem__(self, job_id: int) -> Job:
+        return self._jobs[job_id]
+
+    def learn(self, jobs: Sequence[Job]) -> None:
+        """The worker is told of these."""
+        if not self._told.add(jobs):
+            for known in (self._jobs, self._classes, self._builders):
+                known.clear()
+            self._told.add(jobs)
+        self._jobs.update((job.job_id, job) for job in jobs)
+
+    def at_once(self, job: Job) -> Builder | None:
+        """What makes its tasks, None where ``begin`` is needed, in its first row."""
+        return None if job.environment or job.directory else self._builders.get(job.job_id)
+
+    def begin(self, job: Job) -> Builder:
+        """In a row of the job: what makes its tasks. Where the job has surroundings, these are in place now.
+
+        Raises ClassRefused for what must not be executed here, SetupFailed, and what the import of a class raises.
+        """
+        if job.environment or job.directory:
+            try:
+                self._surroundings.enter(job)
+            except (OSError, ValueError) as error:
+                raise SetupFailed from error
+        build = self._builders.get(job.job_id)
+        if build is None:
+            build = self._builders[job.job_id] = self._builder(job)
+        return build
+
+    def leave(self) -> None:
+        """The rows of a job are over."""
+        self._surroundings.leave()
+
+    def refused(self, job: Job, error: BaseException) -> bool:
+        """Whether it was us who would not execute this: a task may raise anything, too."""
+        return job.job_id not in self._builders and isinstance(error, ClassRefused)
+
+    def pickled(self, job: Job, error: BaseException) -> bytes:
+        """The error by value, where the job is by value, its class makes that, and it is not too much."""
+        task_class = self._classes.get(job.job_id)
+        if task_class is None or not job.by_value:
+            return b""
+        try:
+            pickled = task_class.failure(error)
+        except Terminated:
+            raise
+        except BaseException as second:  # the error's own __reduce__
+            BaseTask.log.debug("the error cannot travel by value: %s: %s", type(second).__name__, second)
+            return b""
+        return pickled if type(pickled) is bytes and len(pickled) <= _PICKLED_BYTES_MAX else b""
+
+    def _builder(self, job: Job) -> Builder:
+        if job.by_value and not self._by_value:
+            raise ClassRefused(
+                f"job {job.job_id} came by value, as pickled code, and this controller opens none; "
+                "the line that allows it, in its configuration, is [processing] by_value = yes"
+            )
+        task_class = load_allowed_class(job.task_class, BaseTask, self._task_modules)
+        self._classes[job.job_id] = task_class
+        try:
+            build = task_class.prepared(_shared(job))
+        except (Terminated, ClassRefused):
+            raise
+        except BaseException as error:  # SystemExit and the like are failures, too
+            raise SetupFailed from error
+        return build if task_class.setup is BaseTask.setup else _with_setup(build)
+
+
+def _shared(job: Job) -> tuple[Any, ...]:
+    try:
+        return decode_properties(job.shared) if job.shared else ()
+    except (msgspec.MsgspecError, CycloneError, ValueError) as error:
+        raise PluginError(f"the properties that the tasks of job {job.job_id} share cannot be read: {error}") from None
+
+
+def _with_setup(build: Callable[..., Any]) -> Builder:
+    def build_and_set_up(*properties: Any) -> Executable:
+        task: Executable = build(*properties)
+        try:
+            task.setup()  # type: ignore[attr-defined]
+        except Terminated:
+            raise
+        except BaseException as error:
+            raise SetupFailed from error
+        return task
+
+    return build_and_set_up
+
+
+class _Surroundings:
+    """The environment and the folder of one job, and what was there instead."""
+
+    def __init__(self) -> None:
+        self._variables: dict[str, str | None] = {}
+        self._folder: int | None = None
+
+    def enter(self, job: Job) -> None:
+        """Put those of a job in place of what is there. OSError or ValueError where that is impossible."""
+        self.leave()
+        try:
+            for name, value in job.environment.items():
+                if name not in _MARKS:
+                    before = os.environ.get(name)
+                    os.environ[name] = value
+                    self._variables[name] = before
+            if job.directory:
+                self._folder = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                os.chdir(job.directory)
+        except (OSError, ValueError):
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """As it was before."""
+        for name, value in self._variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._variables = {}
+        if self._folder is not None:
+            folder, self._folder = self._folder, None
+            os.fchdir(folder)
+            os.close(folder)

@@ -1,0 +1,56 @@
+"""What comes for jobs with time and with results: they expire, they end, what is wished of them is carried out. PURE.
+
+Owns when. The caller owes ``advance`` once per turn, before anything is leased, and not later than ``deadline``.
+"""
+
+import heapq
+import math
+from collections.abc import Iterable
+
+from cyclone.master.cancelling import Cancelling
+from cyclone.master.events import CancelWanted, JobEnded, NamespaceSet
+from cyclone.master.failures import Failures
+from cyclone.master.turn import Turn
+from cyclone.protocol import limits, states
+from cyclone.protocol.job_spec import Namespace
+
+
+class Keeper:
+    """See the module. ``namespaces`` are those that the configuration wants to be there."""
+
+    def __init__(
+        self, turn: Turn, cancelling: Cancelling, failures: Failures, namespaces: Iterable[Namespace] = ()
+    ) -> None:
+        self._turn = turn
+        self._jobs = turn.state.jobs
+        self._cancelling = cancelling
+        self._failures = failures
+        self._wanted = list(namespaces)
+
+    @property
+    def deadline(self) -> float:
+        """When ``advance`` has something to do at the latest, in monotonic seconds."""
+        jobs = self._jobs
+        expires_at = jobs.expiring[0][0] - jobs.wall_offset_s if jobs.expiring else math.inf
+        return min(expires_at, self._cancelling.deadline, self._turn.now if jobs.over or self._wanted else math.inf)
+
+    def advance(self) -> None:
+        """See the module."""
+        jobs = self._jobs
+        while self._wanted:
+            namespace = self._wanted.pop()
+            # What people have set since counts for more than what the configuration says.
+            if namespace.name not in jobs.namespaces_set:
+                self._turn.emit(NamespaceSet(namespace))
+        while jobs.expiring and jobs.expiring[0][0] <= self._turn.now + jobs.wall_offset_s:
+            _, job_id = heapq.heappop(jobs.expiring)
+            record = jobs.records.get(job_id)
+            if record and not record.stopped:
+                reason = "not_after of its job has passed while it waited"
+                self._turn.emit(CancelWanted(1, limits.ID_MAX, "", job_id, states.EXPIRED, reason))
+                self._cancelling.recall({job_id})
+        self._cancelling.carry_out()
+        finished = self._turn.now + jobs.wall_offset_s
+        for job_id in list(jobs.over):
+            self._turn.emit(JobEnded(job_id, finished))
+            self._failures.forget(job_id)

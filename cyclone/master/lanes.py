@@ -1,0 +1,261 @@
+"""Every job's lane: what waits, who may lease it, how much of it is out. PURE.
+
+A *lane* holds the waiting tasks of one job (``lane.py``), GENERATOR_JOB's those of the generator, whatever class they
+are of. Owns the lanes, their places on the shelves, the sums over all of them and the counts of what is out. The caller
+owes ``rank`` after each change of what waits in a lane, and ``occupy`` for each task that comes to a session or leaves
+it. Who is next is asked of a ``Picker``.
+"""
+
+import heapq
+import math
+from collections.abc import Iterator
+
+from cyclone.master.lane import TASK_S_MIN
+from cyclone.master.lane import Lane as Lane
+from cyclone.master.lane import LaneTerms as LaneTerms
+from cyclone.master.limits import Limits
+from cyclone.master.queue import Window
+from cyclone.master.sessions import Ghost, Session
+from cyclone.master.shares import Shares
+from cyclone.master.shelves import Needs, Shelf
+from cyclone.protocol.job_spec import GENERATOR_JOB, Namespace
+from cyclone.protocol.messages import TaskRange
+
+# What waits for its time apart is in memory; with more of one job nothing else of it is looked at.
+DELAYED_MAX = 131072
+
+
+class Lanes:
+    """See the module. ``version`` rises whenever somebody for whom there was nothing may find something.
+
+    ``ready_count`` are the tasks in memory that may be leased at this moment, if there is a controller for them.
+    ``is_alone`` says that there is the generator's lane and no other: it shares with nobody, and that is not reckoned.
+    """
+
+    def __init__(self) -> None:
+        self.window = Window()
+        self.limits = Limits()
+        self.shares = Shares()
+        self.version = 0
+        self.ready_count = 0
+        self._lanes: dict[int, Lane] = {}
+        self._shelves: dict[Needs, Shelf] = {}
+        self._starts: list[tuple[float, int]] = []
+        self.is_alone = True
+        self.generator = self.open(GENERATOR_JOB, LaneTerms())
+
+    # The lanes.
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes.values())
+
+    def __contains__(self, job_id: int) -> bool:
+        return job_id in self._lanes
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    @property
+    def waiting(self) -> int:
+        """All tasks that have no lease and do not wait for their time."""
+        return self.window.waiting
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """About how large the arguments are that wait in memory."""
+        return self.window.bytes_in_memory
+
+    @property
+    def mean_bytes(self) -> int:
+        """How large the arguments of a task are, on average."""
+        return self.window.mean_bytes
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether anything may be leased, also what is only stored."""
+        return bool(self.shares.active)
+
+    def lane(self, job_id: int) -> Lane:
+        """That of a job which is open."""
+        return self._lanes[job_id]
+
+    def open(self, job_id: int, terms: LaneTerms) -> Lane:
+        """A lane for a new job."""
+        needs = Needs.of(terms)
+        shelf = self._shelves.get(needs) or self._shelves.setdefault(needs, Shelf(needs))
+        shelf.lanes_open += 1
+        share = self.shares.of(terms.namespace)
+        lane = self._lanes[job_id] = share.lanes[job_id] = Lane(job_id, terms, share, shelf, self.window)
+        if lane.is_early:
+            heapq.heappush(self._starts, (terms.not_before, job_id))
+        self.is_alone = len(self._lanes) == 1
+        return lane
+
+    def close(self, job_id: int) -> None:
+        """The job has ended: nothing of it waits or is out."""
+        lane = self._lanes.pop(job_id)
+        self.is_alone = len(self._lanes) == 1
+        assert not lane.waiting and not lane.out, f"job {job_id} ends with {lane.waiting} waiting and {lane.out} out"
+        self._place(lane, is_ready=False)
+        del lane.share.lanes[job_id]
+        lane.shelf.lanes_open -= 1
+        if not lane.shelf.lanes_open:
+            del self._shelves[lane.shelf.needs]
+
+    def hold(self, job_id: int, held: bool) -> None:
+        """Lease nothing more of it, or again."""
+        lane = self._lanes[job_id]
+        lane.held = held
+        self._look_whether_it_rests(lane)
+
+    def set_namespace(self, namespace: Namespace) -> None:
+        """These are its properties from now on; the weights of its lanes change in proportion."""
+        share = self.shares.of(namespace.name)
+        for lane in share.lanes.values():
+            lane.weight *= namespace.weight / share.weight
+        share.weight, share.paused = namespace.weight, namespace.paused
+        for lane in share.lanes.values():
+            self._look_whether_it_rests(lane)
+
+    def delete_namespace(self, name: str) -> None:
+        """Nobody asks for it any more; what is open in it goes on by its own terms."""
+        self.set_namespace(Namespace(name=name))
+        if not self.shares.by_name[name].lanes:
+            del self.shares.by_name[name]
+
+    def unseen(self, first: int, last: int, job_id: int | None = None) -> list[Lane]:
+        """Lanes, or that of the job, that may hold a task from ``first`` to ``last`` which was never leased."""
+        if job_id is not None:
+            lanes = [self._lanes[job_id]] if job_id in self._lanes else []
+        else:
+            lanes = list(self._lanes.values())
+        return [lane for lane in lanes if lane.last_id >= first and lane.holds_up_to(last)]
+
+    # What changes in them.
+
+    def rank(self, lane: Lane) -> None:
+        """Owed after each change of what waits in a lane, or of whether it may be leased."""
+        may_go = lane.may_go and lane.delayed < DELAYED_MAX
+        counted = lane.fresh_count + lane.returned_count if may_go else 0
+        self.ready_count += counted - lane.counted
+        lane.counted = counted
+        is_ready = may_go and (counted > 0 or lane.stored_count > 0)
+        if is_ready and lane.key is not None and lane.key[1] <= lane.head:
+            return
+        self._place(lane, is_ready)
+
+    def occupy(self, session: Session, lane: Lane, count: int) -> None:
+        """So many tasks of a lane are with this session from now on, or with a negative count no longer are."""
+        if session.is_delayed:
+            lane.delayed += count
+            return
+        if count < 0 and lane.pending_s:
+            # Charged for nothing, unless ``spent`` says something else.
+            refund_s = lane.pending_s * -count / lane.out
+            lane.pending_s -= refund_s
+            self.shares.pay(lane, -refund_s)
+        lane.out += count
+        lane.share.out += count
+        if not lane.is_bounded:
+            session.taken += count
+            return
+        self._load(session, lane.terms, count)
+        if lane.terms.limits:
+            self.limits.take(lane.terms.limits, count)
+            self.version += count < 0
+        if lane.terms.parallel is not None:
+            self.rank(lane)
+
+    def spent(self, lane: Lane, count: int, seconds: float) -> None:
+        """So many tasks of a job have kept a worker busy for so long. Not owed while ``is_alone``."""
+        lane.learn(count, seconds)
+        self.shares.learn(count, seconds)
+        self.shares.pay(lane, lane.terms.cpus * max(seconds, count * TASK_S_MIN))
+
+    def linger(self, lane: Lane, count: int, until: float) -> None:
+        """So many leases of a bounded lane may go on until then, whatever becomes of their tasks."""
+        lane.lingering += count
+        self.limits.take(lane.terms.limits, count)
+        self.limits.linger(until, lane.job_id, lane.terms.limits, count)
+
+    def haunt(self, session: Session, lane: Lane, part: TaskRange, count: int, seq: int) -> None:
+        """So many tasks of this lease have their result from elsewhere, but the session goes on with them."""
+        lane.lingering += count
+        self.limits.take(lane.terms.limits, count)
+        self._load(session, lane.terms, count)
+        session.ghosts.append(Ghost(lane.job_id, lane.terms, part, count, seq))
+
+    def lay(self, session: Session, ghost: Ghost, over_at: float = 0.0) -> None:
+        """Such a lease is over, or will be."""
+        session.ghosts.remove(ghost)
+        self._load(session, ghost.terms, -ghost.tasks)
+        self.limits.linger(over_at, ghost.job_id, ghost.terms.limits, ghost.tasks)
+
+    def move_ghosts(self, old: Session, session: Session) -> None:
+        """The same controller on another connection: each State of it tells whether they go on."""
+        for ghost in old.ghosts:
+            self._load(old, ghost.terms, -ghost.tasks)
+            self._load(session, ghost.terms, ghost.tasks)
+        session.ghosts += [ghost._replace(seq=0) for ghost in old.ghosts]
+        old.ghosts = []
+
+    def room(self, lane: Lane) -> int:
+        """How many more tasks of a lane may be out, wherever."""
+        room = min(lane.waiting, lane.room)
+        limits = lane.terms.limits
+        if limits or lane.terms.parallel is not None:
+            if self.limits.closed_until:
+                return 0
+            room = min(room, self.limits.room(limits)) if limits else room
+        return max(0, int(room))
+
+    def charge(self, lane: Lane, count: int) -> None:
+        """So many tasks are taken out of a lane, to be leased at once."""
+        if not self.is_alone:
+            lane.pending_s += self.shares.charge(lane, count)
+
+    # What time brings.
+
+    @property
+    def deadline(self) -> float:
+        """When ``due`` may have something to do."""
+        return min(self._starts[0][0] if self._starts else math.inf, self.limits.deadline)
+
+    def due(self, now: float) -> None:
+        """Let those be leased whose time has come, and what was held back by leases that are over by now."""
+        while self._starts and self._starts[0][0] <= now:
+            lane = self._lanes.get(heapq.heappop(self._starts)[1])
+            if lane:
+                lane.is_early = False
+                self._look_whether_it_rests(lane)
+        limits = self.limits
+        if (limits.closed_until or limits.is_lingering) and limits.deadline <= now:
+            for job_id, count in self.limits.due(now):
+                if lane := self._lanes.get(job_id):
+                    lane.lingering -= count
+                    self.rank(lane)
+            self.version += 1
+
+    def _look_whether_it_rests(self, lane: Lane) -> None:
+        lane.rests = lane.held or lane.is_early or lane.share.paused
+        self.rank(lane)
+
+    @staticmethod
+    def _load(session: Session, terms: LaneTerms, count: int) -> None:
+        """What tasks of a bounded lane take of their controller."""
+        session.taken += count * terms.cpus
+        session.mem_taken += count * terms.mem_bytes
+        for name, amount in terms.resources.items():
+            session.resources_taken[name] = session.resources_taken.get(name, 0) + count * amount
+
+    def _place(self, lane: Lane, is_ready: bool) -> None:
+        shelf, share = lane.shelf, lane.share
+        was_ready = shelf.ready
+        shelf.rank(lane, is_ready)
+        if bool(was_ready) == bool(shelf.ready):
+            return
+        if shelf.ready:
+            self.shares.put_up(shelf, share)
+            self.version += 1
+        else:
+            self.shares.put_away(shelf, share)

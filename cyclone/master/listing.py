@@ -1,0 +1,241 @@
+"""Open jobs and their tasks as clients see them in lists: by selection, by page, by index. PURE.
+
+Only looks. What has a result is listed from the journal, by the body; here is what the brain alone knows. The
+generator's job is not among those that are listed; its tasks are, and their indexes are their ids.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cyclone.lifecycle import job_state
+from cyclone.master.extents import Piece
+from cyclone.master.failures import Failures
+from cyclone.master.jobs import JobRecord
+from cyclone.master.spans import Holdings, Span
+from cyclone.master.state import State
+from cyclone.protocol.job_lists import id_windows, is_meant
+from cyclone.protocol.job_messages import JobDetail, JobSummary, NamespaceSummary
+from cyclone.protocol.job_spec import GENERATOR_JOB, JobSelection
+
+# So many ids are looked at together, and so many runs of tasks that are executed are counted by job.
+_CHUNK_TASKS = 65536
+_RUNS_COUNTED_MAX = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTasks:
+    """Consecutive tasks of a job that have no result yet, all in the same state.
+
+    ``attempt`` is that of their last lease, 0 for none; ``controller`` who has them, empty for nobody.
+    """
+
+    index: int
+    task_id: int
+    count: int
+    state: str
+    attempt: int
+    controller: str
+
+
+def summaries(state: State, selection: JobSelection, before: int, page: int) -> list[JobSummary]:
+    """Open jobs that are meant, the newest first, at most so many with numbers below ``before`` (0: all)."""
+    running = running_by_job(state)
+    found: list[JobSummary] = []
+    for record in _in_windows(state, selection, before):
+        one = summary(state, record, running)
+        if is_meant(selection, one):
+            found.append(one)
+            if len(found) >= page:
+                break
+    return found
+
+
+def selected(state: State, selection: JobSelection) -> list[JobRecord]:
+    """Open jobs that are meant, the newest first; with ``last`` at most one."""
+    running = running_by_job(state) if selection.states else Counter[int]()
+    found = []
+    for record in _in_windows(state, selection, 0):
+        if is_meant(selection, summary(state, record, running)):
+            found.append(record)
+            if selection.last:
+                break
+    return found
+
+
+def detail(state: State, failures: Failures, job_id: int) -> JobDetail | None:
+    """An open job with all that is known of it."""
+    record = state.jobs.records.get(job_id)
+    if record is None:
+        return None
+    reason = record.stopped.reason if record.stopped else ""
+    return JobDetail(0, summary(state, record, running_by_job(state)), record.spec, failures.of_job(job_id), reason)
+
+
+def summary(state: State, record: JobRecord, running: Counter[int]) -> JobSummary:
+    """One job in a list."""
+    spec = record.spec
+    tasks = counts(state, record, running[record.job_id])
+    return JobSummary(
+        record.job_id,
+        spec.name,
+        spec.namespace,
+        record.owner,
+        job_state(tasks, record.sealed, record.held),
+        spec.task_class,
+        spec.priority,
+        record.submitted,
+        0.0,
+        record.sealed,
+        tasks,
+        spec.session,
+        spec.tags,
+    )
+
+
+def counts(state: State, record: JobRecord, running: int) -> dict[str, int]:
+    """The tasks of a job by state, those of which there are any; so many of those that are out are executed."""
+    lane = state.lanes.lane(record.job_id)
+    running = min(running, lane.out)
+    tasks = Counter(record.ended)
+    tasks[_waits_as(state, record.job_id)] += lane.waiting
+    tasks["delayed"] += lane.delayed
+    tasks["leased"] += lane.out - running
+    tasks["running"] += running
+    if processed := min(record.processed.count, tasks["completed"]):
+        tasks["completed"] -= processed
+        tasks["processed"] = processed
+    return {name: count for name, count in tasks.items() if count}
+
+
+def namespace_summaries(state: State) -> list[NamespaceSummary]:
+    """All namespaces by name."""
+    running = running_by_job(state)
+    tasks = {name: Counter[str]() for name in state.jobs.namespaces}
+    for record in state.jobs.records.values():
+        of_job = counts(state, record, running[record.job_id])
+        tasks[record.spec.namespace].update({name: of_job.get(name, 0) for name in _OPEN})
+    out = {name: of_namespace["leased"] + of_namespace["running"] for name, of_namespace in tasks.items()}
+    total = sum(out.values()) or 1
+    return [
+        NamespaceSummary(
+            namespace,
+            state.jobs.usage(name).jobs,
+            {name: count for name, count in tasks[name].items() if count},
+            out[name] / total,
+        )
+        for name, namespace in sorted(state.jobs.namespaces.items())
+    ]
+
+
+def running_by_job(state: State) -> Counter[int]:
+    """How many tasks of each job a worker executes, as their controllers said last."""
+    found: Counter[int] = Counter()
+    looks = 0
+    for session in state.sessions.by_id.values():
+        for part in session.running:
+            looks += 1
+            if looks > _RUNS_COUNTED_MAX:
+                return found
+            for span, start, stop in state.index.overlapping(part.first, part.first + part.count):
+                if span.holder == session.session_id and span.token == (part.epoch, part.attempt):
+                    found[span.job_id] += span.open.count(1, start - span.first, stop - span.first)
+    return found
+
+
+def live_tasks(state: State, job_id: int, start: int, stop: int) -> Iterator[LiveTasks]:
+    """The open tasks of a job with indexes from ``start`` up to ``stop``, by index, as runs of like ones.
+
+    Lazy, so that it costs what is looked at. Nothing may change meanwhile.
+    """
+    if job_id not in state.lanes:
+        return
+    held: dict[int, Holdings] = {}
+    for index, first, count in _pieces(state, job_id, start, stop):
+        for low in range(first, first + count, _CHUNK_TASKS):
+            high = min(first + count, low + _CHUNK_TASKS)
+            for at, end, name, span in _open_runs(state, job_id, low, high, held):
+                holder = state.sessions.by_id.get(span.holder or 0) if span else None
+                yield LiveTasks(
+                    index + at - first,
+                    at,
+                    end - at,
+                    name,
+                    span.attempt if span else 0,
+                    holder.name if holder else "",
+                )
+
+
+_OPEN = ("held", "queued", "delayed", "leased", "running")
+
+
+def _in_windows(state: State, selection: JobSelection, before: int) -> Iterator[JobRecord]:
+    """The open jobs whose numbers fit, the newest first."""
+    records = state.jobs.records
+    if not selection.ids:
+        # They are in rising order.
+        yield from (record for job_id, record in reversed(records.items()) if not before or job_id < before)
+        return
+    for low, high in id_windows(selection, before):
+        if high - low < len(records):
+            yield from (records[job_id] for job_id in range(high, low - 1, -1) if job_id in records)
+        else:
+            yield from (record for job_id, record in reversed(records.items()) if low <= job_id <= high)
+
+
+def _pieces(state: State, job_id: int, start: int, stop: int) -> Iterator[Piece]:
+    if job_id == GENERATOR_JOB:
+        first, end = max(start, 1), min(stop, state.last_id + 1)
+        return iter([(first, first, end - first)] if first < end else [])
+    return state.jobs.records[job_id].extents.by_index(start, stop)
+
+
+def _waits_as(state: State, job_id: int) -> str:
+    """The state of tasks that wait in the lane of a job."""
+    record, lane = state.jobs.records.get(job_id), state.lanes.lane(job_id)
+    if record and record.held:
+        return "held"
+    return "delayed" if lane.is_early else "queued"
+
+
+def _open_runs(
+    state: State, job_id: int, start: int, stop: int, held: dict[int, Holdings]
+) -> Iterator[tuple[int, int, str, Span | None]]:
+    """What has no result of these ids, by id: from where to where, in which state, in which span if it is in one."""
+    waits_as = _waits_as(state, job_id)
+    new = [(at, end, waits_as, None) for at, end in state.lanes.lane(job_id).new_within(start, stop)]
+    known: list[tuple[int, int, str, Span | None]] = []
+    for span, low, high in state.index.overlapping(start, stop):
+        if span.job_id == job_id:
+            for at, end in span.open_runs():
+                at, end = max(at, low), min(end, high)
+                if at < end:
+                    known += [(*run, span) for run in _states(state, span, at, end, waits_as, held)]
+    # What was never leased lies behind what was, but for what was stored again.
+    return iter(sorted([*known, *new], key=lambda run: run[0]) if new and known else known or new)
+
+
+def _states(
+    state: State, span: Span, start: int, stop: int, waits_as: str, held: dict[int, Holdings]
+) -> list[tuple[int, int, str]]:
+    """A stretch of open tasks of a span, by their states."""
+    if span.holder is None:
+        return [(start, stop, waits_as)]
+    if span.holder == state.sessions.delayed.session_id:
+        return [(start, stop, "delayed")]
+    session = state.sessions.by_id.get(span.holder)
+    if session is None or not session.running:
+        return [(start, stop, "leased")]
+    running = held.setdefault(session.session_id, Holdings(session.running))
+    found = []
+    at = start
+    for low, high in running.gaps(span):
+        low, high = max(low, start), min(high, stop)
+        if low < high:
+            if at < low:
+                found.append((at, low, "running"))
+            found.append((low, high, "leased"))
+            at = high
+    if at < stop:
+        found.append((at, stop, "running"))
+    return found

@@ -1,0 +1,70 @@
+"""Which stored blocks come back into memory, and what makes room for them. PURE.
+
+What waits lies in memory up to a bound and else in the journal, see ``TaskQueue``. Loaded are those lanes that are
+next, however full the memory is; ahead of time whatever is first on its shelf, as long as there is room; and what
+somebody wants to see, to end it. What cannot be leased, or comes last, goes back to where it came from.
+"""
+
+from cyclone.master.lane import Lane
+from cyclone.master.lanes import Lanes
+from cyclone.master.picks import Picker
+
+# So many shelves are looked at in a turn for what may be loaded ahead of time.
+_SHELVES_AHEAD = 64
+
+
+class Paging:
+    """See the module."""
+
+    def __init__(self, lanes: Lanes, picker: Picker) -> None:
+        self._lanes = lanes
+        self._picker = picker
+        self._sought: dict[int, None] = {}
+
+    def seek(self, job_id: int) -> None:
+        """The next stored blocks of a job are to be seen, whether they can be leased or not."""
+        self._sought[job_id] = None
+
+    def next_blocks(self, count: int, with_ahead: bool) -> list[int]:
+        """With which ids the blocks begin that are to be loaded now; ``with_ahead``: there is room for more."""
+        lanes, picker = self._lanes, self._picker
+        asked, self._sought = dict.fromkeys([*self._sought, *picker.wanted]), {}
+        if picker.wanted:
+            asked.update(dict.fromkeys(self._beside(picker.wanted, count)))
+            picker.wanted = {}
+        firsts: list[int] = []
+        for job_id in asked:
+            if job_id in lanes and len(firsts) < count:
+                firsts += lanes.lane(job_id).next_stored(count - len(firsts))
+        if with_ahead and len(firsts) < count:
+            for lane in self._ahead():
+                if lane.job_id not in asked and len(firsts) < count:
+                    firsts += lane.next_stored(count - len(firsts))
+        return firsts
+
+    def make_room(self, tasks_max: int, bytes_max: int) -> None:
+        """What comes last goes back to the journal, until no more than that is left in memory."""
+        window = self._lanes.window
+        last = sorted(self._lanes, key=lambda lane: (lane.key is None, lane.key or (0, 0)), reverse=True)
+        for lane in last:
+            if window.fresh_count <= tasks_max and window.fresh_bytes <= bytes_max:
+                break
+            lane.unload()
+            self._lanes.rank(lane)
+
+    def _beside(self, wanted: dict[int, None], count: int) -> list[int]:
+        """Small jobs behind a small job on its shelf: else a turn would bring one of them."""
+        lane = self._lanes.lane(next(iter(wanted))) if next(iter(wanted)) in self._lanes else None
+        if lane is None or len(lane.next_stored(count)) == count:
+            return []
+        return [other.job_id for other in lane.shelf.in_order()[:count]]
+
+    def _ahead(self) -> list[Lane]:
+        found: list[Lane] = []
+        for share in self._lanes.shares.in_order():
+            for shelf in share.active:
+                if (lane := shelf.first()) and lane.stored_count:
+                    found.append(lane)
+                if len(found) >= _SHELVES_AHEAD:
+                    return found
+        return found

@@ -1,0 +1,105 @@
+"""Which lane a controller gets next: by share, then by priority, then first come, first served. PURE.
+
+Looks at the shelves of one namespace after the other, never at all lanes. What is *bounded* (several slots, memory,
+resources, limits) goes into free slots only. Where its turn has come and there is no room for it yet, the controller is
+*kept* for it: it gets nothing else until there is room. So many are kept as would take what waits; all others go on
+with what comes behind it. Else small tasks, of which there are always some, would keep a large one out for ever.
+"""
+
+from dataclasses import dataclass
+
+from cyclone.master.lane import Lane
+from cyclone.master.lanes import Lanes
+from cyclone.master.sessions import Session, Sessions
+from cyclone.master.shares import Share
+from cyclone.protocol import limits
+
+
+@dataclass(slots=True, frozen=True)
+class _Kept:
+    """A controller kept for a lane: for so many of its tasks, charged with so many slot-seconds."""
+
+    lane: Lane
+    count: int
+    charged_s: float
+
+
+class Picker:
+    """See the module. ``wanted`` are lanes that were next and had nothing in memory."""
+
+    def __init__(self, lanes: Lanes, sessions: Sessions) -> None:
+        self._lanes = lanes
+        self._sessions = sessions
+        self._kept: dict[int, _Kept] = {}
+        self.wanted: dict[int, None] = {}
+        self.looked_at = 0
+
+    def pick(self, session: Session) -> tuple[Lane, int] | None:
+        """The lane, and how many of its tasks at most; None where there is nothing for this controller now."""
+        if self._kept and (kept := self._kept.get(session.session_id)):
+            return self._for_which_it_is_kept(session, kept.lane)
+        if self._lanes.is_alone and not session.offer.namespaces and (lane := self._lanes.generator).counted:
+            return lane, limits.TASKS_PER_BATCH_MAX
+        for share in self._lanes.shares.in_order():
+            for lane in self._first_lanes(share, session):
+                if not lane.is_bounded:
+                    if lane.in_memory:
+                        return lane, limits.TASKS_PER_BATCH_MAX
+                    self.wanted[lane.job_id] = None
+                    continue
+                room = self._lanes.room(lane)
+                if not room:
+                    continue
+                if not lane.in_memory:
+                    self.wanted[lane.job_id] = None
+                elif count := min(room, lane.shelf.fitting(session)):
+                    return lane, count
+                elif lane.reserved < room:
+                    self._keep(session, lane, room)
+                    return None
+        return None
+
+    def tidy(self) -> None:
+        """Owed before the picks of a turn: whoever is kept for what cannot come any more is kept no longer."""
+        for session_id, kept in list(self._kept.items()) if self._kept else ():
+            session = self._sessions.by_id.get(session_id)
+            gone = session is None or session.drained or not session.reachable or not session.slots
+            if gone or kept.lane.key is None or not self._lanes.room(kept.lane):
+                self._let_go(session_id)
+                if session:
+                    self._sessions.rank(session)
+
+    def is_kept(self, session: Session) -> bool:
+        """Whether its free slots wait for something that needs more of them."""
+        return session.session_id in self._kept
+
+    def _for_which_it_is_kept(self, session: Session, lane: Lane) -> tuple[Lane, int] | None:
+        count = min(self._lanes.room(lane), lane.shelf.fitting(session))
+        if not count:
+            return None
+        if not lane.in_memory:
+            self.wanted[lane.job_id] = None
+            return None
+        self._let_go(session.session_id)
+        return lane, count
+
+    def _first_lanes(self, share: Share, session: Session) -> list[Lane]:
+        """Of each shelf that suits the controller the first lane, in order."""
+        found = []
+        for shelf in share.shelves(session):
+            self.looked_at += 1
+            if shelf.suits(session) and (lane := shelf.first()):
+                found.append(lane)
+        if len(found) > 1:
+            found.sort(key=lambda lane: (-lane.terms.priority, lane.head))
+        return found
+
+    def _keep(self, session: Session, lane: Lane, room: int) -> None:
+        count = min(room, max(1, session.slots // lane.terms.cpus))
+        self._kept[session.session_id] = _Kept(lane, count, self._lanes.shares.charge(lane, count))
+        lane.reserved += count
+
+    def _let_go(self, session_id: int) -> None:
+        kept = self._kept.pop(session_id)
+        kept.lane.reserved -= kept.count
+        self._lanes.shares.pay(kept.lane, -kept.charged_s)

@@ -1,0 +1,97 @@
+"""What a program learns of the task that it is run for: environment variables, and placeholders in its command.
+
+Owns their names. In an argument a placeholder becomes the value as it is. In a string for the shell it becomes a
+variable that the shell expands: the value is one word there, and is never read as a part of the script.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cyclone import BaseTask, json_values
+
+_ENTRY = "CYCLONE_ENTRY"
+_INDEX = "CYCLONE_ARRAY_INDEX"
+_VARIABLES = {
+    "": _ENTRY,
+    "index": _INDEX,
+    "job_id": "CYCLONE_JOB_ID",
+    "task_id": "CYCLONE_TASK_ID",
+    "attempt": "CYCLONE_ATTEMPT",
+    "task_dir": "CYCLONE_TASK_DIR",
+    "bundle": "CYCLONE_BUNDLE",
+}
+_NAME = "|".join(_VARIABLES)
+# Behind a dollar it is the shell's own. In two pairs of braces it stands for itself, with one pair.
+_PLACEHOLDER = re.compile(rf"(?<!\$)(?:\{{(?P<literal>\{{(?:{_NAME})\}})\}}|\{{(?P<name>{_NAME})\}})")
+
+
+def variables(entry: Any = None) -> dict[str, str]:
+    """What the current task is, for a program's environment; CYCLONE_ARRAY_INDEX where the entry is a whole number."""
+    current = BaseTask.current
+    told = current.variables() | {"CYCLONE_TASK_DIR": str(current.scratch_dir())}
+    if type(entry) is int:
+        told[_INDEX] = str(entry)
+    if entry is not None:
+        told[_ENTRY] = entry_text(entry)
+    return told
+
+
+def environment(told: Mapping[str, str], given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The complete environment of a program: the worker's with the job's in it, what is ``given``, and what is told."""
+    # A controller may have been started by a task of another Cyclone, whose entry is not ours.
+    kept = {name: value for name, value in os.environ.items() if name not in (_ENTRY, _INDEX)}
+    return {**kept, **(given or {}), **told}
+
+
+def entry_text(entry: Any) -> str:
+    """An entry as text: text as it is, bytes as a file name would be, all else as JSON."""
+    if isinstance(entry, str):
+        return entry
+    return os.fsdecode(entry) if isinstance(entry, bytes) else json_values.encode_value(entry).decode()
+
+
+def entry_bytes(entry: Any) -> bytes:
+    """An entry as the content of a file: nothing for None, bytes and text as they are, all else as JSON."""
+    if entry is None:
+        return b""
+    return entry if isinstance(entry, bytes) else os.fsencode(entry_text(entry))
+
+
+def filled(command: str | list[str], told: Mapping[str, str]) -> str | list[str]:
+    """The command with its placeholders filled in from ``variables``; one without a value stays as it is.
+
+    ``{}`` is the entry; the others are ``{index}``, ``{job_id}``, ``{task_id}``, ``{attempt}``, ``{task_dir}`` and, for
+    a task that has one, ``{bundle}``. ``{{}}`` stands for ``{}`` itself.
+    """
+    if isinstance(command, str):
+        return _filled_script(command, told)
+
+    def value(found: re.Match[str]) -> str:
+        return found["literal"] or told.get(_VARIABLES[found["name"]], found[0])
+
+    return [_PLACEHOLDER.sub(value, argument) for argument in command]
+
+
+def _filled_script(script: str, told: Mapping[str, str]) -> str:
+    """Within quotes the expansion has to stand so that the shell still makes one word of it."""
+    forms = {"": '"${%s}"', '"': "${%s}", "'": "'\"${%s}\"'"}
+    parts, quote, at = [], "", 0
+    while at < len(script):
+        found = _PLACEHOLDER.match(script, at)
+        if found is not None:
+            variable = "" if found["literal"] else _VARIABLES[found["name"]]
+            parts.append(forms[quote] % variable if variable in told else found["literal"] or found[0])
+            at = found.end()
+            continue
+        character = script[at]
+        if character == "\\" and quote != "'":
+            character = script[at : at + 2]
+        elif character == quote:
+            quote = ""
+        elif character in "'\"" and not quote:
+            quote = character
+        parts.append(character)
+        at += len(character)
+    return "".join(parts)

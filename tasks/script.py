@@ -1,0 +1,70 @@
+"""ScriptTask: a Python script that is sent with the job, run for each entry by the worker's Python."""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cyclone import BaseTask
+from cyclone.programs.command import Command
+from cyclone.programs.invocation import environment, filled, variables
+
+_NAME_BYTES_MAX = 255
+
+
+class ScriptTask(BaseTask):
+    """Runs a script in a process of its own, with ``arguments`` in its ``sys.argv``, and returns exit code and output.
+
+    ``name`` is what the file is called, ``source`` is what is in it, as text or bytes. Placeholders in the arguments,
+    ``entry``, the environment and the value are those of ``tasks.job_command.JobCommand``. Where a job shares name and
+    source, each of its workers writes the file once, into a folder that only its user can read. Raises CommandFailed;
+    ValueError for a name that is none.
+    """
+
+    def __init__(self, name: str, source: str | bytes, arguments: list[str] | None = None, entry: Any = None) -> None:
+        if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > _NAME_BYTES_MAX:
+            raise ValueError(f"{name!r} is no name for a script: expected that of a file, without its folder")
+        self.name = name
+        self.source = source
+        self.arguments = arguments
+        self.entry = entry
+        self._folder: Path | None = None
+
+    @classmethod
+    def prepared(cls, shared: tuple[Any, ...]) -> Callable[..., BaseTask]:
+        return _SameFolder(cls, shared)
+
+    def setup(self) -> None:
+        """Write the script, unless another task of this job has."""
+        script = self._script()
+        if not script.exists():
+            source = self.source
+            new = script.with_name(".new")  # a disk may be full: half a script must not be run
+            new.write_bytes(source.encode("utf-8", "surrogateescape") if isinstance(source, str) else source)
+            new.replace(script)
+
+    def execute(self) -> dict[str, Any]:
+        told = variables(self.entry)
+        arguments = filled(list(self.arguments or []), told)
+        ended = Command([sys.executable, str(self._script()), *arguments], environment(told)).run()
+        ended.check()
+        return ended.value()
+
+    def _script(self) -> Path:
+        return (self._folder or self.scratch_dir) / self.name
+
+
+class _SameFolder:
+    """Makes the tasks of one job in one worker; the folder of their script lives as long as this."""
+
+    def __init__(self, task_class: type[ScriptTask], shared: tuple[Any, ...]) -> None:
+        self._task_class = task_class
+        self._shared = shared
+        # In the worker's own folder, which goes when the worker does.
+        self._folder = tempfile.TemporaryDirectory(prefix="script-") if len(shared) > 1 else None
+
+    def __call__(self, *own: Any) -> ScriptTask:
+        task = self._task_class(*self._shared, *own)
+        task._folder = Path(self._folder.name) if self._folder else None
+        return task

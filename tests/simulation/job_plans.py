@@ -1,0 +1,118 @@
+"""What the clients of the virtual world submit: drawn from the seed by itself, so that older seeds stay what they were.
+
+A plan is known from its key alone, as a script is that a user starts again: a client that was killed goes on with it.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+from cyclone.protocol.job_spec import JobSpec
+from tests.simulation.generators import FAILS, FLAKY, KILLS, OK, pack_plan
+from tests.simulation.settings import FAULT_PHASE_S
+
+NAMESPACES = ("default", "night", "day")
+LIMITS = {"ost:17": 2, "licence": 1}
+_BAD = {OK: 0, FAILS: 1, FLAKY: 1, KILLS: 1}
+
+
+@dataclass(slots=True)
+class JobPlan:
+    """One job: its blocks of packed arguments, and what its client does with it. Moments are virtual seconds.
+
+    ``cancelled_at`` is when its client asks to end it, or of it the tasks ``cancel_indexes`` where there are any.
+    """
+
+    key: bytes
+    spec: JobSpec
+    blocks: list[list[bytes]]
+    behaviours: list[int]
+    submitted_at: float
+    pace_s: float = 0.0
+    released_at: float | None = None
+    held_at: float | None = None
+    cancelled_at: float | None = None
+    cancel_indexes: tuple[int, int] | None = None
+    client: int = 0
+    # Where the tasks of a block begin, by index.
+    offsets: list[int] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Tasks in all blocks."""
+        return len(self.behaviours)
+
+
+def draw_plans(seed: int, faulty: bool, retries_max: int) -> list[JobPlan]:
+    """The jobs of all clients; none for half of the seeds."""
+    rng = random.Random(f"{seed}/{faulty}/jobs")
+    if rng.random() < 0.5:
+        return []
+    clients = rng.randint(1, 3)
+    return [_draw(rng, number, rng.randrange(clients), faulty, retries_max) for number in range(rng.randint(1, 6))]
+
+
+def _draw(rng: random.Random, number: int, client: int, faulty: bool, retries_max: int) -> JobPlan:
+    count = rng.choice([1, 3, 20, 60])
+    low, high = rng.choice([(0.0001, 0.003), (0.001, 0.05), (0.05, 0.4)])
+    weights = rng.choice([[1, 0, 0, 0], [8, 1, 1, 0], [12, 1, 1, 1]]) if faulty else [1, 0, 0, 0]
+    behaviours = rng.choices([OK, FAILS, FLAKY, KILLS], weights, k=count)
+    # Never an origin: the generator's own tasks are told apart by theirs, and by the job of their block.
+    args = [pack_plan(rng.uniform(low, high), behaviour, 0, index + 1) for index, behaviour in enumerate(behaviours)]
+    block_max = rng.choice([1, 7, 64])
+    blocks = [args[start : start + block_max] for start in range(0, count, block_max)]
+    submitted_at = rng.uniform(0.0, 0.8 * FAULT_PHASE_S)
+    options: dict[str, object] = {
+        "task_class": "sim:Job",
+        "name": f"job{number}",
+        "namespace": rng.choice(NAMESPACES),
+        "priority": rng.choice([0, 0, 0, 5, -5]),
+        "retries": rng.choice([0, min(1, retries_max), retries_max]),
+        "retry_delay_s": 0.05,
+    }
+    plan = JobPlan(
+        rng.randbytes(16),
+        JobSpec(task_class="sim:Job"),
+        blocks,
+        behaviours,
+        submitted_at,
+        rng.choice([0.0, 0.0, 0.2]),
+        client=client,
+    )
+    if faulty:
+        _draw_troubles(rng, plan, options)
+    plan.spec = JobSpec(**options)  # type: ignore[arg-type]
+    at = 0
+    for block in blocks:
+        plan.offsets.append(at)
+        at += len(block)
+    return plan
+
+
+def _draw_troubles(rng: random.Random, plan: JobPlan, options: dict[str, object]) -> None:
+    """What makes a job more than a stream of tasks."""
+    if rng.random() < 0.3:
+        options["parallel"] = rng.choice([1, 2])
+    if rng.random() < 0.3:
+        name = rng.choice(list(LIMITS))
+        options["limits"] = {name: LIMITS[name]}
+    if rng.random() < 0.3:
+        options["max_fails"] = rng.choice([0, 1, 3])
+    if rng.random() < 0.2:
+        options["crash_limit"] = rng.choice([1, 2])
+    if rng.random() < 0.2:
+        options["cpus"] = 2
+    if rng.random() < 0.15:
+        options["not_before"] = plan.submitted_at + rng.uniform(0.1, 2.0)
+    elif rng.random() < 0.2:
+        options["not_after"] = plan.submitted_at + rng.uniform(0.1, 3.0)
+    if rng.random() < 0.2:
+        options["held"] = True
+        plan.released_at = plan.submitted_at + rng.uniform(0.3, 2.0)
+    elif rng.random() < 0.2:
+        plan.held_at = plan.submitted_at + rng.uniform(0.1, 1.0)
+        plan.released_at = plan.held_at + rng.uniform(0.3, 2.0)
+    if rng.random() < 0.3:
+        plan.cancelled_at = plan.submitted_at + rng.uniform(0.05, 2.5)
+        if rng.random() < 0.5 and plan.total > 3:
+            low = rng.randrange(plan.total - 1)
+            plan.cancel_indexes = (low, rng.randint(low, plan.total - 1))

@@ -1,0 +1,78 @@
+"""A client that says yes to all, and keeps what it was asked: for commands that submit and wait."""
+
+import signal
+from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any, Self
+
+from cyclone.protocol.job_messages import JobSummary
+from cyclone.protocol.job_spec import JobSelection, JobSpec
+from cyclone.values import decode
+
+JOB = 7
+
+
+def result(
+    index: int, value: Any = None, state: str = "completed", error: Any = None, records: Iterable[Any] = ()
+) -> SimpleNamespace:
+    """Of a task, as a client has it."""
+    ok = state == "completed"
+    return SimpleNamespace(job_id=JOB, index=index, value=value, state=state, ok=ok, error=error, records=list(records))
+
+
+def printed(stdout: str, stderr: str = "") -> dict[str, Any]:
+    return {"exit_code": 0, "stdout": stdout, "stderr": stderr}
+
+
+class FakeClient:
+    """See the module. ``told`` are its results, and signals that come among them, once each."""
+
+    def __init__(self, tasks: dict[str, int] | None = None, results: Iterable[Any] = ()) -> None:
+        self.address = SimpleNamespace(keys=None)
+        self.calls: list[tuple[Any, ...]] = []
+        self.sent: list[Any] = []
+        self.ended = tasks or {"completed": 1}
+        self.told = list(results)
+        self.failure: Exception | None = None
+        self._raised: list[signal.Signals] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.calls.append(("close",))
+
+    def submit(self, spec: JobSpec, tasks: Iterable[bytes], *, key: bytes | None = None, sealed: bool = True) -> int:
+        if self.failure:
+            raise self.failure
+        packed = list(tasks)
+        self.calls.append(("submit", spec, len(packed), key, sealed))
+        self.sent += [decode(one) for one in packed]
+        return JOB
+
+    def add(self, job_id: int, tasks: Iterable[bytes], *, offset: int, sealed: bool) -> int:
+        count = offset
+        for packed in tasks:
+            self.sent.append(decode(packed))
+            count += 1
+        self.calls.append(("add", job_id, offset, sealed))
+        return count
+
+    def cancel(self, selection: JobSelection, *, reason: str) -> None:
+        self.calls.append(("cancel", selection.ids, reason))
+
+    def wait(self, job_ids: list[int], timeout_s: float | None = None) -> list[JobSummary]:
+        state = "completed" if set(self.ended) <= {"completed"} else "failed"
+        return [
+            JobSummary(job_id, "", "default", "", state, "a:B", 0, 0.0, 0.0, True, self.ended) for job_id in job_ids
+        ]
+
+    def results(self, job_id: int, position: int = 0) -> Iterator[Any]:
+        self.calls.append(("results", job_id))
+        for told in self.told:
+            if isinstance(told, signal.Signals):
+                if told not in self._raised:
+                    self._raised.append(told)
+                    signal.raise_signal(told)
+            else:
+                yield told

@@ -1,0 +1,170 @@
+"""``cyclone submit`` with a client of its own making: what is sent, what is printed, how it exits."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cyclone.cli import common, connecting, parsing
+from cyclone.cli.submit import submit
+from cyclone.cli.submit_values import key_of
+from cyclone.errors import QuotaExceeded, Unreachable
+from tests.support.fake_client import FakeClient, printed, result
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeClient:
+    fake = FakeClient()
+    monkeypatch.setattr(connecting, "client", lambda args: fake)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("CYCLONE_NAMESPACE", "CYCLONE_SERVER", "CYCLONE_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    return fake
+
+
+def call(*words: str) -> int:
+    return submit(parsing.parser(["submit"]).parse_args(["submit", *words]))
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        (["--", "true"], "job 7: 1 task\n"),
+        (["--parsable", "--", "true"], "7\n"),
+        (["--json", "--", "true"], '{"schema":"cyclone.submit/1","job":7,"tasks":1}\n'),
+        (["--array", "0-1999", "--", "true"], "job 7: 2,000 tasks\n"),
+    ],
+)
+def test_given_a_job_then_its_number_is_printed_as_asked_for(
+    words: list[str], out: str, client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*words) == common.EXIT_OK
+    assert capsys.readouterr() == (out, "")
+    assert client.calls[-1] == ("close",)
+
+
+def test_given_a_key_then_it_is_of_its_owner(client: FakeClient) -> None:
+    call("--key", "mine", "--", "true")
+    client.address.keys = SimpleNamespace(name="me")
+    call("--key", "mine", "--", "true")
+    call("--", "true")
+    keys = [made[3] for made in client.calls if made[0] == "submit"]
+    assert keys == [key_of("mine", ""), key_of("mine", "me"), None]
+
+
+def test_given_more_tasks_than_a_block_then_the_rest_is_streamed_and_then_sealed(client: FakeClient) -> None:
+    assert call("--array", "0-9999", "--", "true") == common.EXIT_OK
+    assert [made[2:] for made in client.calls if made[0] == "submit"] == [(4096, None, False)]
+    assert ("add", 7, 4096, True) in client.calls
+    assert client.sent == [[number] for number in range(10_000)]
+
+
+def test_given_a_wrong_entry_behind_the_first_block_then_the_job_is_cancelled(
+    client: FakeClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "entries").write_text("\n".join(["1"] * 5000 + ["wrong"]))
+    code = common.guarded("cyclone", lambda argv: call("--from-json", "entries", "--", "true"))
+    assert code == common.EXIT_CONFIG
+    assert ("cancel", [(7, 7)], "its submission broke off") in client.calls
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(
+        "job 7 is cancelled: not all of its tasks could be sent\ncyclone: entries: line 5001:"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ended", "code"), [({"completed": 2}, 0), ({"completed": 1, "failed": 1}, 1), ({"expired": 1}, 1)]
+)
+def test_given_wait_then_the_exit_code_says_whether_every_task_completed(
+    ended: dict[str, int], code: int, client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.ended = ended
+    assert call("--wait", "--", "true") == code
+    out, err = capsys.readouterr()
+    assert out == "job 7: 1 task\n"
+    assert err.startswith("job 7 failed: " if code else "job 7 completed: ")
+
+
+def test_given_wait_and_json_then_one_value_tells_how_it_ended(
+    client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.ended = {"completed": 1, "failed": 2}
+    assert call("--wait", "--json", "--", "true") == common.EXIT_FAILED
+    assert json.loads(capsys.readouterr().out) == {
+        "schema": "cyclone.submit/1",
+        "job": 7,
+        "tasks": 1,
+        "state": "failed",
+        "ended": {"completed": 1, "failed": 2},
+    }
+
+
+def test_given_follow_then_what_tasks_print_is_passed_on_and_nothing_else(
+    client: FakeClient, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    client.told = [
+        result(1, printed("caf\udce9\n", "warning\n")),
+        result(0, {"bytes": 3}),
+        result(3, None),
+        result(
+            2, state="timed_out", error=SimpleNamespace(type="cyclone.TaskTimedOut", message="took longer than 1 s")
+        ),
+    ]
+    client.ended = {"completed": 3, "timed_out": 1}
+    assert call("--follow", "--", "true") == common.EXIT_FAILED
+    captured = capfdbinary.readouterr()
+    assert captured.out == b'caf\xe9\n{"bytes":3}\n'
+    assert captured.err == (
+        b"job 7: 1 task\nwarning\ncyclone: task 7.2 timed_out: TaskTimedOut: took longer than 1 s\n"
+        b"job 7 failed: 3 completed, 1 timed_out\n"
+    )
+
+
+def test_given_dry_run_then_nothing_is_sent_and_all_is_told(
+    client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        call("--dry-run", "--array", "0-99%5", "-t", "10m", "--begin", "2026-11-22T18:30:00Z", "--", "echo", "{}") == 0
+    )
+    assert client.calls == []
+    out = capsys.readouterr().out
+    for line in ("tasks", "command", "time_limit_s", "not_before"):
+        assert line in out
+    assert "task 2: entry = 2\nand 97 more\n" in out
+    assert '["echo","{}"]' in out
+    assert "2026-11-22T18:30:00Z" in out
+
+
+def test_given_dry_run_and_json_then_it_is_one_value(
+    client: FakeClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    call("--dry-run", "--json", "-c", "2", "--", "echo", ":::", "a", "b", "c", "d")
+    found = json.loads(capsys.readouterr().out)
+    assert found["schema"] == "cyclone.submit-dry-run/1"
+    assert (found["tasks"], found["first"]) == (4, [{"entry": "a"}, {"entry": "b"}, {"entry": "c"}])
+    assert found["shared"]["command"] == ["echo", "{}"]
+    assert found["options"] == {"task_class": "tasks.job_command:JobCommand", "cpus": 2, "directory": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (Unreachable("no answer"), common.EXIT_UNAVAILABLE),
+        (QuotaExceeded("quota", "too many jobs"), common.EXIT_TEMPORARY),
+    ],
+)
+def test_given_a_refusal_then_the_exit_code_says_of_which_kind(
+    failure: Exception, code: int, client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.failure = failure
+    assert common.guarded("cyclone", lambda argv: call("--", "true")) == code
+    assert capsys.readouterr() == ("", f"cyclone: {failure}\n")
+
+
+@pytest.mark.parametrize("other", ["--json", "--parsable", "--progress"])
+def test_given_follow_with_another_output_then_it_is_refused(other: str, client: FakeClient) -> None:
+    code = common.guarded("cyclone", lambda argv: call("--follow", other, "--", "true"))
+    assert (code, client.calls) == (common.EXIT_USAGE, [])

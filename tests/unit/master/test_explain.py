@@ -1,0 +1,251 @@
+"""Why does it not run? A table: what stands in the way, and what is said of it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from cyclone.protocol.job_messages import NamespaceRequest
+from cyclone.protocol.job_spec import Namespace
+from cyclone.protocol.messages import JobOptions, Offer, State
+from cyclone.protocol.states import CRASHED, FAILED
+from tests.support.job_requests import add, ask, cancel, control, explain, ids, submit
+from tests.support.masters import Master, batch, hello
+
+Arrange = Callable[[Master], None]
+
+
+def join(master: Master, name: str = "c1", slots: int = 2, credit: int = 0, **offer: object) -> int:
+    master.handle(hello(name, name[-1], slots, host=f"{name}.site", offer=Offer(**offer)), name)  # type: ignore[arg-type]
+    session = master.scheduler.state.sessions.by_name[name].session_id
+    if credit:
+        master.handle(State(session, 1, 0, credit, slots, 0, []), name)
+    return session
+
+
+def held(master: Master) -> None:
+    submit(master, 2, held=True)
+
+
+def paused(master: Master) -> None:
+    ask(master, NamespaceRequest(1, "set", Namespace(name="default", paused=True)))
+    submit(master, 2)
+
+
+def not_before(master: Master) -> None:
+    submit(master, 2, not_before=1e9 + master.now + 50.0)
+
+
+def alone(master: Master) -> None:
+    submit(master, 2)
+
+
+def no_label(master: Master) -> None:
+    join(master, labels=("ssd",))
+    submit(master, 2, labels=("ssd", "gpu"))
+
+
+def no_node(master: Master) -> None:
+    join(master)
+    submit(master, 2, nodes=("c7", "c8"))
+
+
+def all_excluded(master: Master) -> None:
+    join(master)
+    submit(master, 2, exclude=("c1.site",))
+
+
+def too_few_slots(master: Master) -> None:
+    join(master)
+    submit(master, 2, cpus=8)
+
+
+def too_little_memory(master: Master) -> None:
+    join(master, mem_bytes=1 << 30)
+    submit(master, 2, mem_bytes=2 << 30)
+
+
+def no_resource(master: Master) -> None:
+    join(master, resources={"tape": 1})
+    submit(master, 2, resources={"tape": 2})
+
+
+def foreign_namespace(master: Master) -> None:
+    join(master, namespaces=("night",))
+    submit(master, 2)
+
+
+def no_by_value(master: Master) -> None:
+    join(master)
+    submit(master, 2, by_value=True)
+
+
+def one_has_each(master: Master) -> None:
+    join(master, labels=("gpu",))
+    join(master, "c2", slots=8)
+    submit(master, 2, labels=("gpu",), cpus=8)
+
+
+def drained(master: Master) -> None:
+    join(master)
+    master.drain("c1")
+    submit(master, 2)
+
+
+def busy(master: Master) -> None:
+    join(master, credit=2)
+    submit(master, 4)
+    master.advance()
+
+
+def full(master: Master) -> None:
+    join(master, credit=2)
+    submit(master, 4, parallel=1)
+    master.advance()
+
+
+def at_a_limit(master: Master) -> None:
+    join(master, slots=4, credit=4)
+    submit(master, 1, "other", limits={"ost": 1})
+    master.advance()
+    submit(master, 2, limits={"ost": 1})
+
+
+def stopping(master: Master) -> None:
+    join(master)
+    submit(master, 2)
+    master.scheduler.stop(master.now)
+
+
+def behind_others(master: Master) -> None:
+    master.offer(7, job=JobOptions("tests:Task"))
+    submit(master, 5, "first", priority=10)
+    submit(master, 3, "second")
+    submit(master, 2)
+
+
+def may_get_more(master: Master) -> None:
+    submit(master, 0, sealed=False)
+
+
+def being_cancelled(master: Master) -> None:
+    join(master, credit=2)
+    submit(master, 2)
+    master.advance()
+    cancel(master, ids(1), reason="no use any more")
+
+
+@pytest.mark.parametrize(
+    ("arrange", "code", "text"),
+    [
+        (held, "held", "job 1 is held: release it"),
+        (paused, "paused", "namespace default is paused: resume it"),
+        (not_before, "not_before", "not before 2001-09-09T01:49:10Z"),
+        (alone, "no_controller", "no controller is connected"),
+        (no_label, "no_fit", "none of 1 controllers has label gpu"),
+        (no_node, "no_fit", "none of 1 controllers is among nodes c7, c8"),
+        (all_excluded, "no_fit", "none of 1 controllers is outside of exclude c1.site"),
+        (too_few_slots, "no_fit", "none of 1 controllers has 8 slots"),
+        (too_little_memory, "no_fit", "none of 1 controllers has 2048 MiB of memory"),
+        (no_resource, "no_fit", "none of 1 controllers has 2 of tape"),
+        (foreign_namespace, "no_fit", "none of 1 controllers serves namespace default"),
+        (no_by_value, "no_fit", "none of 1 controllers permits functions by value"),
+        (one_has_each, "no_fit", "meets all at once: it serves namespace default, has label gpu, has 8 slots"),
+        (drained, "drained", "1 of 1 controllers fit, and all of these are drained: c1"),
+        (busy, "busy", "1 of 1 controllers fit, and all of these are busy: c1 (2 tasks on 2 slots)"),
+        (full, "parallel", "1 task of it out, and it may have 1 at once"),
+        (at_a_limit, "limit", "waits for limit ost: 1 of 1 taken, by job 1"),
+        (stopping, "master_rests", "the master hands out nothing"),
+        (
+            behind_others,
+            "position",
+            "before it in namespace default wait 5 tasks of priority 10, 10 tasks of priority 0",
+        ),
+        (may_get_more, "waiting", "it has no open tasks, and may get more: it is not sealed"),
+        (being_cancelled, "cancelled", "it is ended: no use any more"),
+        (being_cancelled, "running", "2 tasks out at c1"),
+    ],
+    ids=lambda item: getattr(item, "__name__", None),
+)
+def test_given_what_stands_in_the_way_of_a_job_then_it_is_told(
+    master: Master, arrange: Arrange, code: str, text: str
+) -> None:
+    arrange(master)
+    last = max(master.scheduler.state.jobs.records)
+    assert text in explain(master, last)[code]
+
+
+def test_given_a_job_that_there_is_not_then_that_is_told(master: Master) -> None:
+    assert explain(master, 7) == {"no_job": "job 7 has ended, or never was"}
+
+
+class TestTask:
+    def test_given_a_task_that_a_controller_has_then_it_is_told_who_and_since_when(self, master: Master) -> None:
+        join(master, credit=2)
+        submit(master, 2)
+        master.advance()
+        assert explain(master, 1, 0) == {"running": "with controller c1 since 2001-09-09T01:48:20Z, attempt 1"}
+        master.now += 9.0
+        assert explain(master, 1, 0)["running"].endswith("; c1 has been silent for 9 s")
+
+    def test_given_a_task_that_has_failed_then_it_is_told_how_often_and_until_when_it_waits(
+        self, master: Master
+    ) -> None:
+        session = join(master, credit=2)
+        submit(master, 1, retries=3, retry_delay_s=100.0)
+        master.advance()
+        master.results(session, batch(1, FAILED))
+        assert explain(master, 1, 0)["delayed"].startswith("failed 1 of 4 times: delayed until 2001-09-09T01:4")
+        assert "1 task delayed, the first until 2001-09-09T01:4" in explain(master, 1)["delayed"]
+
+    def test_given_a_task_that_killed_a_worker_then_that_is_told_too(self, master: Master) -> None:
+        session = join(master, credit=1, slots=1)
+        submit(master, 2)
+        master.advance()
+        master.results(session, batch(1, CRASHED))
+        assert explain(master, 1, 0)["tried"] == "killed 1 worker"
+
+    def test_given_tasks_that_wait_then_the_position_counts_those_before_it(self, master: Master) -> None:
+        submit(master, 9, "other")
+        job_id = submit(master, 2, sealed=False).job_id
+        add(master, job_id, 3, 2)
+        assert explain(master, job_id, 4)["position"] == "before it in namespace default wait 13 tasks of priority 0"
+
+    def test_given_the_next_task_then_that_is_told(self, master: Master) -> None:
+        submit(master, 2)
+        assert explain(master, 1, 0)["position"] == "it is next in namespace default"
+
+    def test_given_a_task_with_a_result_or_one_that_there_is_not_then_that_is_told(self, master: Master) -> None:
+        session = join(master, credit=1, slots=1)
+        submit(master, 2)
+        master.advance()
+        master.results(session, batch(1, 0))
+        assert explain(master, 1, 0) == {"done": "task 0 has its result"}
+        assert explain(master, 1, 9) == {"no_task": "job 1 has 2 tasks so far, and none with index 9"}
+
+    def test_given_a_task_that_is_to_end_then_that_is_told_first(self, master: Master) -> None:
+        join(master, credit=1, slots=1)
+        submit(master, 2)
+        master.advance()
+        cancel(master, ids(1), indexes=[(0, 0)], reason="enough")
+        assert list(explain(master, 1, 0)) == ["cancelled", "running"]
+
+    def test_given_a_task_of_before_a_restart_then_it_is_told_for_whom_is_waited(self, master: Master) -> None:
+        join(master, credit=1, slots=1)
+        submit(master, 2)
+        master.advance()
+        master.restart()
+        assert explain(master, 1, 0)["awaited"] == (
+            "it may still run from before the restart of the master: waits for c1"
+        )
+
+
+def test_given_many_names_then_some_are_told_and_how_many_more(master: Master) -> None:
+    submit(master, 1, nodes=tuple(f"n{number}" for number in range(20)))
+    join(master)
+    assert explain(master, 1)["no_fit"].endswith("nodes n0, n1, n2, n3, n4, n5, n6, n7 and 12 more")
+
+
+def test_given_a_job_that_is_released_then_it_is_not_told_to_be_held(master: Master) -> None:
+    submit(master, 2, held=True)
+    control(master, "release", 1)
+    assert "held" not in explain(master, 1)

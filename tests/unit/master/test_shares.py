@@ -1,0 +1,142 @@
+"""Namespaces share the slots by their weights, in slot-seconds; inside, priorities and then first come, first served."""
+
+from itertools import pairwise
+
+import pytest
+
+from cyclone.protocol.messages import Offer
+from tests.support.cluster import Cluster
+from tests.support.job_requests import add, submit
+from tests.support.masters import Master
+
+MANY = 3000
+LONG_S = 60.0
+
+
+def shares(cluster: Cluster, jobs: list[int]) -> list[float]:
+    """Of the slot-seconds that these jobs have had together, the part of each."""
+    used = [cluster.used_s[job_id] for job_id in jobs]
+    return [part / sum(used) for part in used]
+
+
+@pytest.mark.parametrize(
+    ("weights", "seconds", "cpus"),
+    [
+        pytest.param([1, 1], [1, 1], [1, 1], id="alike"),
+        pytest.param([1, 3], [1, 1], [1, 1], id="three times the weight"),
+        pytest.param([1, 1], [0.2, 3], [1, 1], id="long tasks count as long as they are"),
+        pytest.param([2, 1, 1], [1, 0.5, 2], [1, 1, 1], id="three of them"),
+        pytest.param([1, 1], [1, 1], [1, 4], id="slots count"),
+        pytest.param([1, 1], [0.1, 1], [1, 4], id="small short ones do not keep large long ones out"),
+    ],
+)
+def test_given_namespaces_that_all_have_work_then_they_share_by_weight(
+    master: Master, weights: list[float], seconds: list[float], cpus: list[int]
+) -> None:
+    cluster = Cluster(master, lambda job_id: seconds[job_id - 1])
+    jobs = []
+    for number, weight in enumerate(weights):
+        cluster.namespace(f"ns{number}", weight)
+        jobs.append(cluster.submit(MANY, namespace=f"ns{number}", cpus=cpus[number]))
+    for name in ("c1", "c2"):
+        cluster.join(name, slots=4, prefetch=3)
+    cluster.run_until(master.now + LONG_S)
+    expected = [weight / sum(weights) for weight in weights]
+    assert shares(cluster, jobs) == pytest.approx(expected, abs=0.05)
+    # Long tasks may keep a slot waiting for room, but not for long.
+    assert sum(cluster.used_s.values()) > 0.9 * LONG_S * 8
+
+
+def test_given_a_namespace_that_was_idle_then_it_begins_where_the_others_are(master: Master) -> None:
+    cluster = Cluster(master)
+    cluster.join("c1", slots=4)
+    first = cluster.submit(MANY, namespace="default")
+    cluster.run_until(master.now + 100.0)
+    cluster.namespace("late")
+    second = cluster.submit(MANY, namespace="late")
+    before = cluster.used_s[first]
+    cluster.run_until(master.now + 100.0)
+    assert cluster.used_s[first] - before == pytest.approx(cluster.used_s[second], rel=0.1)
+
+
+def test_given_a_weight_that_changes_then_the_shares_change_from_then_on(master: Master) -> None:
+    cluster = Cluster(master)
+    cluster.join("c1", slots=4)
+    cluster.namespace("other")
+    jobs = [cluster.submit(MANY, namespace=name) for name in ("default", "other")]
+    cluster.run_until(master.now + 50.0)
+    before = [cluster.used_s[job_id] for job_id in jobs]
+    cluster.namespace("other", 3.0)
+    cluster.run_until(master.now + 100.0)
+    default, other = (cluster.used_s[job_id] - used for job_id, used in zip(jobs, before, strict=True))
+    assert other == pytest.approx(3 * default, rel=0.15)
+
+
+def test_given_the_generator_and_a_job_in_another_namespace_then_they_share_as_well(master: Master) -> None:
+    cluster = Cluster(master)
+    cluster.join("c1", slots=4)
+    cluster.namespace("other")
+    master.offer(1000)
+    job_id = cluster.submit(1000, namespace="other")
+    cluster.run_until(master.now + 100.0)
+    assert cluster.used_s[job_id] == pytest.approx(200.0, rel=0.1)
+
+
+def test_given_no_op_tasks_then_they_are_shared_by_their_number(master: Master) -> None:
+    cluster = Cluster(master, lambda job_id: 0.0)
+    cluster.namespace("other")
+    jobs = [cluster.submit(300, namespace=name) for name in ("default", "other")]
+    cluster.join("c1", slots=2)
+    cluster.run_until(master.now)
+    begun = [job_id for _, _, job_id, _ in cluster.started[:300]]
+    assert begun.count(jobs[0]) == pytest.approx(150, abs=10)
+
+
+def test_given_priorities_then_the_highest_goes_first_and_the_tasks_of_each_in_order(master: Master) -> None:
+    cluster = Cluster(master)
+    for priority in (0, -5, 7, 7):
+        cluster.submit(10, priority=priority)
+    cluster.join("c1", slots=2, prefetch=1)
+    cluster.run_until(master.now + 30.0)
+    order = cluster.order()
+    assert order == [*range(21, 41), *range(1, 11), *range(11, 21)]
+    assert not master.scheduler.state.open_tasks
+
+
+def test_given_jobs_of_one_priority_then_whatever_was_added_first_goes_first_whosever_it_is(master: Master) -> None:
+    jobs = [submit(master, 4, name, sealed=False).job_id for name in ("a", "b")]
+    for offset in (4, 8):
+        for job_id in jobs:
+            add(master, job_id, 4, offset)
+    cluster = Cluster(master)
+    cluster.join("c1", slots=1, prefetch=1)
+    cluster.run_until(master.now + 30.0)
+    assert cluster.order() == list(range(1, 25))
+
+
+def test_given_no_controller_of_a_namespace_that_is_next_then_the_others_go_on(master: Master) -> None:
+    cluster = Cluster(master)
+    for name in ("a", "b"):
+        cluster.namespace(name)
+    only_b = cluster.join("c1", slots=2, offer=Offer(namespaces=("b",)))
+    first, second = (cluster.submit(20, namespace=name) for name in ("a", "b"))
+    cluster.run_until(master.now + 15.0)
+    assert cluster.used_s[second] == 20.0
+    assert not cluster.used_s[first] and not only_b.running
+    cluster.join("c2", slots=2, offer=Offer(namespaces=("a", "b")))
+    cluster.run_until(master.now + 15.0)
+    assert (cluster.used_s[first], cluster.where(first)) == (20.0, {"c2"})
+
+
+def test_given_many_leases_then_time_goes_on_and_the_sums_hold(master: Master) -> None:
+    cluster = Cluster(master, lambda job_id: 0.25 * job_id)
+    cluster.namespace("other", 2.0)
+    for number in range(4):
+        cluster.submit(200, namespace=("default", "other")[number % 2], priority=number)
+    cluster.join("c1", slots=8)
+    for _ in range(20):
+        cluster.run_until(master.now + 5.0)
+        master.scheduler.check()
+    assert all(before <= after for (before, *_), (after, *_) in pairwise(cluster.started))
+    assert not master.scheduler.state.open_tasks
+    assert [share.out for share in master.scheduler.state.lanes.shares.by_name.values()] == [0, 0]

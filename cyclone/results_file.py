@@ -22,8 +22,6 @@ middle of a write can leave one torn last line in .jsonl and .csv, never in .sql
 
 import abc
 import contextlib
-import datetime
-import functools
 from collections.abc import Callable
 from itertools import accumulate, chain, repeat
 from pathlib import Path
@@ -33,6 +31,7 @@ import msgspec
 
 from cyclone import json_values
 from cyclone.errors import ConfigError
+from cyclone.moments import rfc3339
 from cyclone.protocol import states
 from cyclone.protocol.messages import ErrorRecord
 from cyclone.results import OpenBlock, RecordedBlock
@@ -291,18 +290,3 @@ def _records(recorded: RecordedBlock, as_time: Callable[[float], str | float | N
 def _error(error: ErrorRecord) -> dict[str, str]:
     """What people get to see of it."""
     return {"type": error.type, "message": error.message, "traceback": error.traceback}
-
-
-def rfc3339(unix_s: float) -> str | None:
-    """A moment in UTC with microseconds, as text of one width that sorts; None for one outside of the calendar."""
-    try:
-        second, microseconds = divmod(round(unix_s * 1_000_000), 1_000_000)
-        return f"{_rfc3339_second(second)}.{microseconds:06d}Z"
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-@functools.lru_cache(maxsize=64)
-def _rfc3339_second(unix_s: int) -> str:
-    """Kept, because the calendar costs five times as much as the rest of a record, and a second holds many tasks."""
-    return datetime.datetime.fromtimestamp(unix_s, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -85,12 +85,12 @@ class BundleTask(BaseTask):
             ended = Command(self._program, self._environment(self._lease.folder), str(folder)).run()
         finally:
             self._lease.release()
+        log, log_truncated = _left(folder / "log")
         error, error_truncated = _left(folder / "error")
-        ended.check(end_of("its file 'error'", error))
+        ended.check(end_of("its file 'error'", error), log=log, error=error)
         output, is_too_much = _left(folder / "output", OUTPUT_BYTES_MAX)
         if is_too_much:
             raise OutputUnusable(f"{command_name(self._program)} left more than {OUTPUT_BYTES_MAX} bytes in 'output'")
-        log, log_truncated = _left(folder / "log")
         files = {"output": _value(output), "log": _value(log), "error": _value(error)}
         return {**files, "log_truncated": log_truncated, "error_truncated": error_truncated, **ended.value()}
 

@@ -27,7 +27,8 @@ BRAINS = ("cyclone.master.scheduler", "cyclone.controller.agent")
 # All that a brain may import besides other pure modules. An allow-list, because whatever brings a clock, a random
 # number, a socket, a file, a process or a log line into a brain is wrong, and there are many such modules.
 PURE_MAY_IMPORT = {"abc", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools", "math"}
-PURE_MAY_IMPORT |= {"operator", "typing", "msgspec", "cyclone.errors", "cyclone.results", "cyclone.version"}
+PURE_MAY_IMPORT |= {"array", "operator", "re", "typing", "msgspec", "cyclone.errors", "cyclone.lifecycle"}
+PURE_MAY_IMPORT |= {"cyclone.moments", "cyclone.results", "cyclone.version"}
 # What runs user code in a process of its own. A ZeroMQ context there would be inherited, leaked and slow to start; a
 # journal would be open to whatever that code does.
 RUNS_USER_CODE = ("cyclone.controller.worker", "cyclone.master.generator_process")
@@ -47,6 +48,7 @@ MAY_READ_THE_WALL_CLOCK = {
     "cyclone/metrics/loop.py": "the same",
     "cyclone/metrics/master.py": "the same",
     "cyclone/sinks/publisher.py": "records are dated by the nodes that made them, and may come late",
+    "cyclone/master/service.py": "moments of jobs are Unix time; the brain is told how far its own clock is from that",
     "cyclone/master/journal.py": "without a journal nothing remembers the last epoch; the journal id differs anyway",
 }
 UNSAFE_MODULES = frozenset({"pickle", "marshal", "cloudpickle", "dill", "shelve"})

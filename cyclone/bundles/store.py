@@ -8,6 +8,7 @@ where all together would take too much.
     <sha256>/files      what was in the archive, read-only      <sha256>/about.json  what it is, and how much
     <sha256>.lock       locked as above; its time is the last use of the bundle
     <sha256>.failed     the last failure to bring it            <sha256>.new, .old   on its way in or out
+    room                locked by who makes room
 """
 
 import contextlib
@@ -38,6 +39,7 @@ BYTES_MAX = 10 * 1024**3
 # Not /tmp, which often is memory; not below /run, where nothing may be executed.
 _SHARED = Path("/var/tmp")
 _SHA256_CHARS = 64
+_ROOM = "room"
 
 
 class Lease:
@@ -92,7 +94,7 @@ class BundleStore:
                 # Somebody may have brought it, or tried to, while we were waiting for him.
                 if not self._is_whole(digest):
                     failure = self._failure(digest)
-                    if failure != told:
+                    if failure and failure != told:
                         raise BundleError(json.loads(failure)["error"])
                     self._bring(url, digest)
                     self._make_room()
@@ -134,34 +136,40 @@ class BundleStore:
         return True
 
     def _make_room(self) -> None:
-        """Remove what is used by nobody and too much, and what somebody has left who was killed."""
-        with contextlib.closing(_Lock(self._folder / "room")) as alone:
+        """Remove what is used by nobody and too much, and what is left of failures and of those who were killed."""
+        with contextlib.closing(_Lock(self._folder / _ROOM)) as alone:
             alone.take(fcntl.LOCK_EX)
             bundles = []
-            for place in self._folder.iterdir():
-                if place.suffix in (".new", ".old"):
-                    self._remove_unused(place.stem, place)
-                elif (about := _about(place)) is not None:
-                    last_use_s = self._lock_path(place.name).stat().st_mtime
-                    bundles.append((last_use_s, place, about["bytes"]))
+            for digest in {place.name.partition(".")[0] for place in self._folder.iterdir()} - {_ROOM}:
+                about = _about(self._folder / digest)
+                if about is None:
+                    self._remove_unused(digest)
+                else:
+                    bundles.append((self._last_use_s(digest), digest, about["bytes"]))
             all_bytes = sum(size for *_, size in bundles)
-            for _, place, size in sorted(bundles):
-                if all_bytes > self._bytes_max and self._remove_unused(place.name, place):
+            for _, digest, size in sorted(bundles):
+                if all_bytes > self._bytes_max and self._remove_unused(digest):
                     all_bytes -= size
 
-    def _remove_unused(self, digest: str, place: Path) -> bool:
+    def _last_use_s(self, digest: str) -> float:
+        try:
+            return self._lock_path(digest).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0  # somebody cleans up who takes old files for unused ones
+
+    def _remove_unused(self, digest: str) -> bool:
         """False where somebody uses the bundle, or brings it."""
         with contextlib.closing(_Lock(self._lock_path(digest))) as lock:
             if not lock.take(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 return False
-            old = self._folder / f"{digest}.old"
-            if place != old:
-                _remove(old)
-                place.rename(old)
+            old, new = self._folder / f"{digest}.old", self._folder / f"{digest}.new"
             _remove(old)
-            self._failure_path(digest).unlink(missing_ok=True)
-            if not (self._folder / digest).exists():
-                lock.path.unlink()
+            with contextlib.suppress(FileNotFoundError):
+                (self._folder / digest).rename(old)  # it must never be there in part
+            _remove(old)
+            _remove(new)
+            for path in (self._failure_path(digest), self._telling_path(digest), lock.path):
+                path.unlink(missing_ok=True)
             return True
 
     def _checksum(self, path: Path) -> str:
@@ -181,12 +189,15 @@ class BundleStore:
             return ""
 
     def _tell_failure(self, digest: str, error: str) -> None:
-        new = self._folder / f"{digest}.telling"
+        new = self._telling_path(digest)
         new.write_text(json.dumps({"error": error, "id": uuid.uuid4().hex}), encoding="utf-8")
         new.replace(self._failure_path(digest))
 
     def _failure_path(self, digest: str) -> Path:
         return self._folder / f"{digest}.failed"
+
+    def _telling_path(self, digest: str) -> Path:
+        return self._folder / f"{digest}.telling"
 
     def _lock_path(self, digest: str) -> Path:
         return self._folder / f"{digest}.lock"

@@ -5,6 +5,7 @@ filled. A ValueError starts with what is wrong and ends with what would be right
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ from cyclone.protocol import limits
 ENTRIES_MAX = 1_000_000_000
 WORDS = ":::"
 STDIN = "-"
+
+# {} and, of several lists, {1}. Behind a dollar it is the shell's own.
+NUMBERED = re.compile(r"(?<!\$)\{([1-9][0-9]?)?\}")
 
 _BLOCK_BYTES = 64 * 1024
 # JSON takes up to six characters for one of a text.

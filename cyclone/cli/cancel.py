@@ -1,7 +1,7 @@
 """``cyclone cancel``: jobs, tasks of jobs, or tasks of the whole master, ended before their time.
 
-Owns how the two are told apart on a command line: JOBS and TASKS are submitted jobs, their tasks, and those of job 0;
-``--tasks``, ``--class``, ``--state`` and ``--all`` mean tasks whosever they are, which is an administrator's right.
+Owns how the two are told apart on a command line: JOBS and TASKS are submitted jobs and their tasks; ``--tasks``,
+``--class``, ``--state`` and ``--all`` mean tasks whosever they are, which is an administrator's right.
 """
 
 import argparse
@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cyclone.cli import answers, connecting, output, selectors, tasks
-from cyclone.errors import UsageError
+from cyclone.errors import CycloneError, UsageError
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Cancel jobs, or tasks of them: what waits ends at once; what runs gets SIGTERM, after a grace SIGKILL, and is cancelled
 when its controller says that it is gone. What is cancelled never completes. A job all of whose tasks have ended has
-ended itself. With --tasks, --class, --state or --all tasks of the whole master are meant, also the generator's; there a
-task that completes before it is stopped is completed.
+ended itself. With --tasks, --class, --state or --all tasks of the whole master are meant, also the generator's.
 """
 
 
@@ -52,14 +51,19 @@ def cancel(args: argparse.Namespace) -> int:
         )
     if of_master and (args.dry_run or args.reason or args.states):
         raise UsageError("--dry-run, --reason and --only are for jobs and their tasks, not for the whole master")
-    if (args.all and not args.task_class) or any(one.jobs.is_all for one in args.selection):
-        output.confirm("cancel everything that is meant by that?", args)
+    if any(one.jobs.ids == ((0, 0),) for one in args.selection):
+        raise CycloneError("the tasks of job 0 are the generator's: `cyclone cancel --tasks IDS` ends them")
     with connecting.client(args) as client:
-        found = _of_master(client, args) if of_master else _of_jobs(client, args)
-    return answers.say(found, args)
+        if of_master:
+            if args.all:
+                output.confirm(lambda: "every task without a result that fits, of the whole master: cancel them?", args)
+            return answers.say(_of_master(client, args), args)
+        if any(one.jobs.is_all for one in args.selection) and not args.dry_run:
+            output.confirm(lambda: f"{_of_jobs(client, args, dry_run=True)[0][1].text}: go on?", args)
+        return answers.say(_of_jobs(client, args, args.dry_run), args)
 
 
-def _of_jobs(client: "Client", args: argparse.Namespace) -> "list[tuple[str, Answer]]":
+def _of_jobs(client: "Client", args: argparse.Namespace, dry_run: bool) -> "list[tuple[str, Answer]]":
     """Whole jobs in one question, however many; a question for each job of which only tasks are meant."""
     whole = [one.jobs for one in args.selection if not one.indexes]
     chosen = [(selectors.merged(whole), ())] if whole else []
@@ -72,7 +76,7 @@ def _of_jobs(client: "Client", args: argparse.Namespace) -> "list[tuple[str, Ans
                 indexes=list(indexes),
                 states=args.states,
                 reason=args.reason,
-                dry_run=args.dry_run,
+                dry_run=dry_run,
             ),
         )
         for jobs, indexes in chosen

@@ -103,6 +103,16 @@ def duration_text(seconds: float) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest % 60:02}s"
 
 
+def counted(count: int, what: str) -> str:
+    """``1 task``, ``1,234 tasks``."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def _microseconds(seconds: float | None) -> float | None:
+    """Without the digits that no clock has."""
+    return None if seconds is None else round(seconds, 6)
+
+
 def _size_text(size_bytes: int) -> str:
     from cyclone.units import format_size
 
@@ -146,7 +156,12 @@ STATE = Kind(_plain, _plain, lambda value: value, paints=True)
 NUMBER = Kind(lambda value: "" if value is None else f"{value:,}", _plain, lambda value: value, right=True)
 ID = Kind(_plain, _plain, lambda value: value, right=True)
 MOMENT = Kind(moment_text, lambda unix_s: moment_json(unix_s) or "", moment_json)
-DURATION = Kind(lambda s: "" if s is None else duration_text(s), _plain, lambda seconds: seconds, right=True)
+DURATION = Kind(
+    lambda seconds: "" if seconds is None else duration_text(seconds),
+    lambda seconds: _plain(_microseconds(seconds)),
+    lambda seconds: _microseconds(seconds),
+    right=True,
+)
 SIZE = Kind(_size_text, _plain, lambda size_bytes: size_bytes, right=True)
 TALLY = Kind(_tally_text, _pairs(","), lambda counts: counts)
 PAIRS = Kind(_pairs(" "), _pairs(","), lambda pairs: pairs)

@@ -9,11 +9,11 @@ import argparse
 from cyclone.cli import common, output
 
 SHELLS = ("bash", "zsh", "fish")
-_EPILOG = """\
-Once for all: `cyclone completion bash > ~/.local/share/bash-completion/completions/cyclone`, for zsh `cyclone
-completion zsh > DIR/_cyclone` with a DIR of $fpath, for fish `cyclone completion fish > ~/.config/fish/completions/cyclone.fish`.
-For this shell: `eval "$(cyclone completion bash)"`.
-"""
+_EPILOG = (
+    "Once for all: `cyclone completion bash > ~/.local/share/bash-completion/completions/cyclone`, for zsh `cyclone "
+    "completion zsh > DIR/_cyclone` with a DIR of $fpath, for fish `cyclone completion fish > "
+    '~/.config/fish/completions/cyclone.fish`. For this shell: `eval "$(cyclone completion bash)"`.'
+)
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from cyclone.cli import answers, common, connecting, output, selectors, tasks
+from cyclone.cli import answers, connecting, output, selectors, tasks
 
 _ACTIONS = {
     "hold": (
@@ -67,11 +67,8 @@ def requeue(args: argparse.Namespace) -> int:
         found = [
             (f"job {job_id}", client.requeue(job_id, list(one.indexes)))
             for one in args.selection
-            for job_id in tasks.job_ids(client, one.jobs)
+            for job_id in tasks.submitted(client, one.jobs)
         ]
-    if not found:
-        output.note("there is no such job")
-        return common.EXIT_FAILED
     return answers.say(found, args)
 
 

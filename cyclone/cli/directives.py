@@ -1,16 +1,20 @@
 """``#CYCLONE --time-limit 10m`` in a script: options of ``cyclone submit`` that travel with it.
 
-Owns which lines count: those that begin so, before the first line that is neither blank nor a comment. What the command
-line says wins over them.
+Owns which lines count: those that begin so, or with a blank behind the # as formatters of Python put one there, before
+the first line that is neither blank nor a comment. What the command line says wins over them.
 """
 
 import argparse
+import re
 from typing import NoReturn
 
 from cyclone.cli.submit_options import Given, add_options, given
+from cyclone.cli.submit_spec import make_spec
 from cyclone.errors import ConfigError
 
 MARK = "#CYCLONE"
+# With the blank it is ours only where options follow, and no sentence.
+_LINE = re.compile(r"#CYCLONE(?:\s(?P<close>.*))?|# CYCLONE\s+(?P<apart>-.*)")
 # What a script does not say of itself: what runs is the script.
 _NOT_HERE = ("task_class", "properties", "key")
 
@@ -27,7 +31,9 @@ class _Parser(argparse.ArgumentParser):
 def directives(source: str, name: str) -> Given:
     """The options that a script asks for. Raises ConfigError naming script, line and option."""
     found = [
-        (number, line.removeprefix(MARK).strip()) for number, line in _head(source) if line.split(maxsplit=1)[0] == MARK
+        (number, (match["close"] or match["apart"] or "").strip())
+        for number, line in _head(source)
+        if (match := _LINE.fullmatch(line.rstrip()))
     ]
     if not found:
         return {}
@@ -45,7 +51,12 @@ def directives(source: str, name: str) -> Given:
         wrong = [field for field in _NOT_HERE if field in vars(args)]
         if wrong:
             raise ConfigError(f"{place}: this belongs on the command line, not into a script")
-    return given(args)
+    asked = given(args)
+    try:
+        make_spec(asked, lambda option: option.flags)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {MARK} {error}") from None
+    return asked
 
 
 def _head(source: str) -> list[tuple[int, str]]:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from cyclone.cli import columns, common, connecting, output, show
+from cyclone.cli import columns, common, connecting, output, selectors, show
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,7 +22,14 @@ def explain(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
     with connecting.client(args) as client:
         job_id = show.newest(client, args.place)
-        reasons = client.explain(job_id, args.place.number)
+        job = client.detail(job_id).job
+        assert job is not None
+        if args.place.number is None and job.state in selectors.ENDED_JOB_STATES:
+            # Told by what is listed: the master remembers reasons of open jobs only.
+            counts = columns.TALLY.for_people(job.tasks) or "it had no tasks"
+            reasons = [("ended", f"job {job_id} has ended: {job.state}; {counts}")]
+        else:
+            reasons = client.explain(job_id, args.place.number)
     if args.json:
         found = [{"code": code, "text": text} for code, text in reasons]
         output.print_json("cyclone.explanation/1", {"job": job_id, "index": args.place.number, "reasons": found})

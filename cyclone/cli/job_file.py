@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from cyclone.cli.submit_options import ARRAY, OPTIONS, Given, Option, combine
+from cyclone.cli.submit_spec import make_spec
 from cyclone.cli.submit_values import moment
 from cyclone.config_text import did_you_mean
 from cyclone.errors import ConfigError
@@ -63,7 +64,12 @@ def read_job_file(path: Path) -> Given:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_explained(str(error))}") from None
     found = {key: value for key in known if (value := getattr(job, _field(key))) is not msgspec.UNSET}
-    return {name: value for key, written in found.items() for name, value in [_read(path, key, written)]}
+    given = dict(_read(path, key, written) for key, written in found.items())
+    try:
+        make_spec(given, lambda option: option.key)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return given
 
 
 def _form() -> type[msgspec.Struct]:

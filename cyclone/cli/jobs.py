@@ -1,4 +1,4 @@
-"""``cyclone jobs``: the jobs of a master, the newest first; the generator of its configuration is job 0."""
+"""``cyclone jobs``: the jobs of a master, the newest first."""
 
 import argparse
 from collections.abc import Callable
@@ -37,7 +37,7 @@ LISTING = Listing(
         Column("seconds", _seconds, DURATION, title="time"),
         Column("class", lambda job: job.task_class, TEXT, shown=False),
         Column("sealed", lambda job: job.sealed, TEXT, shown=False),
-        Column("tasks", lambda job: job.tasks, TALLY, shown=False),
+        Column("tasks", lambda job: {state: count for state, count in job.tasks.items() if count}, TALLY, shown=False),
         Column("session", lambda job: job.session, TEXT, shown=False),
         Column("tags", lambda job: job.tags, PAIRS, shown=False),
     ),
@@ -49,7 +49,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser = verbs.add_parser(
         "jobs",
         help="list jobs, the newest first",
-        description="List jobs, the newest first. Job 0 is the generator of the master's configuration.",
+        description="List jobs, the newest first. Job 0 is what the generator of the configuration has yielded.",
         epilog=f"Exit codes: 0 done, {connecting.EXIT_CODES}.",
     )
     argument = parser.add_argument(
@@ -63,7 +63,9 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     argument.completer = connecting.offered_jobs  # type: ignore[attr-defined]
     selectors.add_filters(parser)
     selectors.add_states_option(parser, "-s", "--state", help="only jobs in these states", of_jobs=True)
-    parser.add_argument("--before", metavar="ID", type=common.positive, default=0, help="only jobs older than this one")
+    parser.add_argument(
+        "--before", metavar="ID", type=selectors.number, default=0, help="only jobs older than this one"
+    )
     paging.add_option(parser, "the newest so many")
     output.add_list_options(parser, LISTING)
     connecting.add_options(parser)

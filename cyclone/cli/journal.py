@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common
+from cyclone.cli import common, selectors
 
 if TYPE_CHECKING:
     from cyclone.journal.stats import Stats
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The verb and its actions."""
-    from cyclone.protocol.states import FINAL_STATES
-
     parser = verbs.add_parser(
         "journal",
         help="verify, measure, export or salvage a journal",
@@ -32,8 +30,12 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     export = actions.add_parser("export", help="print a record for each task, in the order of ids")
     export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="(default: jsonl)")
     export.add_argument(
-        "--state", choices=("queued", *FINAL_STATES), metavar="STATE", help="only tasks in this state (default: all)"
+        "--state",
+        choices=("queued", *selectors.ENDED_TASK_STATES),
+        metavar="STATE",
+        help="only tasks in this state (default: all)",
     )
+    export.add_argument("--job", type=int, metavar="ID", help="only tasks of this submitted job (default: all tasks)")
     salvage = actions.add_parser("salvage", help="write what can be read of a damaged journal to a new one")
     for action in (verify, stats, export, salvage):
         action.add_argument("file", metavar="FILE", type=Path, help="the journal's file")
@@ -94,6 +96,8 @@ def _print_stats(path: Path, stats: "Stats") -> None:
         "attempts that were not the last": stats.attempts_ended,
         "blocks": f"{stats.blocks_open} open, {stats.blocks_closed} closed",
         "batches of results": stats.result_batches,
+        "submitted jobs": f"{stats.jobs['open']} open, {stats.jobs['ended']} ended",
+        "namespaces": ", ".join(stats.namespaces) or "none",
         "keys": stats.keys,
         "controllers alive": fold_nodes(stats.controllers) or "none",
         "bytes": f"{stats.file_bytes} and {stats.wal_bytes} in the write-ahead log",
@@ -105,7 +109,7 @@ def _print_stats(path: Path, stats: "Stats") -> None:
 def _export(args: argparse.Namespace) -> int:
     from cyclone.journal.export import export
 
-    for text in export(args.file, args.format, args.state):
+    for text in export(args.file, args.format, args.state, args.job):
         sys.stdout.buffer.write(text)
     sys.stdout.buffer.flush()
     return common.EXIT_OK

@@ -20,7 +20,10 @@ from cyclone.security.registry import Reading, Registry, Signature
 from cyclone.security.roles import PeerRole
 
 if TYPE_CHECKING:
-    from cyclone.master.service import MasterOptions
+    from cyclone.master.service import MasterOptions, MasterService
+    from cyclone.protocol.job_messages import AnyToClient
+    from cyclone.protocol.messages import AnyFromMaster
+    from cyclone.results import RecordedBlock
 
 _CONTROLLER = "local"
 _CLIENT = "executor"
@@ -67,21 +70,38 @@ class PrivateKeys(Registry):
         return path
 
 
-def _end_with(parent_pid: int) -> None:
-    """End this process, in an orderly way, when that one ends: not only one of its threads, unlike PR_SET_PDEATHSIG."""
-    try:
-        parent = os.pidfd_open(parent_pid)
-    except ProcessLookupError:
-        os._exit(1)
-    if os.getppid() != parent_pid:
-        os._exit(1)
+class Ending:
+    """A listener of the master that ends it when its user says so on standard input, or has ended.
 
-    def watch() -> None:
-        select.select([parent], [], [])
-        for number in (signal.SIGTERM, signal.SIGINT):
-            os.kill(os.getpid(), number)
+    The process is watched, and not, as PR_SET_PDEATHSIG does, the thread of it that started us.
+    """
 
-    threading.Thread(target=watch, name="watch-parent", daemon=True).start()
+    def __init__(self, parent_pid: int) -> None:
+        try:
+            self._parent = os.pidfd_open(parent_pid)
+        except ProcessLookupError:
+            os._exit(1)
+        if os.getppid() != parent_pid:
+            os._exit(1)
+        self._is_over = False
+        threading.Thread(target=self._watch, name="watch-parent", daemon=True).start()
+
+    def _watch(self) -> None:
+        select.select([self._parent, sys.stdin.fileno()], [], [])
+        self._is_over = True
+        # Wakes the loop up.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def sent(self, message: "AnyFromMaster | AnyToClient") -> None:
+        """Not our concern."""
+
+    def recorded(self, block: "RecordedBlock") -> None:
+        """Not our concern."""
+
+    def turn(self, service: "MasterService") -> None:
+        """Nobody is left who would wait for anything."""
+        if self._is_over:
+            service.leave()
 
 
 def _options(keys: PrivateKeys) -> "MasterOptions":
@@ -102,7 +122,7 @@ def _options(keys: PrivateKeys) -> "MasterOptions":
     )
 
 
-def _run(told: dict[str, Any]) -> None:
+def _run(told: dict[str, Any], ending: Ending) -> None:
     from cyclone import logs
     from cyclone.cli.local import LocalController
     from cyclone.master.journal import NoJournal
@@ -118,7 +138,7 @@ def _run(told: dict[str, Any]) -> None:
         *told["overrides"],
     ]
     controller = LocalController(_CONTROLLER, None, overrides, debug=False)
-    with MasterService(_options(keys), NoJournal(), [controller]) as service:
+    with MasterService(_options(keys), NoJournal(), [ending, controller]) as service:
         overrides.append(f"comm.key_file={keys.write_controller_key(service.guard.folder)}")
         with open(told["ready_fd"], "w", encoding="ascii") as ready:
             json.dump({"port": service.port, "server": keys.server_key().public}, ready)
@@ -132,10 +152,10 @@ def main() -> None:
     from cyclone.cli import common
 
     told = json.loads(sys.argv[1])
-    _end_with(told["parent_pid"])
+    ending = Ending(told["parent_pid"])
 
     def run(argv: object) -> int:
-        _run(told)
+        _run(told, ending)
         return common.EXIT_OK
 
     sys.exit(common.guarded("cyclone local cluster", run))

@@ -3,6 +3,7 @@
 Owns what happens around a verb: completion, errors, a pipe that nobody reads any more.
 """
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -15,17 +16,20 @@ _COMPLETING = "_ARGCOMPLETE"
 
 def _run(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     if _COMPLETING in os.environ:
         from cyclone.cli.completion import complete
 
         complete(parsing.parser())
-    args = parsing.parser(parsing.called(words)).parse_args(words)
+    args = parsing.parse(words)
     code: int = parsing.function(args.verb)(args)
     return code
 
 
 def _say(prog: str, error: CycloneError, exit_code: int) -> None:
-    as_json = "--json" in sys.argv[1:]
+    ours = itertools.takewhile(lambda word: word != "--", sys.argv[1:])
+    as_json = "--json" in ours
     if isinstance(error, UsageError) and not as_json:
         sys.stderr.write(error.usage)
     output.say_error(prog, error, exit_code, as_json)

@@ -6,8 +6,8 @@ A change says what is to be: what a command line leaves out is taken from what t
 import argparse
 from typing import TYPE_CHECKING
 
-from cyclone.cli import answers, common, connecting, nodes, output
-from cyclone.cli.columns import NUMBER, STATE, TALLY, TEXT, Column, Listing
+from cyclone.cli import answers, common, connecting, nodes, output, selectors
+from cyclone.cli.columns import NUMBER, STATE, TALLY, TEXT, Column, Listing, counted
 from cyclone.errors import ConfigError, NoSuchNamespace, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ LISTING = Listing(
         Column("weight", lambda one: one.namespace.weight, NUMBER),
         Column("share", lambda one: round(one.share, 4), NUMBER),
         Column("open_jobs", lambda one: one.open_jobs, NUMBER, title="jobs"),
-        Column("open_tasks", lambda one: sum(one.tasks.values()), NUMBER, title="open tasks"),
+        Column("open_tasks", lambda one: sum(one.tasks.values()), NUMBER, title="open"),
         Column("tasks", lambda one: one.tasks, TALLY, shown=False),
         Column("jobs_max", lambda one: one.namespace.jobs_max, NUMBER),
         Column("tasks_max", lambda one: one.namespace.tasks_max, NUMBER),
@@ -120,8 +120,12 @@ def _pause(args: argparse.Namespace, paused: bool) -> int:
 
     with connecting.client(args) as client:
         known = [_known(client, name) for name in args.names]
-        changed = [msgspec.structs.replace(one, paused=paused) for one in known]
-        return answers.say([(one.name, client.set_namespace(one)) for one in changed], args)
+        found = []
+        for one in known:
+            answer = client.set_namespace(msgspec.structs.replace(one, paused=paused))
+            text = f"{one.name} {'starts no more tasks' if paused else 'goes on'}" if answer.granted else answer.text
+            found.append((one.name, msgspec.structs.replace(answer, text=text)))
+        return answers.say(found, args)
 
 
 def _changed(client: "Client", args: argparse.Namespace) -> "Namespace":
@@ -144,7 +148,8 @@ def _destroy(client: "Client", args: argparse.Namespace) -> int:
     held = next((one for one in client.namespaces() if one.namespace.name == args.name), None)
     if held is None:
         raise _no_namespace(client, args.name)
-    holds = f"{args.name} has {held.open_jobs:,} open jobs with {sum(held.tasks.values()):,} open tasks"
+    tasks = counted(sum(held.tasks.values()), "open task")
+    holds = f"{args.name} has {counted(held.open_jobs, 'open job')} with {tasks}"
     if args.dry_run:
         if args.json:
             fields = {one.name: one.kind.as_json(one.get(held)) for one in LISTING.columns}
@@ -153,7 +158,7 @@ def _destroy(client: "Client", args: argparse.Namespace) -> int:
             output.write(holds)
         return common.EXIT_OK
     if args.action == "purge":
-        output.confirm(f"{holds}: cancel them all?", args)
+        output.confirm(lambda: f"{holds}: cancel them all?", args)
         return answers.say([(args.name, client.purge(args.name))], args)
     return answers.say([(args.name, client.delete_namespace(args.name))], args)
 
@@ -173,16 +178,14 @@ def _no_namespace(client: "Client", name: str) -> NoSuchNamespace:
 
 
 def _weight(text: str) -> float:
-    weight = float(text)
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = 0.0
     if not weight > 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected a weight above 0, such as 2 or 0.5")
+        raise argparse.ArgumentTypeError(f"{text!r} is no weight: write a number above 0, such as 2 or 0.5")
     return weight
 
 
 def _bound(text: str) -> int | str:
-    if text in _NO_BOUND:
-        return _NONE
-    number = int(text.replace("_", ""))
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected how many, or none")
-    return number
+    return _NONE if text in _NO_BOUND else selectors.number(text)

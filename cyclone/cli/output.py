@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from cyclone.cli.columns import Column, Listing, safe
-from cyclone.errors import ConfigError
+from cyclone.errors import ConfigError, CycloneError
 
 # So many rows are looked at for the widths of a table; a wider one that follows is printed as it is.
 _MEASURED_ROWS = 200
@@ -133,14 +133,14 @@ def say_error(prog: str, error: BaseException, exit_code: int, as_json: bool) ->
         print(f"{prog}: {error}", file=sys.stderr)
 
 
-def confirm(question: str, args: argparse.Namespace) -> None:
-    """Ask a person before something is destroyed. Raises ConfigError unless it is ``yes``; a script is not asked."""
+def confirm(question: Callable[[], str], args: argparse.Namespace) -> None:
+    """Ask a person before something is destroyed. Raises CycloneError unless it is ``yes``; a script is not asked."""
     if args.yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
-    sys.stderr.write(f"{safe(question)} [y/N] ")
+    sys.stderr.write(f"{safe(question())} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise ConfigError("nothing was done: say y, or -y beforehand")
+        raise CycloneError("nothing was done: say y, or -y beforehand")
 
 
 def add_yes_option(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
-from cyclone.cli import output
+from cyclone.cli import output, selectors
 
 # A person reads no more at once; a script gets all.
 TERMINAL_LIMIT = 100
@@ -20,7 +20,7 @@ def add_option(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--limit",
         metavar="N",
-        type=_limit,
+        type=selectors.number,
         help=f"{what}, 0 for all (default: {TERMINAL_LIMIT} on a terminal, else all)",
     )
 
@@ -57,10 +57,3 @@ class Limited(Generic[Row]):
                 return
             self.last = row
             yield row
-
-
-def _limit(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected how many, or 0 for all")
-    return number

@@ -142,6 +142,19 @@ def parser(names: Sequence[str] = ()) -> argparse.ArgumentParser:
     return program
 
 
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """What a command line says. Raises UsageError."""
+    program = parser(called(words))
+    args, unknown = program.parse_known_args(words)
+    if unknown:
+        [verbs] = [action for action in program._actions if isinstance(action, argparse._SubParsersAction)]
+        verb: argparse.ArgumentParser = verbs.choices[args.verb]
+        near = difflib.get_close_matches(unknown[0], verb._option_string_actions, 1)
+        hint = f"is {near[0]} meant?" if near else f"`cyclone {args.verb} --help` lists what it takes"
+        raise UsageError(f"{args.verb} does not take {' '.join(unknown)!r}: {hint}", verb.format_usage())
+    return args
+
+
 def called(argv: Sequence[str]) -> list[str]:
     """The verb of a command line, where it is one that we know."""
     first = next((word for word in argv if not word.startswith("-")), "")

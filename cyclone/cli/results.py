@@ -80,7 +80,8 @@ def results(args: argparse.Namespace) -> int:
         elif args.follow:
             rows = _followed(client, args.selection)
         else:
-            rows = tasks.chosen(client, args.selection, states, with_values=True)
+            is_of_generator = not args.process
+            rows = tasks.chosen(client, args.selection, states, with_values=True, is_of_generator=is_of_generator)
         rows = (one for one in rows if one.row.state in states)
         if args.process:
             rows = _processing(client, rows)
@@ -93,7 +94,7 @@ def _followed(client: "Client", selection: Iterable[selectors.Tasks]) -> Iterato
     from cyclone.protocol.job_messages import TaskRow
 
     for one in selection:
-        for job_id in tasks.job_ids(client, one.jobs):
+        for job_id in tasks.submitted(client, one.jobs):
             for result in client.results(job_id, read_value=bytes):
                 if not one.indexes or any(low <= result.index <= high for low, high in one.indexes):
                     error = result.error
@@ -116,7 +117,7 @@ def _followed(client: "Client", selection: Iterable[selectors.Tasks]) -> Iterato
 def _followed_in_order(client: "Client", selection: Iterable[selectors.Tasks]) -> Iterator[tasks.JobTask]:
     """Results of jobs to their ends, one job after the other, by index: where one is missing, it is awaited."""
     for one in selection:
-        for job_id in tasks.job_ids(client, one.jobs):
+        for job_id in tasks.submitted(client, one.jobs):
             for low, high in one.indexes or ((0, None),):
                 yield from _awaited(client, job_id, low, high)
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common, connecting, output, selectors, show, tasks
+from cyclone.cli import columns, common, connecting, output, selectors, show, tasks
 from cyclone.errors import CycloneError, SubmitRefused
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ def retry(args: argparse.Namespace) -> int:
             count = sum(1 for _ in found)
             return _say(args, None, job_id, count)
         detail = client.detail(job_id, with_shared=True)
-        if detail.job is None or detail.spec is None:
-            raise CycloneError(f"job {job_id} has no options to submit it with again: its tasks are of a generator")
+        assert detail.job is not None
+        if detail.spec is None:
+            raise CycloneError("the tasks of job 0 are the generator's: it alone can yield them again")
         first = next(iter(found), None)
         if first is None:
             raise CycloneError(f"job {job_id} has no task that is {', '.join(args.states)}")
@@ -128,9 +129,9 @@ def _say(args: argparse.Namespace, made: int | None, job_id: int, count: int) ->
     if args.json:
         output.print_json("cyclone.retry/1", {"job": made, "of": job_id, "tasks": count, "dry_run": args.dry_run})
     elif made is None:
-        output.write(f"{count:,} tasks of job {job_id} would be submitted again")
+        output.write(f"{columns.counted(count, 'task')} of job {job_id} would be submitted again")
     elif args.parsable:
         output.write(str(made))
     else:
-        output.write(f"job {made}: {count:,} tasks of job {job_id}")
+        output.write(f"job {made}: {columns.counted(count, 'task')} of job {job_id}")
     return common.EXIT_OK

@@ -14,13 +14,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import common, connecting, output, submit, submit_options
-from cyclone.cli.submit_wait import pass_on, say_failure
-from cyclone.errors import UsageError
+from cyclone.cli.submit_wait import pass_on, say_failure, telling_that_it_goes_on
+from cyclone.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
     from cyclone.client.job_results import JobTaskResult
 
+# From here on exit codes are those of a shell.
+_NOT_EXECUTABLE = 126
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What belongs to the run of a generator alone.
 _OF_GENERATORS = {
@@ -63,7 +65,8 @@ def run_command(args: argparse.Namespace) -> int:
             job_id, count = submit.send(client, plan)
             if not args.quiet and count != 1:
                 output.note(f"job {job_id}: {count:,} tasks")
-            return _Run(client, job_id, count).code()
+            with telling_that_it_goes_on(job_id) if _is_master_named(args) else contextlib.nullcontext():
+                return _Run(client, job_id, count).code()
     except _Told as told:
         return told.exit_code
 
@@ -124,15 +127,14 @@ def _tells_by_itself(result: "JobTaskResult") -> bool:
     from cyclone.programs.command import exit_code_of
 
     error = result.error
-    return error is not None and result.state == "failed" and (exit_code_of(error.type, error.message) or 0) < 126
+    code = exit_code_of(error.type, error.message) if error and result.state == "failed" else None
+    return code is not None and code < _NOT_EXECUTABLE
 
 
 @contextlib.contextmanager
 def _client(args: argparse.Namespace) -> "Iterator[Client]":
     """Of the master that is named, else of one that is started for this run."""
-    from cyclone.client.connection import is_server_named
-
-    if args.connect or args.profile or is_server_named():
+    if _is_master_named(args):
         if args.workers:
             raise UsageError("--workers is for a cluster of our own, and a master is named: leave one of the two out")
         with connecting.client(args) as client:
@@ -143,7 +145,16 @@ def _client(args: argparse.Namespace) -> "Iterator[Client]":
 
     cluster = LocalCluster(args.workers or len(os.sched_getaffinity(0)))
     with contextlib.closing(cluster), Client(cluster.address()) as client:
-        yield client
+        try:
+            yield client
+        except Unreachable:
+            raise cluster.died() from None
+
+
+def _is_master_named(args: argparse.Namespace) -> bool:
+    from cyclone.client.connection import is_server_named
+
+    return bool(args.connect or args.profile or is_server_named())
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from cyclone.cli import connecting
-from cyclone.errors import ConfigError
+from cyclone.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from cyclone.protocol.job_spec import JobSelection
@@ -160,12 +160,20 @@ def add_states_option(
     option.completer = completer(*names, *groups)  # type: ignore[attr-defined]
 
 
+def number(text: str, least: int = 0) -> int:
+    """How many; underscores are welcome. Raises ArgumentTypeError."""
+    digits = text.replace("_", "")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX and int(digits) >= least):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of things: write one from {least} on")
+    return int(digits)
+
+
 def merged(selected: Sequence[Jobs]) -> Jobs:
-    """All of these together; where ``last`` or ``all`` is among several, ArgumentTypeError."""
+    """All of these together. Raises UsageError where ``last`` or ``all`` is among several."""
     if len(selected) == 1:
         return selected[0]
     if any(one.last or one.is_all for one in selected):
-        raise argparse.ArgumentTypeError("last and all stand alone: write numbers beside numbers, such as 5 7-9")
+        raise UsageError("last and all stand alone: write numbers beside numbers, such as 5 7-9")
     return Jobs(tuple(joined(part for one in selected for part in one.ids)))
 
 

@@ -41,12 +41,10 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def newest(client: "Client", place: selectors.Task) -> int:
-    """The number of the job, where the newest is meant also. Raises CycloneError where there is none."""
+    """The number of the job, where the newest is meant also. Raises NoSuchJob."""
     if place.job is not None:
         return place.job
-    for job in client.jobs(selectors.LAST.selection()):
-        return job.job_id
-    raise CycloneError("there are no jobs yet")
+    return next(tasks.job_ids(client, selectors.LAST))
 
 
 def show(args: argparse.Namespace) -> int:
@@ -99,7 +97,7 @@ def _show_job(detail: "JobDetail", as_json: bool) -> None:
     if detail.failures:
         output.write("\nfailures")
     for text, count, index in detail.failures:
-        output.write(f"{count:>9,}  {columns.safe(text)}  (first seen: {job.job_id}.{index})")
+        output.write(f"{count:>9,}  {columns.safe(text)}  (such as {job.job_id}.{index})")
 
 
 def _options(spec: "JobSpec") -> dict[str, Any]:
@@ -147,7 +145,6 @@ def _show_task(task: tasks.JobTask, as_json: bool) -> None:
         output.print_json("cyclone.task/1", {"task": {one.name: one.kind.as_json(one.get(task)) for one in listed}})
         return
     named = {one.name: columns.safe(one.kind.for_people(one.get(task))) for one in listed}
-    ran = task.row.started > 0
     output.print_pairs(
         [
             ("task", f"{named['id']}, of the whole master {named['task_id']}"),
@@ -155,8 +152,8 @@ def _show_task(task: tasks.JobTask, as_json: bool) -> None:
             ("attempt", named["attempt"]),
             ("node", named["node"]),
             ("started", named["started"]),
-            ("time", named["seconds"] if ran else ""),
-            ("cpu", named["cpu_s"] if ran else ""),
+            ("time", named["seconds"]),
+            ("cpu", named["cpu_s"]),
             ("peak", named["peak_bytes"]),
             ("args", named["args"]),
             ("value", named["value"]),

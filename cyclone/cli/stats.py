@@ -9,16 +9,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cyclone.cli import columns, common, connecting, output, tasks
+from cyclone.cli.causes import Causes
 from cyclone.cli.columns import DURATION, ID, MOMENT, NUMBER, SIZE, TALLY, Column, Listing
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
     from cyclone.protocol.job_messages import TaskRow
 
-# Kinds of errors that are told apart; a million failures rarely have more.
-_CAUSES_MAX = 100
 _CAUSES_SHOWN = 5
-_OTHERS = "other errors"
 
 
 class _Figures:
@@ -28,7 +26,7 @@ class _Figures:
         self.job_id = job_id
         self.states: Counter[str] = Counter()
         self.nodes: set[str] = set()
-        self.causes: Counter[str] = Counter()
+        self.causes = Causes()
         self.ran = self.attempts = self.peak_bytes = 0
         self.seconds = self.longest_s = self.cpu_s = self.finished = 0.0
         self.shortest_s = self.started = float("inf")
@@ -37,9 +35,7 @@ class _Figures:
         """Count a task."""
         self.states[row.state] += 1
         self.attempts += row.attempt
-        if row.error:
-            cause = row.error.splitlines()[0]
-            self.causes[cause if cause in self.causes or len(self.causes) < _CAUSES_MAX else _OTHERS] += 1
+        self.causes.add(row)
         if row.controller:
             self.nodes.add(row.controller)
         if not row.started:
@@ -86,7 +82,7 @@ LISTING = Listing(
         Column("elapsed_s", lambda one: one.elapsed_s, DURATION, title="elapsed"),
         Column("rate", lambda one: round(one.rate, 3), NUMBER, title="tasks/s"),
         Column("nodes", lambda one: len(one.nodes), NUMBER),
-        Column("errors", lambda one: dict(one.causes.most_common()), TALLY, shown=False),
+        Column("errors", lambda one: {cause: count for cause, count, _ in one.causes.ranked()}, TALLY, shown=False),
     ),
 )
 
@@ -114,8 +110,8 @@ def stats(args: argparse.Namespace) -> int:
         output.print_rows(LISTING, _figures(client, args, shown), args)
     if not (args.json or args.shape or args.parsable):
         for one in shown:
-            for cause, count in one.causes.most_common(_CAUSES_SHOWN):
-                output.note(f"job {one.job_id}: {count:,} x {cause}")
+            for cause, count, index in one.causes.ranked()[:_CAUSES_SHOWN]:
+                output.note(f"job {one.job_id}: {count:,} x {cause} (such as {one.job_id}.{index})")
     return common.EXIT_OK
 
 

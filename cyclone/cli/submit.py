@@ -7,15 +7,15 @@ Owns how command line, job file and directives come together, and what is printe
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import arrays, common, connecting, output, submit_options
 from cyclone.cli.submit_options import Given
-from cyclone.errors import ConfigError, CycloneError, Unreachable, UsageError
-from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
+from cyclone.errors import CycloneError, NoSuchJob, Unreachable, UsageError
+from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX
 
 if TYPE_CHECKING:
     from cyclone.cli.submit_plan import Plan
@@ -25,7 +25,9 @@ SCHEMA = "cyclone.submit/1"
 _DRY_RUN_SCHEMA = "cyclone.submit-dry-run/1"
 _SHOWN_TASKS = 3
 _SHOWN_CHARS = 400
-_SHEBANG_BYTES = 4096
+# All that a script says of itself stands at its beginning.
+_HEAD_BYTES = 256 * 1024
+_MARK = b"CYCLONE"
 _NAMESPACE = "CYCLONE_NAMESPACE"
 
 
@@ -54,7 +56,11 @@ def _wait(client: "Client", args: argparse.Namespace, job_id: int, count: int) -
         output.note(_submitted(job_id, count))
     elif not args.json:
         _say(args, job_id, count)
-    job = submit_wait.wait(client, job_id, args.follow, args.progress)
+    try:
+        job = submit_wait.wait(client, job_id, args.follow, args.progress)
+    except KeyboardInterrupt:
+        output.note(f"job {job_id} goes on: cyclone wait {job_id}, or cyclone cancel {job_id}")
+        raise
     if args.json:
         output.print_json(SCHEMA, {"job": job_id, "tasks": count, "state": job.state, "ended": job.tasks})
     submit_wait.summarise(job)
@@ -99,29 +105,26 @@ def _script_or_command(words: Sequence[str]) -> Given:
 
 
 def _head(path: Path) -> bytes:
+    """The beginning of a file; nothing where there is none here, as for a command that nodes find by its name."""
     try:
-        with path.open("rb") as file:
-            return file.read(_SHEBANG_BYTES)
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(_HEAD_BYTES)
     except OSError:
-        # No file here: a command that nodes find by its name.
         return b""
+    return b""
 
 
 def _with_directives(found: Given) -> Given:
     """What a script says of itself counts where nobody says otherwise."""
     command = found.get("command")
     path = found.get("script") or (command[0] if isinstance(command, list) and command else "")
-    if not path or not (("script" in found) or _head(Path(path)).startswith(b"#!")):
+    head = _head(Path(path)) if path else b""
+    if _MARK not in head or not ("script" in found or head.startswith(b"#!")):
         return found
-    from cyclone.cli.directives import MARK, directives
+    from cyclone.cli.directives import directives
 
-    try:
-        source = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"the script {path} cannot be read: {error.strerror}") from None
-    if MARK.encode() not in source:
-        return found
-    return submit_options.merge(directives(source.decode("utf-8", "surrogateescape"), path), found)
+    return submit_options.merge(directives(head.decode("utf-8", "surrogateescape"), path), found)
 
 
 def _usual_namespace(args: argparse.Namespace) -> str:
@@ -145,20 +148,40 @@ def send(client: "Client", plan: "Plan") -> tuple[int, int]:
         keys = client.address.keys
         key = key_of(plan.key, keys.name if keys else "")
     tasks = plan.tasks()
-    first = list(islice(tasks, TASKS_PER_BATCH_MAX))
-    if len(first) < TASKS_PER_BATCH_MAX:
+    first, is_all = _first_block(tasks)
+    if is_all:
         return client.submit(plan.spec, first, key=key), len(first)
     job_id = client.submit(plan.spec, first, key=key, sealed=False)
     try:
         return job_id, client.add(job_id, tasks, offset=len(first), sealed=True)
+    except NoSuchJob:
+        # It has ended: cancelled meanwhile, or the same key has made it long ago.
+        job = client.detail(job_id).job
+        if key is None or job is None:
+            raise
+        return job_id, sum(job.tasks.values())
     except Unreachable:
+        output.note(f"job {job_id} has not all of its tasks, and waits for them: cyclone seal or cancel {job_id}")
         raise
     except (CycloneError, KeyboardInterrupt):
         from cyclone.protocol.job_spec import JobSelection
 
-        output.note(f"job {job_id} is cancelled: not all of its tasks could be sent")
+        used_up = "; its key stands for it, take another one" if key else ""
+        output.note(f"job {job_id} is cancelled: not all of its tasks could be sent{used_up}")
         client.cancel(JobSelection(ids=[(job_id, job_id)]), reason="its submission broke off")
         raise
+
+
+def _first_block(tasks: Iterator[bytes]) -> tuple[list[bytes], bool]:
+    """What fits into one message, and whether these are all."""
+    block: list[bytes] = []
+    size = 0
+    for packed in tasks:
+        block.append(packed)
+        size += len(packed)
+        if len(block) == TASKS_PER_BATCH_MAX or size >= BATCH_BYTES_TARGET:
+            return block, False
+    return block, True
 
 
 def _say(args: argparse.Namespace, job_id: int, count: int) -> None:

@@ -5,10 +5,12 @@ Imports the class, as a generator would; makes no task. Every ConfigError names 
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
+from cyclone.cli.arrays import NUMBERED, Entries
 from cyclone.cli.submit_options import Given
 from cyclone.config_text import did_you_mean
 from cyclone.errors import ConfigError, NotSerialisable
@@ -18,7 +20,8 @@ from cyclone.task import BaseTask, property_names
 from cyclone.taskfile_types import NO_DEFAULT, Parameter, parameters
 from cyclone.values import encode_properties
 
-ENTRY = "{}"
+_SCALARS = (str, int, float, bool)
+_WHOLE = re.compile(r"\{\}")
 
 
 class ClassTasks(NamedTuple):
@@ -53,9 +56,11 @@ class _Target(NamedTuple):
         return str(value) if only_text and type(value) in (int, float) else value
 
 
-def class_tasks(class_path: str, given: Mapping[str, object], is_array: bool) -> ClassTasks:
-    """How to make tasks of a class with these properties, text or (of a job file) values. Raises ConfigError,
-    PluginError."""
+def class_tasks(class_path: str, given: Mapping[str, object], entries: Entries | None) -> ClassTasks:
+    """How to make tasks of a class with these properties, text or (of a job file) values.
+
+    Raises ConfigError, PluginError.
+    """
     add_search_path(str(Path.cwd()))
     task_class = load_class(class_path, BaseTask)
     names = property_names(task_class)
@@ -63,18 +68,23 @@ def class_tasks(class_path: str, given: Mapping[str, object], is_array: bool) ->
     for name in given:
         if name not in names:
             raise _unknown(class_path, name, names)
-    by_entry = [name for name, value in given.items() if isinstance(value, str) and ENTRY in value] if is_array else []
+    placeholder = NUMBERED if entries is not None and entries.lists > 1 else _WHOLE
+    by_entry = [
+        name
+        for name, value in given.items()
+        if entries is not None and isinstance(value, str) and placeholder.search(value)
+    ]
     constant = {
         name: target.value(name, value) if isinstance(value, str) else value
         for name, value in given.items()
         if name not in by_entry
     }
-    if is_array and not by_entry:
+    if entries is not None and not by_entry:
         return _by_objects(target, names, constant, task_class)
     templates = {name: str(given[name]) for name in by_entry}
 
     def fill(entry: Any) -> dict[str, object]:
-        return {name: _filled(target, name, template, entry) for name, template in templates.items()}
+        return {name: _filled(target, name, template, placeholder, entry) for name, template in templates.items()}
 
     missing = [name for name in names if name not in given and target.parameters[name].default is NO_DEFAULT]
     if missing:
@@ -89,7 +99,7 @@ def read_value(parameter: Parameter, hint: Any, text: str) -> object:
 
     ``hint`` is the constructor's annotation, None where there is none.
     """
-    if hint in (str, int, float, bool) or (hint is None and parameter.default not in (None, NO_DEFAULT)):
+    if hint in _SCALARS or (hint is None and type(parameter.default) in _SCALARS):
         return parameter.convert(text, "")
     try:
         value = json.loads(text)
@@ -127,7 +137,7 @@ def _by_objects(
     def fill(entry: Any) -> dict[str, object]:
         if not isinstance(entry, dict):
             example = open_names[0] if open_names else names[0] if names else "NAME"
-            raise ConfigError(f"{target.path}: which property is the array's entry? Write -p {example}={ENTRY}")
+            raise ConfigError(f"{target.path}: which property is the array's entry? Write -p {example}={{}}")
         for name in entry:
             if name not in names:
                 raise _unknown(target.path, str(name), names)
@@ -167,11 +177,19 @@ def _tasks(
     return ClassTasks(packed(first, fixed) if first else b"", first, rest, pack, options)
 
 
-def _filled(target: _Target, name: str, template: str, entry: Any) -> object:
-    if template == ENTRY:
-        return target.typed(name, entry)
-    text = entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False)
-    return target.value(name, template.replace(ENTRY, text))
+def _filled(target: _Target, name: str, template: str, placeholder: re.Pattern[str], entry: Any) -> object:
+    def value(found: re.Match[str]) -> Any:
+        """The entry, or that of one of several lists."""
+        number = int(found[1]) if found.lastindex else 0
+        return entry if not number else entry[number - 1] if number <= len(entry) else found[0]
+
+    def text(found: re.Match[str]) -> str:
+        one = value(found)
+        return one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)
+
+    if whole := placeholder.fullmatch(template):
+        return target.typed(name, value(whole))
+    return target.value(name, placeholder.sub(text, template))
 
 
 def _hints(task_class: type[BaseTask]) -> dict[str, Any]:

@@ -53,7 +53,9 @@ JOB = (
     Option("--session", "session", _text, "NAME", "what belongs together, to find it again"),
     Option("--tag", "tags", values.tag, "NAME=TEXT", "a tag, to find it again; may be repeated", "table"),
     Option("--keep", "keep_s", values.duration, "TIME", "how long its results are kept after its end: 7d"),
-    Option("--key", "key", _text, "TEXT", "submitting again with the same key is the same job, and not another one"),
+    Option(
+        "--key", "key", values.key, "TEXT", "submitting again with the same key is the same job, and not another one"
+    ),
 )
 WHEN = (
     Option("--priority", "priority", values.signed, "N", "higher is sooner (default: 0)"),
@@ -84,7 +86,7 @@ WHERE = (
     ),
 )
 FAILURE = (
-    Option("-t/--time-limit", "time_limit_s", values.duration, "TIME", "end a task after 90, 10m, 1h30m, 1-12:00:00"),
+    Option("-t/--time-limit", "time_limit_s", values.limit, "TIME", "end a task after 90, 10m, 1h30m, 1-12:00:00"),
     Option("--retries", "retries", values.number, "N", "try a task again so often (default: 0)"),
     Option("--backoff", "retry_delay_s", values.duration, "TIME", "wait before that, then twice as long (default: 1s)"),
     Option("--retry-on", "retry_on", values.words, "NAMES", "retry after these exceptions alone", "list"),
@@ -120,6 +122,12 @@ GROUPS = {
     "surroundings": SURROUNDINGS,
 }
 OPTIONS = tuple(option for group in GROUPS.values() for option in group)
+# What completion offers, asked of the master.
+_OFFERED = {
+    "namespace": connecting.offered_namespaces,
+    "nodes": connecting.offered_nodes,
+    "exclude": connecting.offered_nodes,
+}
 
 
 def add_parser(verbs: Any) -> None:
@@ -198,7 +206,7 @@ def _add(group: "argparse._ArgumentGroup", option: Option) -> None:
     if option.read is None:
         group.add_argument(*flags, dest=option.field, action="store_true", default=argparse.SUPPRESS, help=option.help)
         return
-    group.add_argument(
+    action = group.add_argument(
         *flags,
         dest=option.field,
         metavar=option.metavar,
@@ -207,6 +215,8 @@ def _add(group: "argparse._ArgumentGroup", option: Option) -> None:
         default=argparse.SUPPRESS,
         help=option.help,
     )
+    if option.field in _OFFERED:
+        action.completer = _OFFERED[option.field]  # type: ignore[attr-defined]
 
 
 def _reader(option: Option) -> Callable[[str], object]:

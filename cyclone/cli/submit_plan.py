@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cyclone.cli import arrays, submit_values
-from cyclone.cli.submit_options import OPTIONS, Given
+from cyclone.cli import arrays, output, submit_values
+from cyclone.cli.submit_options import Given
+from cyclone.cli.submit_spec import make_spec
 from cyclone.errors import ConfigError, NotSerialisable, UsageError
 from cyclone.protocol import limits
 from cyclone.protocol.job_spec import JobSpec
@@ -29,12 +30,8 @@ _SCRIPT_SHARED = ("name", "source", "arguments")
 _GRACE_S = 5.0
 OUTPUT_BYTES = 64 * 1024
 _ENTRY = "{}"
-# Behind a dollar it is the shell's own.
-_NUMBERED = re.compile(r"(?<!\$)\{([1-9][0-9]?)?\}")
 # What the task itself would fill in: in the words of a list it stands for itself.
 _PLACEHOLDER = re.compile(r"(?<!\$)\{(?:index|job_id|task_id|attempt|task_dir)?\}")
-_PLACE = re.compile(r" - at `\$\.?([a-z_]*)(.*)`$")
-_SPEC_FIELDS = frozenset(JobSpec.__struct_fields__)
 
 
 class Plan(NamedTuple):
@@ -69,15 +66,18 @@ def make_plan(given: Given, output_bytes: int = OUTPUT_BYTES) -> Plan:
     """From all that was asked for. Raises UsageError, ConfigError, PluginError."""
     entries = _entries(given)
     tasks = _tasks_of(given, entries, output_bytes)
-    options = {**tasks.options, **{name: value for name, value in given.items() if name in _SPEC_FIELDS}}
-    options |= {"task_class": tasks.task_class, "shared": tasks.shared}
+    options = {**tasks.options, **given, "task_class": tasks.task_class, "shared": tasks.shared}
     if given.get("env_all"):
         options["environment"] = {**_whole_environment(), **given.get("environment", {})}
     options["directory"] = str(Path.cwd() / given.get("directory", ""))
     if entries is not None and entries.parallel and "parallel" not in given:
         options["parallel"] = entries.parallel
+    try:
+        spec = make_spec(options, lambda option: option.flags)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     return Plan(
-        _spec(options),
+        spec,
         lambda: _packed(entries, tasks.pack),
         dict(zip(tasks.shared_names, decode(tasks.shared), strict=True)) if tasks.shared else {},
         tasks.names,
@@ -92,7 +92,7 @@ def _tasks_of(given: Given, entries: arrays.Entries | None, output_bytes: int) -
                 raise UsageError(f"{field} is for commands, and --class makes none: give it as a property, with -p")
         from cyclone.cli.submit_class import class_tasks
 
-        made = class_tasks(given["task_class"], given.get("properties", {}), entries is not None)
+        made = class_tasks(given["task_class"], given.get("properties", {}), entries)
         return _Tasks(given["task_class"], made.shared, made.shared_names, made.names, made.pack, made.options)
     if "properties" in given:
         raise UsageError("-p/--property belongs to --class MODULE:CLASS")
@@ -115,8 +115,10 @@ def _programs(task_class: str, names: tuple[str, ...], shared: list[Any], entrie
     """Tasks whose last property is their entry. Several lists of words are put into the arguments here."""
     at = next(number for number, name in enumerate(names) if name in ("command", "arguments"))
     words = shared[at]
+    if entries is not None and entries.lists > 1 and isinstance(words, str):
+        raise UsageError(f"a text for the shell takes one list of words: write -- COMMAND {{1}} {{2}} {entries.origin}")
     if entries is not None and entries.lists and isinstance(words, list):
-        if not any(_NUMBERED.search(word) for word in words):
+        if not any(arrays.NUMBERED.search(word) for word in words):
             words = [*words, *([_ENTRY] if entries.lists == 1 else [f"{{{n}}}" for n in range(1, entries.lists + 1)])]
             shared[at] = words
         if entries.lists > 1:
@@ -145,7 +147,7 @@ def _fill(word: str, entry: list[str]) -> str:
         text = entry[number - 1] if number else " ".join(entry)
         return _PLACEHOLDER.sub(lambda inner: f"{{{inner[0]}}}", text)
 
-    return _NUMBERED.sub(value, word)
+    return arrays.NUMBERED.sub(value, word)
 
 
 def _pack_entry(entry: Any) -> bytes:
@@ -225,16 +227,5 @@ def _encoded(names: tuple[str, ...], values: list[Any]) -> bytes:
 def _whole_environment() -> dict[str, str]:
     found, long = submit_values.all_variables(os.environ)
     if long:
-        print(f"--env-all: left out, too long for a job: {', '.join(long)}", file=sys.stderr)
+        output.note(f"--env-all: left out, too long for a job or not UTF-8: {', '.join(long)}")
     return found
-
-
-def _spec(options: Given) -> JobSpec:
-    try:
-        return msgspec.convert(options, JobSpec)
-    except msgspec.ValidationError as error:
-        place = _PLACE.search(str(error))
-        option = next((one for one in OPTIONS if place and one.field == place[1]), None)
-        name = option.flags if option else place[1] if place else "the job"
-        text = _PLACE.sub("", str(error)).replace("`", "")
-        raise UsageError(f"{name}: {text[:1].lower()}{text[1:]}") from None

@@ -27,6 +27,14 @@ def duration(text: str) -> float:
     return parse_duration(text)
 
 
+def limit(text: str) -> float:
+    """Seconds, and some."""
+    seconds = parse_duration(text)
+    if not seconds:
+        raise ValueError(f"{text!r} is no time at all: write 90, 10m, 1h30m; without a limit leave it out")
+    return seconds
+
+
 def size(text: str) -> int:
     """Bytes."""
     return parse_size(text)
@@ -121,12 +129,23 @@ def variable(text: str) -> tuple[str, str]:
 
 
 def all_variables(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Those of a shell that a job can have, and the names of those that are too long for one."""
+    """Those of a shell that a job can have, and the names of those that are too long for one, or no text."""
     own = {name: text for name, text in environment.items() if not name.startswith(_OUR_VARIABLES)}
-    long = [
-        name for name, text in own.items() if len(text) > limits.TEXT_CHARS_MAX or len(name) > limits.NAME_CHARS_MAX
-    ]
-    return {name: text for name, text in own.items() if name not in long}, long
+    unfit = [name for name, text in own.items() if not _fits(name, limits.NAME_CHARS_MAX) or not _fits(text)]
+    return {name: text for name, text in own.items() if name not in unfit}, unfit
+
+
+def _fits(text: str, chars_max: int = limits.TEXT_CHARS_MAX) -> bool:
+    return len(text) <= chars_max and is_unicode(text)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether text can travel as such; bytes of a shell that are not UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def moment(text: str) -> float:
@@ -157,12 +176,17 @@ def moment(text: str) -> float:
     return seconds
 
 
+def key(text: str) -> str:
+    """What ``key_of`` takes."""
+    if not text:
+        raise ValueError("'' is no key: write some text that no other job of yours has")
+    return text
+
+
 def key_of(text: str, realm: str) -> bytes:
     """What makes a job the same as another one: the 16 bytes of a text, for the owner whose name is ``realm``."""
     from hashlib import blake2b
 
-    if not text:
-        raise ValueError("'' is no key: write some text that no other job of yours has")
     return blake2b(f"{realm}\0{text}".encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 

@@ -4,12 +4,14 @@ Owns how outputs are passed on and what they mean as an exit code. Standard outp
 nothing of ours.
 """
 
+import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import common, output
 from cyclone.cli.columns import TALLY
+from cyclone.errors import Unreachable
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
@@ -17,23 +19,33 @@ if TYPE_CHECKING:
     from cyclone.protocol.job_messages import JobSummary
 
 # The states in which a task has done what it was to do.
-SUCCESSES = ("completed", "processed")
+_SUCCESSES = ("completed", "processed")
+# With this a failed program's message goes on: its last lines.
+_PRINTED = "; standard "
 
 
 def wait(client: "Client", job_id: int, follow: bool = False, progress: bool = False) -> "JobSummary":
     """The job when it has ended; with ``follow``, what its tasks print is passed on as they end."""
-    if follow:
-        for result in client.results(job_id):
-            pass_on(result)
-            say_failure(result)
     from cyclone.cli.wait import Progress, waited
 
     shown = Progress(progress)
-    try:
+    with telling_that_it_goes_on(job_id), contextlib.closing(shown):
+        if follow:
+            for result in client.results(job_id):
+                pass_on(result)
+                say_failure(result)
         (job,) = waited(client, [job_id], None, shown)
-    finally:
-        shown.close()
     return job
+
+
+@contextlib.contextmanager
+def telling_that_it_goes_on(job_id: int) -> Iterator[None]:
+    """Where the master cannot be reached any more, its job is not over."""
+    try:
+        yield
+    except Unreachable:
+        output.note(f"job {job_id} goes on as soon as its master does: cyclone wait {job_id}")
+        raise
 
 
 def pass_on(result: "JobTaskResult") -> None:
@@ -41,8 +53,10 @@ def pass_on(result: "JobTaskResult") -> None:
     value = result.value
     printed = value if _is_program(value) else None if result.ok else _printed_in_vain(result)
     if printed is not None:
-        _write(sys.stdout, printed["stdout"])
-        _write(sys.stderr, printed["stderr"])
+        for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
+            _write(stream, printed[name])
+            if printed.get(f"{name}_truncated"):
+                output.note(f"cyclone: task {result.job_id}.{result.index}: its {name} was longer; this was kept of it")
     elif value is not None:
         from cyclone import json_values
 
@@ -55,7 +69,7 @@ def _is_program(value: Any) -> bool:
     return isinstance(value, dict) and {"exit_code", "stdout", "stderr"} <= value.keys()
 
 
-def _printed_in_vain(result: "JobTaskResult") -> dict[str, bytes] | None:
+def _printed_in_vain(result: "JobTaskResult") -> dict[str, Any] | None:
     """The outputs of a program that failed."""
     from cyclone.programs.command import OUTPUT_RECORD
 
@@ -63,27 +77,25 @@ def _printed_in_vain(result: "JobTaskResult") -> dict[str, bytes] | None:
 
 
 def say_failure(result: "JobTaskResult") -> None:
-    """Why a task did not complete."""
+    """Why a task did not complete; without the end of what it has printed, where that was passed on."""
     if result.ok:
         return
     error = result.error
     reason = f": {error.type.rpartition('.')[2]}: {error.message}" if error else ""
+    if _printed_in_vain(result):
+        reason = reason.partition(_PRINTED)[0]
     print(f"cyclone: task {result.job_id}.{result.index} {result.state}{reason}", file=sys.stderr)
 
 
 def summarise(job: "JobSummary") -> None:
     """How it went, for people."""
-    output.note(f"job {job.job_id} {job.state}: {TALLY.for_people(job.tasks)}")
+    output.note(f"job {job.job_id} {job.state}: {TALLY.for_people(job.tasks) or 'no tasks'}")
 
 
 def exit_code(job: "JobSummary") -> int:
     """0 where every task has completed."""
-    return common.EXIT_OK if not others(job.tasks) else common.EXIT_FAILED
-
-
-def others(tasks: Mapping[str, int]) -> int:
-    """How many tasks have not completed."""
-    return sum(count for state, count in tasks.items() if state not in SUCCESSES)
+    others = [state for state, count in job.tasks.items() if count and state not in _SUCCESSES]
+    return common.EXIT_FAILED if others else common.EXIT_OK
 
 
 def _write(stream: Any, printed: str | bytes) -> None:

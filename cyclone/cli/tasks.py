@@ -1,15 +1,19 @@
 """``cyclone tasks``: the tasks of jobs, by index."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from cyclone.cli import common, connecting, output, paging, selectors
 from cyclone.cli.columns import DURATION, ID, MOMENT, NUMBER, PACKED, SIZE, STATE, TEXT, Column, Listing
+from cyclone.errors import CycloneError, NoSuchJob
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
     from cyclone.protocol.job_messages import TaskRow
+
+
+_JOB_ID_MAX = (1 << 31) - 1
 
 
 class JobTask(NamedTuple):
@@ -17,6 +21,10 @@ class JobTask(NamedTuple):
 
     job_id: int
     row: "TaskRow"
+
+
+def _if_it_ran(field: str) -> Callable[[JobTask], float | int | None]:
+    return lambda task: getattr(task.row, field) if task.row.started else None
 
 
 COLUMNS = (
@@ -28,9 +36,9 @@ COLUMNS = (
     Column("attempt", lambda task: task.row.attempt, NUMBER),
     Column("node", lambda task: task.row.controller, TEXT),
     Column("started", lambda task: task.row.started, MOMENT),
-    Column("seconds", lambda task: task.row.seconds, DURATION, title="time"),
-    Column("cpu_s", lambda task: task.row.cpu_s, DURATION, shown=False, title="cpu"),
-    Column("peak_bytes", lambda task: task.row.peak_bytes, SIZE, shown=False, title="peak"),
+    Column("seconds", _if_it_ran("seconds"), DURATION, title="time"),
+    Column("cpu_s", _if_it_ran("cpu_s"), DURATION, shown=False, title="cpu"),
+    Column("peak_bytes", _if_it_ran("peak_bytes"), SIZE, shown=False, title="peak"),
     Column("error", lambda task: task.row.error, TEXT),
 )
 ARGS = Column("args", lambda task: task.row.args, PACKED, shown=False)
@@ -43,7 +51,8 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser = verbs.add_parser(
         "tasks",
         help="list the tasks of jobs, by index",
-        description="List tasks of jobs, in the order of their indexes. The tasks of job 0 are the generator's.",
+        description="List tasks of jobs, in the order of their indexes. The tasks of job 0 are the generator's; their "
+        "indexes are their ids.",
         epilog=f"Exit codes: 0 done, 1 there is no such job, {connecting.EXIT_CODES}.",
     )
     add_selection(parser)
@@ -84,10 +93,15 @@ def chosen(
     with_args: bool = False,
     with_values: bool = False,
     page: int = 4096,
+    is_of_generator: bool = True,
 ) -> Iterator[JobTask]:
-    """The tasks that are meant, job by job, in the order of indexes; asked for as they are read."""
+    """The tasks that are meant, job by job, in the order of indexes; asked for as they are read. Raises NoSuchJob.
+
+    ``is_of_generator``: those of job 0 may be meant, too.
+    """
     for one in selection:
-        for job_id in job_ids(client, one.jobs):
+        for job_id in job_ids(client, one.jobs) if is_of_generator else submitted(client, one.jobs):
+            is_empty = True
             for low, high in one.indexes or ((0, None),):
                 rows = client.tasks(
                     job_id,
@@ -100,13 +114,43 @@ def chosen(
                 for row in rows:
                     if high is not None and row.index > high:
                         break
+                    is_empty = False
                     yield JobTask(job_id, row)
+            if is_empty:
+                # There is nothing to tell, or nothing to tell it of.
+                client.detail(job_id)
 
 
 def job_ids(client: "Client", jobs: selectors.Jobs) -> Iterator[int]:
-    """The numbers of these jobs: as they are asked for, where ranges or ``all`` are, the newest first."""
+    """The numbers of these jobs: as they are asked for, where ranges or ``all`` are, the newest first.
+
+    Raises NoSuchJob where there is none, unless all are meant.
+    """
+    if jobs.ids and jobs.ids[-1][1] > _JOB_ID_MAX:
+        raise no_job(jobs)
     if jobs.ids and all(low == high for low, high in jobs.ids):
         # Also where there is none of that number: then the question for its tasks says so.
         yield from (low for low, _ in jobs.ids)
-    else:
-        yield from (job.job_id for job in client.jobs(jobs.selection()))
+        return
+    is_none = True
+    for job in client.jobs(jobs.selection()):
+        is_none = False
+        yield job.job_id
+    if is_none and not jobs.is_all:
+        raise no_job(jobs)
+
+
+def submitted(client: "Client", jobs: selectors.Jobs) -> Iterator[int]:
+    """The same without the generator's. Raises CycloneError where that is meant by its number."""
+    for job_id in job_ids(client, jobs):
+        if job_id:
+            yield job_id
+        elif jobs.ids:
+            raise CycloneError("job 0 is the generator's: this is for jobs that were submitted")
+
+
+def no_job(jobs: selectors.Jobs) -> NoSuchJob:
+    """The error where nothing is meant by a selection."""
+    from cyclone.protocol.job_messages import NO_JOB
+
+    return NoSuchJob(NO_JOB, f"there are no jobs {selectors.fold(jobs.ids)}" if jobs.ids else "there are no jobs yet")

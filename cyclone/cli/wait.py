@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import columns, common, connecting, control, jobs, output, selectors
+from cyclone.cli import columns, common, connecting, control, jobs, output, selectors, tasks
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
@@ -75,7 +75,10 @@ def _ids(client: "Client", args: argparse.Namespace) -> list[int]:
     if chosen.ids and all(low == high for low, high in chosen.ids):
         return [low for low, _ in chosen.ids]
     args.job_states = selectors.OPEN_JOB_STATES if chosen.is_all else ()
-    return sorted(job.job_id for job in client.jobs(chosen.selection(args)))
+    found = sorted(job.job_id for job in client.jobs(chosen.selection(args)))
+    if not found and not chosen.is_all:
+        raise tasks.no_job(chosen)
+    return found
 
 
 def waited(client: "Client", ids: Sequence[int], deadline: float | None, progress: "Progress") -> "list[JobSummary]":

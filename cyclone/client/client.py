@@ -275,8 +275,8 @@ class Client:
         """The jobs when all of them have ended, in the order asked for. Raises TimeoutError, NoSuchJob."""
         began = time.monotonic()
         ended: dict[int, JobSummary] = {}
-        while missing := [job_id for job_id in job_ids if job_id not in ended]:
-            selection = JobSelection(ids=[(job_id, job_id) for job_id in missing])
+        while missing := sorted(set(job_ids) - ended.keys()):
+            selection = JobSelection(ids=_ranges(missing))
             found = {job.job_id: job for job in self.jobs(selection)}
             if unknown := [job_id for job_id in missing if job_id not in found]:
                 raise _no_job(unknown[0])
@@ -326,8 +326,9 @@ def _follow(connection: Connection, job_id: int, position: int) -> Iterator[JobR
         if not isinstance(answer, JobResults) or answer.job_id != job_id:
             continue
         if answer.after > position:
-            # Something got lost.
-            resume, ask_at = True, now
+            # Something got lost; what follows it on the way is no news.
+            ask_at = ask_at if resume else now
+            resume = True
             continue
         if answer.position < position or (answer.after < position and answer.blocks):
             # It was under way already when we asked for something else.
@@ -339,6 +340,17 @@ def _follow(connection: Connection, job_id: int, position: int) -> Iterator[JobR
         if answer.finished:
             connection.say(FollowRequest(1, job_id, position, 0))
             return
+
+
+def _ranges(numbers: Iterable[int]) -> IndexRanges:
+    """Numbers in their order as ranges."""
+    found: IndexRanges = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
 
 
 def _no_job(job_id: int) -> NoSuchJob:

@@ -22,7 +22,7 @@ from cyclone.client.mapping import MapTasks
 from cyclone.client.options import job_fields, options_of
 from cyclone.client.stream import Server, Stream
 from cyclone.errors import PayloadTooLarge
-from cyclone.protocol.client_messages import StatusRequest
+from cyclone.protocol.client_messages import StatusReport, StatusRequest
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, JobSpec
 from cyclone.protocol.limits import NAME_CHARS_MAX, VALUE_BYTES_MAX
 
@@ -75,8 +75,9 @@ class _FunctionJob(NamedTuple):
 class _Core:
     """What an Executor and its views with other options share: the stream, and the jobs of functions."""
 
-    def __init__(self, stream: Stream, by_value: bool, namespace: str) -> None:
+    def __init__(self, stream: Stream, by_value: bool, namespace: str, slots: int) -> None:
         self.stream = stream
+        self._slots = slots
         self.by_value = by_value
         self.namespace = namespace
         self._is_shut = False
@@ -123,7 +124,7 @@ class _Core:
             jobs, maps = list(self._jobs.values()), list(self._maps)
         if cancel_futures:
             for job in jobs:
-                job.tasks.cancel_waiting()
+                job.tasks.cancel_waiting(self._slots)
             for one in maps:
                 one.cancel_waiting()
         else:
@@ -283,17 +284,34 @@ class Executor(TaskExecutor):
         server: Server
         if workers is None and (connect or profile or is_server_named()):
             address = find_address(connect, None, Path(key_file) if key_file else None, insecure, profile)
-            with Connection(address, _CONNECT_TIMEOUT_S) as connection:
-                connection.ask(StatusRequest(1))
+            slots = _slots(address)
             server = _Running(address)
             namespace = namespace or applicable_profile(connect, None, profile).namespace
             if max_workers is not None:
                 options = {"parallel": max_workers, **options}
         else:
-            server = LocalCluster(workers or max_workers or len(os.sched_getaffinity(0)))
+            slots = workers or max_workers or len(os.sched_getaffinity(0))
+            server = LocalCluster(slots)
             by_value = True if by_value is None else by_value
-        core = _Core(Stream(server), bool(by_value), namespace or DEFAULT_NAMESPACE)
-        super().__init__(core, options)
+        self.begin(Stream(server), bool(by_value), slots, namespace or DEFAULT_NAMESPACE, options)
+
+    def begin(
+        self,
+        stream: Stream,
+        by_value: bool,
+        slots: int,
+        namespace: str = DEFAULT_NAMESPACE,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """For a constructor: use this stream, to a cluster that executes so many tasks at once."""
+        super().__init__(_Core(stream, by_value, namespace, slots), options or {})
+
+
+def _slots(address: Address) -> int:
+    """How many tasks the cluster there executes at once. Raises Unreachable, NotAllowed."""
+    with Connection(address, _CONNECT_TIMEOUT_S) as connection:
+        report = connection.ask(StatusRequest(1))
+    return sum(one.slots for one in report.controllers) if isinstance(report, StatusReport) else 0
 
 
 def _bounded(packed: bytes) -> bytes:

@@ -11,7 +11,7 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, 
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cyclone.client import outcomes
-from cyclone.client.job_stream import WAITING_STATES
+from cyclone.client.job_stream import NOT_RUNNING_STATES
 from cyclone.protocol.client_messages import Answer
 from cyclone.protocol.job_messages import JobBlock
 
@@ -154,14 +154,14 @@ class FutureTasks:
             answered.wait(_CANCEL_WAIT_S)
         return future.cancelled()
 
-    def cancel_waiting(self) -> None:
-        """Cancel what has not been started."""
+    def cancel_waiting(self, slots: int) -> None:
+        """Cancel all but the first so many, which run or are about to: a master hears of a start only after a while."""
         with self._lock:
-            pending, has_sent = list(self._pending), bool(self._sent)
-        for future in pending:
+            sent, pending = sorted(list(self._sent)), list(self._pending)
+        for future in pending[max(0, slots - len(sent)) :]:
             future.cancel()
-        if has_sent and self.job:
-            self._stream.cancel(self.job, states=WAITING_STATES)
+        if self.job and len(sent) > slots:
+            self._stream.cancel(self.job, [(sent[slots], sent[-1])], NOT_RUNNING_STATES)
 
     def close(self) -> None:
         """No more tasks than there are."""

@@ -28,8 +28,9 @@ from cyclone.protocol.job_spec import JobSpec, TaskBlock
 from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX
 
 RESEND_S = 1.0
-# Of a task that nobody has begun, and that no worker is about to.
+# Of a task that no controller has, and of one that none of them is known to have begun.
 WAITING_STATES = ("held", "blocked", "delayed", "queued")
+NOT_RUNNING_STATES = (*WAITING_STATES, "leased")
 _BLOCKS_UNDER_WAY_MAX = 8
 _WINDOW_BYTES = 16 << 20
 # So much may have come before the master is told: without a journal it keeps in memory what it was not told of.
@@ -161,7 +162,9 @@ class JobStream:
         """Results, some of which may be known, or missing in between."""
         self._heard_at = now
         if message.after > self._position:
-            self._resume, self._follow_at = True, 0.0
+            # What follows on the way is no news.
+            self._follow_at = self._follow_at if self._resume else 0.0
+            self._resume = True
             return
         if message.position < self._position or (message.after < self._position and message.blocks):
             return

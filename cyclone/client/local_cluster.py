@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -43,7 +42,7 @@ class LocalCluster:
             self._process = subprocess.Popen(
                 python_command("cyclone.cli.local_cluster:main", json.dumps(told)),
                 pass_fds=(ready,),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 # A Ctrl-C on our terminal is ours to deal with.
                 start_new_session=True,
                 env=_environment(),
@@ -80,9 +79,10 @@ class LocalCluster:
 
     def close(self) -> None:
         """End it, and wait until nothing of it is left."""
-        # Two different ones, which cannot become one: the second means at once.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._process.send_signal(number)
+        assert self._process.stdin
+        # A word, and not only the end of the pipe: another child of ours may hold that open.
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as order:
+            order.write(b"end\n")
         try:
             self._process.wait(_END_WAIT_S)
         except subprocess.TimeoutExpired:

@@ -31,6 +31,8 @@ _TASKS_AT_FIRST = 8192
 # A slow iterable must not hold back what is finished.
 _PULL_AT_FIRST_S = 0.5
 _PULL_S = 0.02
+# For one item: whoever takes so long for it is not asked while there is something to yield.
+_SLOW_S = 0.001
 
 
 class MapTasks:
@@ -60,6 +62,7 @@ class MapTasks:
         self._segments: dict[int, Segment] = {}
         self._pulled = self._yielded = self._read = 0
         self._row_bytes = self._result_bytes = 0
+        self._is_slow = False
         # Results from this index on will not come, and why.
         self._lost_from = 0
         self._error: Exception | None = None
@@ -116,6 +119,9 @@ class MapTasks:
             return
         if self._closed and self._yielded == self._pulled and self._error is None:
             raise RuntimeError("cannot schedule new futures after shutdown")
+        self._drain()
+        if self._is_slow and self._yielded in self._segments:
+            return
         while not self._ended and not self._closed:
             before = self._pulled
             self._pull(self._window(), _PULL_S)
@@ -137,7 +143,8 @@ class MapTasks:
         if room <= 0 or self._ended or self._closed:
             return
         rows, stream, pack, clock = self._rows.append, self._stream, self._pack, time.monotonic
-        until, size, count = clock() + seconds, 0, 0
+        began, size, count = clock(), 0, 0
+        until = began + seconds
         try:
             for arguments in islice(self._calls, room):
                 row = pack(arguments)
@@ -157,6 +164,7 @@ class MapTasks:
         finally:
             self._pulled += count
             self._row_bytes += size
+            self._is_slow = clock() - began > count * _SLOW_S
             if self._ended:
                 stream.notify()
 

@@ -1,7 +1,7 @@
 """What a worker tells a task about itself: ``WorkerContext`` is the ``TaskContext`` of a running task.
 
 Owns what belongs to one task alone: its scratch folder and its records. The worker owes ``begin`` for each batch,
-``enter`` for each job in it, and ``clean`` behind a row where ``left`` is set.
+``enter`` and ``time_limit_s`` for each job in it, and ``clean`` behind a row where ``left`` is set.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from cyclone.controller import pipe
 from cyclone.plugins import load_allowed
 from cyclone.protocol.limits import RECORDS_BYTES_MAX
 from cyclone.protocol.messages import Job
-from cyclone.task import TaskContext
+from cyclone.task_context import TaskContext
 
 
 class Terminated(BaseException):
@@ -42,13 +42,12 @@ class WorkerContext(TaskContext):
         self._base, self._first, self.attempt = batch.base, batch.first, batch.attempt
         self._time_limits = {batch.first + row: limit_s for row, limit_s in batch.time_limits}
 
-    def enter(self, job: Job, time_limit_s: float) -> None:
-        """They are of this job; 0 is no limit."""
+    def enter(self, job: Job) -> None:
+        """They are of this job, which was submitted, or for the first time not: a submitted one has a namespace."""
         # The generator's tasks are one job for people, whatever number those of a class have.
         self.job_id = job.job_id if job.namespace else 0
         self.job_name, self.namespace, self.cpus = job.name, job.namespace, job.cpus
         self.by_value = job.by_value
-        self.time_limit_s = time_limit_s
 
     @property
     def task_id(self) -> int:

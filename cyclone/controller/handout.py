@@ -76,7 +76,7 @@ class HandOut:
         for slot in ready:
             if not self._queue or free <= 0:
                 return
-            if slot.batches or slot.rest_until_s:
+            if slot.batches:
                 continue
             # What wants more slots than there are has to do with all of them: here it would wait for ever.
             cpus = min(self._jobs[self._queue.head().runs[0][0]].cpus, self._options.worker_count)

@@ -35,31 +35,27 @@ class SetupFailed(CycloneError):
 
 
 class Preparation:
-    """Jobs by number, and what makes their tasks. ``by_value``: whether such jobs may be executed here."""
+    """``jobs`` by number, and ``builders``, which make the tasks of those that have begun.
+
+    ``by_value``: whether such jobs may be executed here.
+    """
 
     def __init__(self, task_modules: Sequence[str], by_value: bool) -> None:
         self._task_modules = task_modules
         self._by_value = by_value
         self._told = ToldJobs()
-        self._jobs: dict[int, Job] = {}
+        self.jobs: dict[int, Job] = {}
         self._classes: dict[int, type[BaseTask]] = {}
-        self._builders: dict[int, Builder] = {}
+        self.builders: dict[int, Builder] = {}
         self._surroundings = _Surroundings()
-
-    def __getitem__(self, job_id: int) -> Job:
-        return self._jobs[job_id]
 
     def learn(self, jobs: Sequence[Job]) -> None:
         """The worker is told of these."""
         if not self._told.add(jobs):
-            for known in (self._jobs, self._classes, self._builders):
+            for known in (self.jobs, self._classes, self.builders):
                 known.clear()
             self._told.add(jobs)
-        self._jobs.update((job.job_id, job) for job in jobs)
-
-    def at_once(self, job: Job) -> Builder | None:
-        """What makes its tasks, None where ``begin`` is needed, in its first row."""
-        return None if job.environment or job.directory else self._builders.get(job.job_id)
+        self.jobs.update((job.job_id, job) for job in jobs)
 
     def begin(self, job: Job) -> Builder:
         """In a row of the job: what makes its tasks. Where the job has surroundings, these are in place now.
@@ -71,9 +67,9 @@ class Preparation:
                 self._surroundings.enter(job)
             except (OSError, ValueError) as error:
                 raise SetupFailed from error
-        build = self._builders.get(job.job_id)
+        build = self.builders.get(job.job_id)
         if build is None:
-            build = self._builders[job.job_id] = self._builder(job)
+            build = self.builders[job.job_id] = self._builder(job)
         return build
 
     def leave(self) -> None:
@@ -82,7 +78,7 @@ class Preparation:
 
     def refused(self, job: Job, error: BaseException) -> bool:
         """Whether it was us who would not execute this: a task may raise anything, too."""
-        return job.job_id not in self._builders and isinstance(error, ClassRefused)
+        return job.job_id not in self.builders and isinstance(error, ClassRefused)
 
     def pickled(self, job: Job, error: BaseException) -> bytes:
         """The error by value, where the job is by value, its class makes that, and it is not too much."""
@@ -144,20 +140,19 @@ class _Surroundings:
         self._folder: int | None = None
 
     def enter(self, job: Job) -> None:
-        """Put those of a job in place of what is there. OSError or ValueError where that is impossible."""
+        """Put those of a job in place of what is there; OSError or ValueError where that is impossible.
+
+        What was put in place by then is taken away by the next call, of this or of ``leave``.
+        """
         self.leave()
-        try:
-            for name, value in job.environment.items():
-                if name not in _MARKS:
-                    before = os.environ.get(name)
-                    os.environ[name] = value
-                    self._variables[name] = before
-            if job.directory:
-                self._folder = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                os.chdir(job.directory)
-        except (OSError, ValueError):
-            self.leave()
-            raise
+        for name, value in job.environment.items():
+            if name not in _MARKS:
+                before = os.environ.get(name)
+                os.environ[name] = value
+                self._variables[name] = before
+        if job.directory:
+            self._folder = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            os.chdir(job.directory)
 
     def leave(self) -> None:
         """As it was before."""

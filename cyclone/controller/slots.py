@@ -69,7 +69,6 @@ class Slot:
         """These rows go to the worker; the number of the first."""
         base = self.next_seq
         self.feed_at = 0.0
-        self.cpus = 1
         self.batches.append(Batch(base, piece))
         self.unreported += len(piece)
         self.next_seq += len(piece)

@@ -22,7 +22,7 @@ from typing import Any
 from cyclone import values
 from cyclone.controller import pipe
 from cyclone.controller.context import Terminated, WorkerContext
-from cyclone.controller.preparation import Preparation, SetupFailed
+from cyclone.controller.preparation import Builder, Preparation, SetupFailed
 from cyclone.controller.surroundings import MemoryBound, protect_others
 from cyclone.controller.usage import Usage
 from cyclone.errors import NotSerialisable, ProtocolError
@@ -137,18 +137,27 @@ class Worker:
         self._words[pipe.EXECUTING] = 1
         row = 0
         for job_id, count in batch.runs:
-            job = preparation[job_id]
-            context.enter(job, self._time_limit_s if job.time_limit_s is None else job.time_limit_s)
-            goes_on = self._run_rows(batch, job, row, row + count, report)
-            preparation.leave()
+            job = preparation.jobs[job_id]
+            context.time_limit_s = self._time_limit_s if job.time_limit_s is None else job.time_limit_s
+            # Of a generator's jobs there is nothing to tell, and their runs may be short.
+            if job.namespace or context.namespace:
+                context.enter(job)
+            surrounded = job.environment or job.directory
+            build = None if surrounded else preparation.builders.get(job_id)
+            goes_on = self._run_rows(batch, job, build, row, row + count, report)
+            if surrounded:
+                preparation.leave()
             if not goes_on:
                 break
             row += count
         self._words[pipe.EXECUTING] = 0
         report.flush(*self._usage.take(), ended=True)
 
-    def _run_rows(self, batch: pipe.Execute, job: Job, start: int, stop: int, report: Report) -> bool:
-        """Rows of one job; False when the limit was met, and the rest must not start.
+    def _run_rows(
+        self, batch: pipe.Execute, job: Job, build: Builder | None, start: int, stop: int, report: Report
+    ) -> bool:
+        """Rows of one job, which begins in the first of them where nothing builds its tasks yet; False when the limit
+        was met, and the rest must not start.
 
         A million rows a second pass here. So names are local where they would be looked up for each row; what only some
         rows need is asked about once, at the end; and one reading of the clock (40 ns) ends a row and starts the next.
@@ -160,7 +169,6 @@ class Worker:
         executing_seq, limit_seq, started_s = pipe.EXECUTING_SEQ, pipe.LIMIT_SEQ, pipe.STARTED_S
         decode, encode, pack, small = values.decode_properties, values.encode, values.pack, SMALL
         outcomes, seconds = report.values, report.seconds
-        build = self._preparation.at_once(job)
         size = 0
         now = clock()
         for seq, properties in enumerate(batch.args[start:stop], batch.base + start):

@@ -19,11 +19,11 @@ from cyclone.journal import blocks
 from cyclone.journal.blocks import Columns, Part
 from cyclone.journal.job_queries import Processed
 from cyclone.journal.reader import Reader
+from cyclone.moments import rfc3339
 from cyclone.protocol.job_lists import COMPLETED, PROCESSED
 from cyclone.protocol.job_spec import GENERATOR_JOB
 from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
 from cyclone.results import OpenBlock, RecordedBlock
-from cyclone.results_file import rfc3339
 
 QUEUED = "queued"
 _CELLS = (

@@ -56,7 +56,7 @@ class JobQueries:
         """See ``Journal.ended_jobs``."""
         found: list[JobSummary] = []
         # Tags are in the body, which takes ten times as long to look at.
-        looks = _LOOKS_MAX // 10 if selection.tags else _LOOKS_MAX
+        looks = max(1, _LOOKS_MAX // 10) if selection.tags else _LOOKS_MAX
         for low, high in id_windows(selection, before):
             top = self._newest_ended(high)
             while top >= low:

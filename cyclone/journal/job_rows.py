@@ -7,7 +7,7 @@ import math
 
 import msgspec
 
-from cyclone.journal.blocks import Row, check, checksum, pack
+from cyclone.journal.blocks import DamagedRow, Row, check, checksum, pack
 from cyclone.master.events import JobSubmitted
 from cyclone.protocol.job_lists import kept_until
 from cyclone.protocol.job_messages import JobSummary
@@ -124,4 +124,7 @@ def namespace_row(namespace: Namespace) -> Row:
 
 def namespace_of(row: Row) -> Namespace:
     """Of a row of ``namespaces``."""
-    return _decode_namespace(row[-1])
+    try:
+        return _decode_namespace(row[-1])
+    except msgspec.MsgspecError as error:
+        raise DamagedRow(f"the row {row[0]} of the table namespaces is none: {error}") from None

@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 
 from cyclone.errors import ConfigError, CycloneError
-from cyclone.journal import blocks, location, reader, schema
+from cyclone.journal import blocks, job_rows, location, reader, schema
 from cyclone.journal.blocks import DamagedRow, Part, Progress, Row
 from cyclone.journal.salvage_jobs import JobsCopy
 from cyclone.journal.sqlite_journal import open_journal
@@ -37,7 +37,6 @@ _PLAIN_TABLES = (
     ("fence", "id, epoch, seq"),
     ("job_keys", "key, job_id"),
     ("processed", "job_id, first, last"),
-    ("namespaces", "name, body"),
 )
 
 
@@ -141,6 +140,7 @@ class _Copy:
         db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", kept.items())
         yield from self._copy(db)
         self._copy_rest(db)
+        self._jobs.settle(self._progress)
         row = blocks.progress_row(self._progress)
         db.execute(f"INSERT INTO progress({blocks.PROGRESS}) VALUES (?, ?, ?)", row)
         db.execute("COMMIT")
@@ -162,7 +162,6 @@ class _Copy:
             for part in done.parts:
                 self._add_part(db, part)
         yield from self._balance(db, known=bool(found))
-        self._jobs.settle(self._progress)
 
     def _add_tasks(self, db: apsw.Connection, row: Row, ended: dict[str, int] | None) -> None:
         """An open block, or one that was closed with so many tasks by state."""
@@ -229,6 +228,13 @@ class _Copy:
             rows = _readable(self._source, table, columns, self._lost)
             marks = ", ".join("?" * (columns.count(",") + 1))
             db.executemany(f"INSERT OR REPLACE INTO {table}({columns}) VALUES ({marks})", rows)
+        for row in _readable(self._source, "namespaces", "name, body", self._lost):
+            try:
+                job_rows.namespace_of(row)
+            except DamagedRow as error:
+                self._lost.append(str(error))
+            else:
+                db.execute("INSERT INTO namespaces VALUES (?, ?)", row)
 
     def _rows(self, table: str, key: str, columns: str) -> Iterator[Row]:
         """The rows of a table that can be read and fit their checksum, also from behind damaged pages."""

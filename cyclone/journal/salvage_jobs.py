@@ -2,12 +2,13 @@
 
 Owns which jobs go on. A job that had ended is open again where a result of it is lost; tasks of a job that nobody knows
 any more are lost. What leads from jobs to blocks and results is not taken over but made anew. The caller owes, in this
-order: ``copy_jobs``, ``add_block`` for each block of tasks, all results in their table, ``settle``.
+order: ``copy_jobs``, ``add_block`` for each block of tasks, all other rows in their tables, ``settle``.
 """
 
 from collections.abc import Callable, Iterator
 
 import apsw
+import msgspec
 
 from cyclone.journal import blocks, job_rows, recovery
 from cyclone.journal.blocks import Progress, Row, add_counts
@@ -15,6 +16,7 @@ from cyclone.journal.job_queries import JobQueries
 from cyclone.journal.job_rows import OpenJob
 from cyclone.journal.lookup import Lookup
 from cyclone.protocol import states
+from cyclone.protocol.job_lists import COMPLETED, PROCESSED
 from cyclone.protocol.job_spec import GENERATOR_JOB
 
 _LOST = states.STATE_NAMES[states.LOST]
@@ -89,7 +91,7 @@ class JobsCopy:
     def settle(self, progress: Progress) -> None:
         """All blocks and results are there: say which jobs are open, and what is lost of them."""
         queries = JobQueries(self._db, Lookup(self._db, {}))
-        self._db.execute("DELETE FROM job_results")
+        self._db.execute("DELETE FROM processed WHERE job_id NOT IN (SELECT job_id FROM submitted)")
         parts = f"SELECT {blocks.RESULTS_UP_TO} FROM results"
         for part in map(blocks.part_without_body, self._db.execute(parts, (-1,)).fetchall()):
             jobs = {
@@ -115,9 +117,24 @@ class JobsCopy:
         progress.apart = 0
         progress.last_job_id = max([progress.last_job_id, *self._found, *self._unknown])
 
+    def _recount_processed(self, row: Row) -> None:
+        """Where it is lost that tasks of an ended job were processed, they count as completed again."""
+        job = job_rows.ended_of(row)
+        query = "SELECT coalesce(sum(last - first + 1), 0) FROM processed WHERE job_id = ?"
+        more = self._db.execute(query, (job.job_id,)).get - job.tasks.get(PROCESSED, 0)
+        if more:
+            tasks = add_counts(job.tasks, {COMPLETED: -more, PROCESSED: more})
+            columns = job_rows.ended_row(msgspec.structs.replace(job, tasks=tasks), row[6])
+            self._db.execute(
+                f"REPLACE INTO ended_jobs({job_rows.ENDED_JOBS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", columns
+            )
+
     def _settle_job(self, job_id: int, found: _Found, is_unfinished: bool, progress: Progress) -> None:
-        has_ended = self._db.execute("SELECT 1 FROM ended_jobs WHERE job_id = ?", (job_id,)).get is not None
-        if has_ended and not is_unfinished:
+        query = f"SELECT {job_rows.ENDED_JOBS} FROM ended_jobs WHERE job_id = ?"
+        ended: Row | None = self._db.execute(query, (job_id,)).get
+        has_ended = ended is not None
+        if ended is not None and not is_unfinished:
+            self._recount_processed(ended)
             return
         before = self._open.get(job_id)
         if has_ended:

@@ -14,7 +14,9 @@ from cyclone.protocol import states
 
 
 class Stats(msgspec.Struct):
-    """The names are those of the JSON object. ``tasks`` counts all tasks that were ever added, by state."""
+    """The names are those of the JSON object. ``tasks`` counts all tasks that were ever added, by state; ``jobs`` those
+    that were submitted and are still there.
+    """
 
     journal_id: str
     generator_class: str
@@ -29,6 +31,8 @@ class Stats(msgspec.Struct):
     attempts_ended: int
     keys: int
     tasks_dropped: int
+    jobs: dict[str, int]
+    namespaces: list[str]
     generator: dict[str, int | bool] | None
     controllers: list[str]
     file_bytes: int
@@ -62,6 +66,8 @@ def read_stats(path: Path) -> Stats:
             attempts_ended=db.execute("SELECT coalesce(sum(count), 0) FROM attempts").get,
             keys=db.execute("SELECT count(*) FROM keys").get,
             tasks_dropped=sum(progress.dropped.values()),
+            jobs={"open": len(jobs), "ended": db.execute("SELECT count(*) FROM ended_jobs").get},
+            namespaces=[name for (name,) in db.execute("SELECT name FROM namespaces ORDER BY name")],
             generator=None if progress.generator is None else _figures(progress.generator),
             controllers=[name for (name,) in db.execute("SELECT name FROM controllers ORDER BY name")],
             file_bytes=path.stat().st_size,

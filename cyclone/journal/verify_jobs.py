@@ -52,6 +52,11 @@ class JobsVerifier:
             yield from self._add(row, is_open=True)
         for row in db.execute(f"SELECT {job_rows.ENDED_JOBS} FROM ended_jobs"):
             yield from self._add(row, is_open=False)
+        for row in db.execute("SELECT name, body FROM namespaces"):
+            try:
+                job_rows.namespace_of(row)
+            except DamagedRow as error:
+                yield str(error)
         for job_id in submitted ^ self._jobs.keys():
             known = "neither open nor ended" if job_id in submitted else "listed, but was never submitted"
             yield f"the job {job_id} is {known}"

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from cyclone.lifecycle import BAD_ENDS
+from cyclone.master.failures import Failures
 from cyclone.master.journal import Journal
 from cyclone.master.scheduler import Scheduler
 from cyclone.protocol.job_messages import (
@@ -15,11 +17,12 @@ from cyclone.protocol.job_messages import (
     JobDetail,
     JobsReport,
     JobsRequest,
+    JobSummary,
     TaskRow,
     TasksReport,
     TasksRequest,
 )
-from cyclone.protocol.limits import ID_MAX
+from cyclone.protocol.limits import ID_MAX, PAGE_ROWS_MAX
 
 AnyList = JobsReport | TasksReport | JobDetail
 
@@ -81,7 +84,17 @@ class ArchiveAnswers:
         if ended is None:
             return JobDetail(request.request, None)
         submitted, summary = ended
-        return _without_shared(JobDetail(request.request, summary, submitted.spec), request)
+        return _without_shared(JobDetail(request.request, summary, submitted.spec, self._failures(summary)), request)
+
+    def _failures(self, job: JobSummary) -> list[tuple[str, int, int]]:
+        """The kinds of errors of a job that has ended, by a first page of them."""
+        if not any(job.tasks.get(state) for state in BAD_ENDS):
+            return []
+        rows, _ = self._journal.task_rows(job.job_id, 0, PAGE_ROWS_MAX, BAD_ENDS, with_args=False, with_values=False)
+        failures = Failures()
+        for row in rows:
+            failures.tell(job.job_id, row.index, row.error)
+        return failures.of_job(job.job_id)
 
 
 def _without_shared(detail: JobDetail, request: DetailRequest) -> JobDetail:

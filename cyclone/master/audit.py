@@ -6,8 +6,6 @@ Looks at everything and changes nothing. Costs a pass over all that is in memory
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from cyclone.master.lanes import DELAYED_MAX
-
 if TYPE_CHECKING:
     from cyclone.master.lanes import Lane
     from cyclone.master.scheduler import Scheduler
@@ -21,6 +19,7 @@ def check(scheduler: "Scheduler") -> None:
     _check_spans(state)
     _check_sessions(state)
     _check_lanes(state)
+    _check_jobs(state)
     waiting = sum(span.open_count for span in state.index if span.holder is None)
     leased = sum(span.open_count for span in state.index if span.holder is not None)
     window = state.lanes.window
@@ -58,6 +57,8 @@ def _check_sessions(state: "State") -> None:
         assert all(span.holder == session.session_id for span in session.spans), f"{session.name} has a foreign span"
         assert session.sent <= session.granted or not session.reachable, f"{session.name} got more than it granted"
         _check_load(state, session)
+        is_unserved = session.session_id in sessions.parked and session.free_slots > 0
+        assert (session.session_id in sessions.unserved) == is_unserved, f"{session.name} is served, or not"
         is_in_line = session.credit > 0 and session.session_id not in sessions.parked
         assert session.credit > 0 or session.session_id not in sessions.parked, f"{session.name} is parked for nothing"
         assert (session.session_id in sessions.hungry) == is_in_line, f"{session.name} in the wrong line"
@@ -119,13 +120,33 @@ def _check_lanes(state: "State") -> None:
         assert (share.name in lanes.shares.active) == bool(ready), f"namespace {share.name} is in the wrong line"
 
 
+def _check_jobs(state: "State") -> None:
+    jobs, lanes = state.jobs, state.lanes
+    open_jobs: Counter[str] = Counter()
+    open_tasks: Counter[str] = Counter()
+    for job_id, record in jobs.records.items():
+        name, lane = f"job {job_id}", lanes.lane(job_id)
+        assert record.open == lane.waiting + lane.out + lane.delayed, f"{name} miscounts its open tasks"
+        assert record.added == sum(count for _, _, count in record.extents), f"{name} has lost some of its blocks"
+        assert record.ended_count == sum(record.ended.values()), f"{name} miscounts its results"
+        assert lane.held == (record.held or record.stopped is not None), f"{name} is held, or not, by its lane alone"
+        assert (job_id in jobs.over) == record.is_over, f"{name} is to end, or not, and should be otherwise"
+        assert jobs.of_key(record.key) is record, f"{name} is not found by its key"
+        open_jobs[record.spec.namespace] += 1
+        open_tasks[record.spec.namespace] += record.open
+    assert list(jobs.records) == sorted(jobs.records), "jobs are not in the order of their numbers"
+    for namespace in jobs.namespaces:
+        usage = jobs.usage(namespace)
+        assert (usage.jobs, usage.tasks) == (open_jobs[namespace], open_tasks[namespace]), f"namespace {namespace}"
+
+
 def _check_lane(state: "State", lane: "Lane") -> None:
     name = f"job {lane.job_id}"
-    can_go = lane.may_go and lane.delayed < DELAYED_MAX
+    can_go = lane.may_go
     assert (lane.key is not None) == (can_go and lane.waiting > 0), f"{name} is in the wrong line"
     assert lane.counted == (lane.in_memory if can_go else 0), f"{name} miscounts what can be leased"
     assert lane.key is None or lane.key[1] <= lane.head, f"{name} has something in front of its place on the shelf"
-    assert abs(lane.pending_s) < 1e-6 or lane.out, f"{name} is charged for {lane.pending_s} s of nothing"
+    assert lane.pending_s > -1e-6 and (lane.pending_s < 1e-6 or lane.out), f"{name}: {lane.pending_s} s pending"
     # What former epochs have leased was within the limits of their time, and comes back as one.
     former = state.sessions.former.spans if state.sessions.former else ()
     if not any(span.job_id == lane.job_id for span in former):

@@ -6,9 +6,9 @@ runs of it goes on.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from cyclone.master.events import CancelWanted
+from cyclone.master.events import CancelWanted, TasksReturned
 from cyclone.master.jobs import JobRecord
 from cyclone.master.outcomes import Outcomes
 from cyclone.master.sessions import Session
@@ -41,6 +41,7 @@ class Cancelling:
         self._outcomes = outcomes
         self._seek = seek
         self._asked_at: dict[tuple[int, int, int], float] = {}
+        self._asks: dict[int, list[TaskRange]] = {}
         self._look_at = 0.0
         self._seen = -1
         self._left = 0
@@ -81,6 +82,29 @@ class Cancelling:
         self._outcomes.cancel(record, reason)
         self._look_at = self._turn.now
 
+    def settle(self) -> None:
+        """Carry out what can be, and let jobs end that have nothing left."""
+        self.carry_out()
+        self._outcomes.end_jobs()
+
+    def take_back(self, ranges: Iterable[tuple[int, int]]) -> int:
+        """Let open tasks with ids from where up to where wait again, whoever has them; how many somebody has.
+
+        What waits for its time waits for it no longer.
+        """
+        state, count = self._state, 0
+        for first, end in ranges:
+            for span, start, stop in state.index.overlapping(first, end):
+                session = state.sessions.by_id.get(span.holder or 0)
+                if session:
+                    count += span.open.count(1, start - span.first, stop - span.first)
+                    self._ask_back(session, span, start, stop)
+                elif span.holder == state.sessions.delayed.session_id:
+                    count += span.open.count(1, start - span.first, stop - span.first)
+                    self._turn.let(TasksReturned(state.carve(span, start, stop)))
+        self._send_asks()
+        return count
+
     def recall(self, job_ids: set[int]) -> None:
         """What has not started of these jobs comes back, with all else that has not started beside it."""
         for session in list(self._state.sessions.laden.values()):
@@ -92,26 +116,33 @@ class Cancelling:
         if not self._state.cancellations:
             return
         # Only what came back, was loaded or is new can be ended; all else waits for a controller.
-        if self._turn.now < self._look_at and self._seen == self._state.came_back:
+        is_due = self._turn.now >= self._look_at
+        if not is_due and self._seen == self._state.came_back:
             return
         self._seen = self._state.came_back
-        self._look_at = self._turn.now + _LOOK_S
         self._left = _TASKS_PER_TURN
         for wish in self._state.cancellations:
-            if self._left <= 0:
-                self._look_at = self._turn.now
-                return
-            if self._is_fulfilled(wish):
+            if self._left > 0 and self._is_fulfilled(wish, is_due):
                 self._state.cancellations.remove(wish)
+        self._send_asks()
+        if is_due:
+            self._look_at = self._turn.now + _LOOK_S
+        if self._left <= 0:
+            self._look_at = self._turn.now
 
-    def _is_fulfilled(self, wish: CancelWanted) -> bool:
-        """Do for a wish what can be done now; whether nothing is left of it."""
+    def _is_fulfilled(self, wish: CancelWanted, is_due: bool) -> bool:
+        """Do for a wish what can be done now; whether nothing is left of it. ``is_due``: controllers are asked, too."""
         state = self._state
-        if wish.job_id and wish.job_id not in state.jobs.records:
+        record = state.jobs.records.get(wish.job_id or GENERATOR_JOB)
+        if wish.job_id and record is None:
             return True
+        if record and record.stopped:
+            lane = state.lanes.lane(record.job_id)
+            if not (lane.waiting or lane.delayed or (is_due and wish.status != EXPIRED)):
+                # All of it is at controllers, who were asked: no need to look at each of its tasks.
+                return False
         self._turn.expose(wish.first, wish.last, wish.job_id)
         unseen = state.lanes.unseen(wish.first, wish.last, wish.job_id)
-        record = state.jobs.records.get(wish.job_id or GENERATOR_JOB)
         if unseen and record and record.stopped:
             # It is all to end, whenever it would have been its turn.
             self._seek(record.job_id)
@@ -175,8 +206,20 @@ class Cancelling:
         if len(self._asked_at) > limits.RANGES_PER_MESSAGE_MAX:
             self._asked_at.clear()
         self._asked_at[key] = self._turn.now
+        self._ask_back(session, span, start, stop)
+
+    def _ask_back(self, session: Session, span: Span, start: int, stop: int) -> None:
         part = TaskRange(start, stop - start, span.epoch, span.attempt)
-        self._turn.send(session.peer, Cancel(session.session_id, [part]))
+        self._asks.setdefault(session.session_id, []).append(part)
+
+    def _send_asks(self) -> None:
+        """Once to each controller, in the order that the wire wants."""
+        asks, self._asks = self._asks, {}
+        for session_id, parts in asks.items():
+            parts.sort(key=lambda part: (part.epoch, part.attempt, part.first))
+            for at in range(0, len(parts), limits.RANGES_PER_MESSAGE_MAX):
+                ranges = parts[at : at + limits.RANGES_PER_MESSAGE_MAX]
+                self._turn.send(self._state.sessions.by_id[session_id].peer, Cancel(session_id, ranges))
 
 
 def _within(stretches: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:

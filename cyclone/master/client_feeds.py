@@ -74,9 +74,9 @@ class _Feed:
             self.gathered.append((number, blocks))
         self.gathered_bytes += _size(blocks)
 
-    def go_to(self, position: int) -> None:
-        """Begin behind this position once more."""
-        self.sent = self.reached = position
+    def go_to(self, position: int, start: int = 0) -> None:
+        """Begin behind this position once more; there is nothing of the job up to ``start``."""
+        self.sent, self.reached = position, max(position, start)
         self.live = False
         self.gathered.clear()
         self.gathered_bytes = 0
@@ -122,7 +122,7 @@ class ClientFeeds:
         feed.acknowledged(request.position)
         self._journal.forget(request.job_id, request.position)
         if request.resume and request.position < feed.reached:
-            feed.go_to(max(request.position, action.start))
+            feed.go_to(request.position, action.start)
             self._behind[feed] = None
         if feed.live and (feed.gathered or not feed.is_open or now - feed.sent_at >= _REMIND_S):
             self._due[feed] = None
@@ -179,7 +179,14 @@ class ClientFeeds:
             return None
         start = max(request.position, action.start)
         feed = _Feed(
-            action.peer, request.job_id, request.request, start, start, request.window_bytes, now, action.is_open
+            action.peer,
+            request.job_id,
+            request.request,
+            request.position,
+            start,
+            request.window_bytes,
+            now,
+            action.is_open,
         )
         self._feeds[action.peer, request.job_id] = feed
         self._by_job.setdefault(request.job_id, {})[action.peer] = feed

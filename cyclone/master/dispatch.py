@@ -61,6 +61,8 @@ class Dispatcher:
             session = next(iter(sessions.idle.values()))
             if spans := self._lease(session, min(session.free_slots, session.credit)):
                 yield session, spans
+            elif not lanes.has_room:
+                break
         share = limits.TASKS_PER_BATCH_MAX
         if sessions.hungry and lanes.ready_count < sessions.credit_total:
             share = max(1, min(share, -(-lanes.ready_count // len(sessions.hungry))))
@@ -69,6 +71,8 @@ class Dispatcher:
             if spans := self._lease(session, min(session.credit, share, room)):
                 room -= sum(span.count for span in spans)
                 yield session, spans
+            elif not lanes.has_room:
+                break
 
     def _lease(self, session: Session, count: int) -> list[Span]:
         spans: list[Span] = []
@@ -156,16 +160,16 @@ class Dispatcher:
 
     def recalls(self, now: float) -> list[tuple[Session, int]]:
         """Whom to ask for how many unstarted tasks, when slots have been idle for a while and nothing waits."""
-        served = self._lanes.has_ready and not self._sessions.parked
-        idle = [] if served else self._unserved()
-        if not idle:
+        sessions = self._sessions
+        if not sessions.unserved and (not sessions.idle or self._lanes.has_room):
             self._idle_since = None
             return []
         if self._idle_since is None:
             self._idle_since = now
         if now < self._idle_since + RECALL_AFTER_S:
             return []
-        holders = self._sessions.laden.values()
+        idle = self._unserved()
+        holders = sessions.laden.values() if idle else ()
         # Where nobody has anything to spare, only a message can change that, and the turn that brings it asks again.
         self._idle_since = now if holders else None
         victims = [s for s in holders if s.recall_after <= now and self._could_take(idle, s)]
@@ -183,10 +187,9 @@ class Dispatcher:
         return asked
 
     def _unserved(self) -> list[Session]:
-        """Controllers with free slots for which nothing waits."""
-        parked = self._sessions.parked.values()
-        idle = [session for session in parked if session.free_slots and not self._picker.is_kept(session)]
-        return idle if self._lanes.has_ready else [*self._sessions.idle.values(), *idle]
+        """Controllers with free slots for which nothing waits, and which are not to wait either."""
+        idle = [session for session in self._sessions.unserved.values() if not self._picker.is_kept(session)]
+        return idle if self._lanes.has_room else [*self._sessions.idle.values(), *idle]
 
     def _could_take(self, idle: list[Session], holder: Session) -> bool:
         """Whether one of them may execute what this one holds: else it would only come back here."""

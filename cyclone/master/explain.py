@@ -4,7 +4,6 @@ Only looks. What matters most comes first; each reason has a code for programs a
 """
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from itertools import islice
 
 from cyclone.master.jobs import JobRecord
@@ -12,7 +11,9 @@ from cyclone.master.lane import Lane
 from cyclone.master.sessions import Session
 from cyclone.master.spans import Span
 from cyclone.master.state import State
+from cyclone.moments import rfc3339_second
 from cyclone.protocol import limits
+from cyclone.protocol.job_spec import GENERATOR_JOB
 from cyclone.protocol.states import EXPIRED
 
 Reason = tuple[str, str]
@@ -27,6 +28,8 @@ _LANES_MAX = 65536
 def explain(state: State, now: float, rests: bool, job_id: int, index: int | None) -> list[Reason]:
     """Of an open job, or of one of its tasks. ``rests``: the master hands out nothing at this moment."""
     record = state.jobs.records.get(job_id)
+    if job_id == GENERATOR_JOB:
+        return [("generator", "these are the generator's tasks, which wait and run like those of any job")]
     if record is None:
         return [("no_job", f"job {job_id} has ended, or never was")]
     explainer = _Explainer(state, now, rests, record)
@@ -140,7 +143,7 @@ class _Explainer:
         if self._state.jobs.namespaces[spec.namespace].paused:
             yield "paused", f"namespace {spec.namespace} is paused: resume it"
         if lane.is_early and spec.not_before is not None:
-            yield "not_before", f"not before {_rfc3339(spec.not_before)}"
+            yield "not_before", f"not before {rfc3339_second(spec.not_before)}"
         if spec.parallel is not None and lane.room <= 0:
             taken = lane.out + lane.lingering
             yield "parallel", f"{_tasks(taken)} of it out, and it may have {spec.parallel} at once"
@@ -251,11 +254,7 @@ class _Explainer:
         return span.job_id == self._record.job_id
 
     def _time(self, moment: float) -> str:
-        return _rfc3339(moment + self._state.jobs.wall_offset_s)
-
-
-def _rfc3339(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return rfc3339_second(moment + self._state.jobs.wall_offset_s)
 
 
 def _load(session: Session) -> str:

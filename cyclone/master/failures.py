@@ -1,4 +1,4 @@
-"""Why tasks of open jobs failed, by kind: what people look at first. PURE.
+"""Why tasks of a job failed, by kind: what people look at first. PURE.
 
 Owns what a kind is, and keeps how many of it there are and an example, in bounded memory. Nothing rests on it: it
 begins anew with each start of a master.
@@ -42,6 +42,10 @@ class Failures:
                 if batch.statuses[row] in _BAD and (accepted is None or accepted[row]):
                     self._count(job_id, index + row - start, _kind(packed_error(batch.body, row)))
 
+    def tell(self, job_id: int, index: int, error: str) -> None:
+        """A result as it is listed, with its error as ``Type: message``."""
+        self._count(job_id, index, _text_kind(error))
+
     def of_job(self, job_id: int) -> list[tuple[str, int, int]]:
         """Kinds with how many there are and an index that shows it, the most frequent first."""
         kinds = self._of_job.get(job_id, {})
@@ -68,6 +72,10 @@ def _kind(packed: bytes) -> str:
         error = _decode_error(packed)
     except UNREADABLE:
         return "unreadable"
-    line = error.message.strip().partition("\n")[0][: 4 * _KIND_CHARS_MAX]
-    text = _VARIABLE.sub("#", f"{error.type}: {line}")[:_KIND_CHARS_MAX]
+    return _text_kind(f"{error.type}: {error.message.strip()}")
+
+
+def _text_kind(error: str) -> str:
+    line = error.partition("\n")[0][: 4 * _KIND_CHARS_MAX]
+    text = _VARIABLE.sub("#", line)[:_KIND_CHARS_MAX]
     return "".join(char if char.isprintable() else " " for char in text)

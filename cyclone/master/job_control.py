@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from cyclone.master import listing
 from cyclone.master.cancelling import Cancelling
-from cyclone.master.events import JobHeld, JobSealed, NamespaceDeleted, NamespaceSet, TasksProcessed, TasksReturned
+from cyclone.master.events import JobHeld, JobSealed, NamespaceDeleted, NamespaceSet, TasksProcessed
 from cyclone.master.jobs import JobRecord
 from cyclone.master.rights import Who
 from cyclone.master.turn import Turn
@@ -23,7 +23,6 @@ from cyclone.protocol.job_messages import (
     RequeueRequest,
 )
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, JobSelection
-from cyclone.protocol.messages import Cancel, TaskRange
 
 NAMESPACES_MAX = 1024
 # What is processed of an open job is in memory: a consumer that goes in order needs a range or two.
@@ -98,7 +97,7 @@ class JobControl:
         pieces = (
             piece for low, high in request.indexes or [(0, _ALL)] for piece in record.extents.by_index(low, high + 1)
         )
-        count = sum(self._take_back(first, first + length) for _, first, length in pieces)
+        count = self._cancelling.take_back((first, first + length) for _, first, length in pieces)
         text = f"{_tasks(count)} taken back: they wait again as soon as nothing of them runs"
         return _answer(request.request, count > 0, count, text if count else "no controller has any of these tasks")
 
@@ -182,37 +181,25 @@ class JobControl:
         if records:
             names = ", ".join(str(record.job_id) for record in records[:8]) + (", ..." if len(records) > 8 else "")
             self._turn.say("info", f"cancelled{by}: job {names}{f': {reason}' if reason else ''}")
-        self._cancelling.carry_out()
+        self._cancelling.settle()
 
     def _meant(
         self, record: JobRecord, indexes: list[tuple[int, int]], states: tuple[str, ...]
     ) -> Iterator[tuple[int, int, int]]:
-        """Ids from where to where, and how many open tasks of the job that are."""
+        """Ids from where to where, and how many open tasks of the job are among them."""
         for low, high in indexes or [(0, _ALL)]:
-            runs = listing.live_tasks(self._state, record.job_id, low, high + 1)
-            if states:
-                yield from (
-                    (run.task_id, run.task_id + run.count - 1, run.count) for run in runs if run.state in states
-                )
-                continue
-            found = list(runs)
-            if found:
-                yield found[0].task_id, found[-1].task_id + found[-1].count - 1, sum(run.count for run in found)
-
-    def _take_back(self, first: int, end: int) -> int:
-        """From whoever has tasks of these ids, also from those that only wait for their time; how many these are."""
-        state, count = self._state, 0
-        for span, start, stop in state.index.overlapping(first, end):
-            session = state.sessions.by_id.get(span.holder or 0)
-            if session:
-                part = TaskRange(start, stop - start, span.epoch, span.attempt)
-                self._turn.send(session.peer, Cancel(session.session_id, [part]))
-            elif span.holder != state.sessions.delayed.session_id:
-                continue
-            count += span.open.count(1, start - span.first, stop - span.first)
-            if not session:
-                self._turn.let(TasksReturned(state.carve(span, start, stop)))
-        return count
+            first = last = count = 0
+            for run in listing.live_tasks(self._state, record.job_id, low, high + 1):
+                if states and run.state not in states:
+                    continue
+                # What is between two runs of a range without states has its result, or is another job's.
+                if count and states and run.task_id != last + 1:
+                    yield first, last, count
+                    count = 0
+                first = first if count else run.task_id
+                last, count = run.task_id + run.count - 1, count + run.count
+            if count:
+                yield first, last, count
 
 
 def _answer(request: int, granted: bool, count: int, text: str) -> Answer:

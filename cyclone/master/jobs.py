@@ -118,6 +118,8 @@ class Jobs:
         self._ids: dict[JobOptions, int] = {}
         self._by_key: dict[bytes, int] = {}
         self._usage: dict[str, Usage] = {}
+        # Results of submitted jobs, also of those that have ended.
+        self._ended: dict[str, int] = {}
         self._last_id = 0
         self.spec_bytes = 0
         self.qos: Qos = BUILT_IN_QOS
@@ -142,6 +144,11 @@ class Jobs:
         """The open job that was submitted with this key."""
         job_id = self._by_key.get(key)
         return None if job_id is None else self.records[job_id]
+
+    def ended_of_generator(self, ended: Mapping[str, int]) -> dict[str, int]:
+        """Of all results by state those of the generator's tasks."""
+        rest = {state: count - self._ended.get(state, 0) for state, count in ended.items()}
+        return {state: count for state, count in rest.items() if count}
 
     def usage(self, namespace: str) -> Usage:
         """What a namespace holds that is open."""
@@ -181,6 +188,7 @@ class Jobs:
         for status in set(statuses):
             state = STATE_NAMES[status]
             record.ended[state] = record.ended.get(state, 0) + statuses.count(status)
+            self._ended[state] = self._ended.get(state, 0) + statuses.count(status)
         record.ended_count += len(statuses)
         self._usage[record.spec.namespace].tasks -= len(statuses)
         self._look_whether_over(record)
@@ -214,8 +222,9 @@ class Jobs:
                 del self.namespaces[name]
                 self.namespaces_set.discard(name)
                 self._lanes.delete_namespace(name)
-            case TasksClosed():
-                self._last_id = max(self._last_id, event.last_job_id)
+            case TasksClosed(ended=ended, generator_ended=of_generator, last_job_id=last_id):
+                self._last_id = max(self._last_id, last_id)
+                self._ended = {state: count - of_generator.get(state, 0) for state, count in ended.items()}
 
     def _open(self, event: JobSubmitted) -> JobRecord:
         record = JobRecord(
@@ -291,7 +300,6 @@ class Jobs:
             labels=spec.labels,
             parallel=spec.parallel,
             limits=spec.limits,
-            exclusive=spec.exclusive,
             # A moment before the clock began is one that has passed.
             not_before=max(0.0, spec.not_before - self.wall_offset_s) if spec.not_before else 0.0,
             by_value=spec.by_value,

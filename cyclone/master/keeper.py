@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable
 
 from cyclone.master.cancelling import Cancelling
-from cyclone.master.events import CancelWanted, JobEnded, NamespaceSet
-from cyclone.master.failures import Failures
+from cyclone.master.events import CancelWanted, NamespaceSet
+from cyclone.master.outcomes import Outcomes
 from cyclone.master.turn import Turn
 from cyclone.protocol import limits, states
 from cyclone.protocol.job_spec import Namespace
@@ -19,12 +19,12 @@ class Keeper:
     """See the module. ``namespaces`` are those that the configuration wants to be there."""
 
     def __init__(
-        self, turn: Turn, cancelling: Cancelling, failures: Failures, namespaces: Iterable[Namespace] = ()
+        self, turn: Turn, cancelling: Cancelling, outcomes: Outcomes, namespaces: Iterable[Namespace] = ()
     ) -> None:
         self._turn = turn
         self._jobs = turn.state.jobs
         self._cancelling = cancelling
-        self._failures = failures
+        self._outcomes = outcomes
         self._wanted = list(namespaces)
 
     @property
@@ -50,7 +50,4 @@ class Keeper:
                 self._turn.emit(CancelWanted(1, limits.ID_MAX, "", job_id, states.EXPIRED, reason))
                 self._cancelling.recall({job_id})
         self._cancelling.carry_out()
-        finished = self._turn.now + jobs.wall_offset_s
-        for job_id in list(jobs.over):
-            self._turn.emit(JobEnded(job_id, finished))
-            self._failures.forget(job_id)
+        self._outcomes.end_jobs()

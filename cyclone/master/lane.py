@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from cyclone.master.queue import TaskQueue, Window
-from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, RowOptions
+from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, GENERATOR_JOB, RowOptions
 
 if TYPE_CHECKING:
     from cyclone.master.shares import Share
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FIRST_GUESS_S = 1.0
 # No task costs less than to be handed out does, so that no-ops are shared by their number.
 TASK_S_MIN = 1e-5
+# What waits for its time apart is in memory: with more of a job, nothing else of it is looked at. A generator is asked
+# for no more by then.
+DELAYED_MAX = 131072
 # So many results weigh as much as all that was known before.
 _MEMORY = 64
 
@@ -41,31 +44,38 @@ class LaneTerms(NamedTuple):
     labels: tuple[str, ...] = ()
     parallel: int | None = None
     limits: Mapping[str, int] = {}
-    exclusive: bool = False
     not_before: float = 0.0
     by_value: bool = False
 
     @property
+    def is_limited(self) -> bool:
+        """Whether only so many of its tasks may be leased at once, wherever; such tasks are exclusive."""
+        return self.parallel is not None or bool(self.limits)
+
+    @property
     def is_bounded(self) -> bool:
         """Whether anything is counted for it: such tasks go into free slots only, and never wait at a controller."""
-        return bool(self.cpus > 1 or self.mem_bytes or self.resources or self.parallel is not None or self.limits)
+        return self.is_limited or self.cpus > 1 or self.mem_bytes > 0 or bool(self.resources)
 
 
 class Lane(TaskQueue):
     """See the module.
 
-    ``out`` tasks are leased, or may be since an earlier epoch; ``delayed`` ones wait for their time apart. Of
-    ``lingering`` ones nobody knows yet that their lease is over. ``pending_s`` are the slot-seconds that its namespace
-    was charged for what is out, ``mean_s`` is what a task takes, 0 as long as nobody knows. ``not_before`` (Unix time)
-    and ``time_limits`` are of single tasks, by id. It ``rests`` while nothing of it is to be leased, whatever the
-    reason. ``horizon`` is the last id that was ever offered. ``key`` is its place among those that can be leased, as
-    far as anybody has looked; None where it cannot.
+    ``out`` tasks are leased, or may be since an earlier epoch; ``delayed`` ones wait for their time apart, not many
+    more than ``delayed_max``. Of ``lingering`` ones nobody knows yet that their lease is over. ``pending_s`` are the
+    slot-seconds that its namespace was charged for what is out, ``mean_s`` is what a task takes, 0 as long as nobody
+    knows; none has ended for ``quiet_s``. ``not_before`` (Unix time) and ``time_limits`` are of single tasks, by id. It ``rests`` while nothing of it
+    is to be leased, whatever the reason. ``horizon`` is the last id that was ever offered, ``reserved`` for how many
+    tasks controllers are kept. ``key`` is its place among those that can be leased, as far as anybody has looked; None
+    where it cannot. ``counted`` and ``entry`` are for those who keep the sums and the order.
     """
 
     __slots__ = (
         "counted",
         "delayed",
+        "delayed_max",
         "entry",
+        "has_news",
         "held",
         "horizon",
         "is_bounded",
@@ -76,6 +86,8 @@ class Lane(TaskQueue):
         "not_before",
         "out",
         "pending_s",
+        "quiet_s",
+        "quiet_since",
         "reserved",
         "rests",
         "share",
@@ -97,10 +109,14 @@ class Lane(TaskQueue):
         self.rests = self.is_early or share.paused
         self.out = 0
         self.delayed = 0
+        self.delayed_max = math.inf if job_id == GENERATOR_JOB else DELAYED_MAX
         self.lingering = 0
         self.reserved = 0
         self.pending_s = 0.0
         self.mean_s = 0.0
+        self.quiet_s = 0.0
+        self.quiet_since = 0.0
+        self.has_news = True
         self.horizon = 0
         self.not_before: dict[int, float] = {}
         self.time_limits: dict[int, float] = {}
@@ -117,11 +133,11 @@ class Lane(TaskQueue):
     @property
     def may_go(self) -> bool:
         """Whether it may be leased, wherever, as far as it alone says."""
-        return not self.rests and (not self.is_bounded or self.room > 0)
+        return not self.rests and self.delayed < self.delayed_max and (not self.is_bounded or self.room > 0)
 
     def task_s(self, unknown_s: float) -> float:
         """What a task is reckoned to take, where nothing is known of its job as much as others do."""
-        return max(self.mean_s or unknown_s, TASK_S_MIN)
+        return max(self.mean_s or unknown_s, self.quiet_s, TASK_S_MIN)
 
     def take_options(self, first: int, options: Iterable[RowOptions]) -> None:
         """What differs from task to task of the block that begins with this id."""
@@ -139,5 +155,6 @@ class Lane(TaskQueue):
 
     def learn(self, count: int, seconds: float) -> None:
         """So many tasks have taken so long together."""
+        self.has_news, self.quiet_s = True, 0.0
         mean_s = seconds / count
         self.mean_s = mean_s if not self.mean_s else self.mean_s + (mean_s - self.mean_s) * count / (count + _MEMORY)

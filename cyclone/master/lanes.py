@@ -21,9 +21,6 @@ from cyclone.master.shelves import Needs, Shelf
 from cyclone.protocol.job_spec import GENERATOR_JOB, Namespace
 from cyclone.protocol.messages import TaskRange
 
-# What waits for its time apart is in memory; with more of one job nothing else of it is looked at.
-DELAYED_MAX = 131072
-
 
 class Lanes:
     """See the module. ``version`` rises whenever somebody for whom there was nothing may find something.
@@ -71,9 +68,10 @@ class Lanes:
         return self.window.mean_bytes
 
     @property
-    def has_ready(self) -> bool:
-        """Whether anything may be leased, also what is only stored."""
-        return bool(self.shares.active)
+    def has_room(self) -> bool:
+        """Whether anything may be leased, also what is only stored, to whoever has what it needs."""
+        shelves = (shelf for share in self.shares.active.values() for shelf in share.active)
+        return any(not shelf.is_bounded or ((lane := shelf.first()) and self.room(lane)) for shelf in shelves)
 
     def lane(self, job_id: int) -> Lane:
         """That of a job which is open."""
@@ -135,7 +133,7 @@ class Lanes:
 
     def rank(self, lane: Lane) -> None:
         """Owed after each change of what waits in a lane, or of whether it may be leased."""
-        may_go = lane.may_go and lane.delayed < DELAYED_MAX
+        may_go = lane.may_go
         counted = lane.fresh_count + lane.returned_count if may_go else 0
         self.ready_count += counted - lane.counted
         lane.counted = counted
@@ -148,6 +146,7 @@ class Lanes:
         """So many tasks of a lane are with this session from now on, or with a negative count no longer are."""
         if session.is_delayed:
             lane.delayed += count
+            self.rank(lane)
             return
         if count < 0 and lane.pending_s:
             # Charged for nothing, unless ``spent`` says something else.
@@ -173,7 +172,7 @@ class Lanes:
         self.shares.pay(lane, lane.terms.cpus * max(seconds, count * TASK_S_MIN))
 
     def linger(self, lane: Lane, count: int, until: float) -> None:
-        """So many leases of a bounded lane may go on until then, whatever becomes of their tasks."""
+        """So many leases of a limited lane may go on until then, whatever becomes of their tasks."""
         lane.lingering += count
         self.limits.take(lane.terms.limits, count)
         self.limits.linger(until, lane.job_id, lane.terms.limits, count)
@@ -203,7 +202,7 @@ class Lanes:
         """How many more tasks of a lane may be out, wherever."""
         room = min(lane.waiting, lane.room)
         limits = lane.terms.limits
-        if limits or lane.terms.parallel is not None:
+        if lane.terms.is_limited:
             if self.limits.closed_until:
                 return 0
             room = min(room, self.limits.room(limits)) if limits else room
@@ -235,6 +234,21 @@ class Lanes:
                     lane.lingering -= count
                     self.rank(lane)
             self.version += 1
+
+    def watch(self, now: float) -> None:
+        """Owed about twice a second: tasks that take longer than anybody knew are charged for before they end.
+
+        Else a namespace of very long tasks would have taken every slot by the time that the first of them ends.
+        """
+        for lane in self._lanes.values() if not self.is_alone else ():
+            if not lane.out or lane.has_news:
+                lane.quiet_since, lane.quiet_s, lane.has_news = now, 0.0, False
+                continue
+            lane.quiet_s = now - lane.quiet_since
+            missing_s = lane.out * lane.terms.cpus * lane.quiet_s - lane.pending_s
+            if missing_s > 0 and lane.quiet_s > lane.mean_s:
+                lane.pending_s += missing_s
+                self.shares.pay(lane, missing_s)
 
     def _look_whether_it_rests(self, lane: Lane) -> None:
         lane.rests = lane.held or lane.is_early or lane.share.paused

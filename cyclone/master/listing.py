@@ -1,7 +1,7 @@
 """Open jobs and their tasks as clients see them in lists: by selection, by page, by index. PURE.
 
 Only looks. What has a result is listed from the journal, by the body; here is what the brain alone knows. The
-generator's job is not among those that are listed; its tasks are, and their indexes are their ids.
+generator's job is number 0; the indexes of its tasks are their ids.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from cyclone.master.spans import Holdings, Span
 from cyclone.master.state import State
 from cyclone.protocol.job_lists import id_windows, is_meant
 from cyclone.protocol.job_messages import JobDetail, JobSummary, NamespaceSummary
-from cyclone.protocol.job_spec import GENERATOR_JOB, JobSelection
+from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, GENERATOR_JOB, JobSelection
 
 # So many ids are looked at together, and so many runs of tasks that are executed are counted by job.
 _CHUNK_TASKS = 65536
@@ -47,12 +47,17 @@ def summaries(state: State, selection: JobSelection, before: int, page: int) -> 
         if is_meant(selection, one):
             found.append(one)
             if len(found) >= page:
-                break
+                return found
+    # It came before all others.
+    generator = _generator(state, running[GENERATOR_JOB]) if not selection.ids or selection.ids[0][0] == 0 else None
+    if generator and is_meant(selection, generator):
+        found.append(generator)
     return found
 
 
 def selected(state: State, selection: JobSelection) -> list[JobRecord]:
     """Open jobs that are meant, the newest first; with ``last`` at most one."""
+    # What nobody asks for is not counted.
     running = running_by_job(state) if selection.states else Counter[int]()
     found = []
     for record in _in_windows(state, selection, 0):
@@ -65,6 +70,9 @@ def selected(state: State, selection: JobSelection) -> list[JobRecord]:
 
 def detail(state: State, failures: Failures, job_id: int) -> JobDetail | None:
     """An open job with all that is known of it."""
+    if job_id == GENERATOR_JOB:
+        generator = _generator(state, running_by_job(state)[job_id])
+        return JobDetail(0, generator) if generator else None
     record = state.jobs.records.get(job_id)
     if record is None:
         return None
@@ -95,17 +103,38 @@ def summary(state: State, record: JobRecord, running: Counter[int]) -> JobSummar
 
 def counts(state: State, record: JobRecord, running: int) -> dict[str, int]:
     """The tasks of a job by state, those of which there are any; so many of those that are out are executed."""
-    lane = state.lanes.lane(record.job_id)
-    running = min(running, lane.out)
-    tasks = Counter(record.ended)
-    tasks[_waits_as(state, record.job_id)] += lane.waiting
-    tasks["delayed"] += lane.delayed
-    tasks["leased"] += lane.out - running
-    tasks["running"] += running
-    if processed := min(record.processed.count, tasks["completed"]):
-        tasks["completed"] -= processed
+    tasks = {**_open_counts(state, record.job_id, running), **record.ended}
+    if record.processed.count and (processed := min(record.processed.count, tasks.get("completed", 0))):
         tasks["processed"] = processed
-    return {name: count for name, count in tasks.items() if count}
+        tasks["completed"] -= processed
+        if not tasks["completed"]:
+            del tasks["completed"]
+    return tasks
+
+
+def _open_counts(state: State, job_id: int, running: int) -> dict[str, int]:
+    lane = state.lanes.lane(job_id)
+    tasks = {}
+    if lane.waiting:
+        tasks[_waits_as(state, job_id)] = lane.waiting
+    if lane.delayed:
+        tasks["delayed"] = tasks.get("delayed", 0) + lane.delayed
+    if running := min(running, lane.out):
+        tasks["running"] = running
+    if lane.out > running:
+        tasks["leased"] = lane.out - running
+    return tasks
+
+
+def _generator(state: State, running: int) -> JobSummary | None:
+    """The generator's tasks as those of one job; None where there never was one."""
+    ended = state.jobs.ended_of_generator(state.ended)
+    tasks = {**_open_counts(state, GENERATOR_JOB, running), **ended}
+    sealed = state.progress.exhausted
+    if not tasks and not state.progress.pulled:
+        return None
+    shown = job_state(tasks, sealed, held=False)
+    return JobSummary(GENERATOR_JOB, "generator", DEFAULT_NAMESPACE, "", shown, "", 0, 0.0, 0.0, sealed, tasks)
 
 
 def namespace_summaries(state: State) -> list[NamespaceSummary]:

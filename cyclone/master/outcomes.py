@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from cyclone.lifecycle import BAD_ENDS
 from cyclone.master.actions import Deliver
-from cyclone.master.events import AttemptsEnded, CancelWanted, JobSealed, ResultsRecorded
+from cyclone.master.events import AttemptsEnded, CancelWanted, JobEnded, JobSealed, ResultsRecorded
 from cyclone.master.failures import Failures
 from cyclone.master.jobs import JobRecord
 from cyclone.master.queue import fitting
@@ -84,6 +84,13 @@ class Outcomes:
             self._turn.emit(CancelWanted(first, last, "", record.job_id, status, reason))
         if not record.sealed:
             self._turn.emit(JobSealed(record.job_id))
+
+    def end_jobs(self) -> None:
+        """Jobs that have all their results leave memory."""
+        jobs = self._state.jobs
+        for job_id in list(jobs.over):
+            self._turn.emit(JobEnded(job_id, self._turn.now + jobs.wall_offset_s))
+            self.failures.forget(job_id)
 
     def _on_batch(self, session: Session, batch: ResultBatch) -> None:
         verdict = judge(batch, self._state.index, self._state.epoch, self._state.attempts_ended, self._retries.wanted)

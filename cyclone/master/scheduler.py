@@ -130,7 +130,7 @@ class Scheduler:
         picker = Picker(self.state.lanes, self.state.sessions)
         self._paging = Paging(self.state.lanes, picker)
         cancelling = Cancelling(self._turn, self._outcomes, self._paging.seek)
-        self._keeper = Keeper(self._turn, cancelling, self._outcomes.failures, options.namespaces)
+        self._keeper = Keeper(self._turn, cancelling, self._outcomes, options.namespaces)
         self._clients = Clients(self._turn, cancelling, journal)
         self._dispatcher = Dispatcher(self._turn, picker)
         self._next_sweep = 0.0
@@ -342,6 +342,7 @@ class Scheduler:
         turn.begin(now)
         if now >= self._next_sweep:
             self._admission.sweep(now if heard_until is None else heard_until)
+            self.state.lanes.watch(now)
             self._next_sweep = now + min(0.5, self.options.controller_timeout_s / 10)
         self._admission.settle()
         self._retries.due()

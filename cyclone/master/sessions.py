@@ -2,8 +2,8 @@
 
 Keeps who may be given work in constant time per change: ``idle`` are sessions with a free slot, ``hungry`` all with
 credit, ``laden`` those that hold more than they have slots. ``parked`` are taken out of both lines: there was nothing
-for them, and they come back when they change or when something new waits. ``ended`` and ``failed`` are sums over all
-sessions. Decides nothing; the scheduler does.
+for them, and they come back when they change or when something new waits; ``unserved`` are those of them with a free
+slot. ``ended`` and ``failed`` are sums over all sessions. Decides nothing; the scheduler does.
 """
 
 from dataclasses import dataclass, field
@@ -112,6 +112,7 @@ class Sessions:
         self.hungry: dict[int, Session] = {}
         self.laden: dict[int, Session] = {}
         self.parked: dict[int, Session] = {}
+        self.unserved: dict[int, Session] = {}
         self.ended = 0
         self.failed = 0
         self._credit: dict[int, int] = {}
@@ -194,7 +195,8 @@ class Sessions:
     def rank(self, session: Session) -> None:
         """Owed after each change of a session's credit, slots or open tasks."""
         key, credit = session.session_id, session.credit
-        self.parked.pop(key, None)
+        if self.parked.pop(key, None):
+            self.unserved.pop(key, None)
         if session.taken > session.slots and session.reachable:
             self.laden[key] = session
         elif key in self.laden:
@@ -216,6 +218,8 @@ class Sessions:
         self.hungry.pop(session.session_id, None)
         self.idle.pop(session.session_id, None)
         self.parked[session.session_id] = session
+        if session.free_slots:
+            self.unserved[session.session_id] = session
 
     def unpark(self) -> None:
         """There may be something for those who found nothing."""

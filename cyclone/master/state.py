@@ -22,19 +22,12 @@ from cyclone.master.events import (
     HorizonMoved,
     JobAdded,
     JobEnded,
-    JobHeld,
-    JobRestored,
-    JobSealed,
-    JobSubmitted,
-    NamespaceDeleted,
-    NamespaceSet,
     ResultsRecorded,
     TasksAdded,
     TasksClosed,
     TasksDelayed,
     TasksLeased,
     TasksLoaded,
-    TasksProcessed,
     TasksReturned,
     TasksStored,
 )
@@ -140,15 +133,8 @@ class State:
                 self.jobs.apply(event)
                 for session in self.sessions.by_id.values():
                     session.jobs.discard(job_id)
-            case (
-                JobSubmitted()
-                | JobSealed()
-                | JobHeld()
-                | JobRestored()
-                | TasksProcessed()
-                | NamespaceSet()
-                | NamespaceDeleted()
-            ):
+            case _:
+                # Of submitted jobs and namespaces.
                 self.jobs.apply(event)
 
     def _begin_epoch(self, now: float, over_at: float) -> None:
@@ -241,7 +227,7 @@ class State:
         self.lanes.rank(lane)
 
     def _linger(self, lane: Lane, span: Span, over_at: float) -> None:
-        if over_at and lane.is_bounded and span.holder != self.sessions.delayed.session_id:
+        if over_at and lane.terms.is_limited and span.holder != self.sessions.delayed.session_id:
             self.lanes.linger(lane, span.open_count, over_at)
 
     def _apply_attempts(self, ended: AttemptsEnded) -> None:

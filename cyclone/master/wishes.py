@@ -11,15 +11,18 @@ from cyclone.protocol.states import EXPIRED
 Covered = tuple[int, int, CancelWanted]
 """From which task id up to which one a wish is what counts."""
 
+_Key = tuple[int, int, str, int]
+
 
 class Wishes:
-    """See the module. The key None has those that ask for no job in particular."""
+    """See the module. Those that ask for no job in particular are kept under None."""
 
     def __init__(self) -> None:
-        self._of_job: dict[int | None, list[CancelWanted]] = {}
+        # By what they are about, so that one that is repeated takes no more room.
+        self._of_job: dict[int | None, dict[_Key, CancelWanted]] = {}
 
     def __iter__(self) -> Iterator[CancelWanted]:
-        return iter([wish for wishes in self._of_job.values() for wish in wishes])
+        return iter([wish for wishes in self._of_job.values() for wish in wishes.values()])
 
     def __bool__(self) -> bool:
         return bool(self._of_job)
@@ -28,21 +31,15 @@ class Wishes:
         return sum(map(len, self._of_job.values()))
 
     def append(self, wish: CancelWanted) -> None:
-        """One more; those that it contains are of no use any more."""
-        others = self._of_job.get(wish.job_id, [])
-        self._of_job[wish.job_id] = [*(other for other in others if not _contains(wish, other)), wish]
+        """One more."""
+        self._of_job.setdefault(wish.job_id, {})[_key(wish)] = wish
 
     def remove(self, wish: CancelWanted) -> None:
         """This one is fulfilled."""
-        left = [other for other in self._of_job.get(wish.job_id, ()) if other is not wish]
-        if left:
-            self._of_job[wish.job_id] = left
-        else:
-            self._of_job.pop(wish.job_id, None)
-
-    def of_job(self, job_id: int) -> list[CancelWanted]:
-        """Those that ask for this job."""
-        return self._of_job.get(job_id, [])
+        wishes = self._of_job[wish.job_id]
+        del wishes[_key(wish)]
+        if not wishes:
+            del self._of_job[wish.job_id]
 
     def covering(self, job_id: int, task_class: str, start: int, stop: int) -> list[Covered]:
         """Which tasks of a job, from one id up to another, must not complete any more: in order and apart.
@@ -51,13 +48,14 @@ class Wishes:
         """
         if not self._of_job:
             return []
-        found: list[Covered] = []
         candidates = [
             wish
-            for wish in (*self._of_job.get(job_id, ()), *self._of_job.get(None, ()))
-            if wish.status != EXPIRED and wish.first < stop and wish.last >= start
-            if wish.task_class in ("", task_class)
+            for asked in (job_id, None)
+            for wish in self._of_job.get(asked, {}).values()
+            if wish.first < stop and wish.last >= start and wish.task_class in ("", task_class)
+            if wish.status != EXPIRED
         ]
+        found: list[Covered] = []
         at = start
         for wish in sorted(candidates, key=lambda wish: wish.first):
             low, high = max(at, wish.first), min(stop, wish.last + 1)
@@ -67,10 +65,5 @@ class Wishes:
         return found
 
 
-def _contains(wish: CancelWanted, other: CancelWanted) -> bool:
-    return (
-        wish.first <= other.first
-        and wish.last >= other.last
-        and wish.task_class in ("", other.task_class)
-        and wish.status == other.status
-    )
+def _key(wish: CancelWanted) -> _Key:
+    return wish.first, wish.last, wish.task_class, wish.status

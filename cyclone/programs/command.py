@@ -121,16 +121,18 @@ class Ended:
         self.stderr = stderr
         self._name = name
 
-    def check(self, said: str = "") -> None:
+    def check(self, said: str = "", **files: bytes) -> None:
         """Raise CommandFailed for any exit code but 0, with ``said`` or else the end of what it printed.
 
-        All that was kept of its outputs becomes a record of the task, ``OUTPUT_RECORD``.
+        All that was kept of its outputs becomes a record of the task, ``OUTPUT_RECORD``, with the ``files`` that it
+        has left.
         """
         if self.exit_code:
             from cyclone.task import BaseTask
             from cyclone.values import encode
 
-            BaseTask.current.record(OUTPUT_RECORD, encode({"stdout": self.stdout.head, "stderr": self.stderr.head}))
+            kept = {"stdout": self.stdout.head, "stderr": self.stderr.head, **files}
+            BaseTask.current.record(OUTPUT_RECORD, encode(kept))
             said = said or self.stderr.end("standard error") or self.stdout.end("standard output")
             kinds = {_NOT_FOUND: CommandNotFound, _NOT_EXECUTABLE: CommandNotExecutable}
             raise kinds.get(self.exit_code, CommandFailed)(f"{self._name} {how_it_ended(self.exit_code)}{said}")
@@ -215,6 +217,8 @@ def check_command(command: str | list[str], output_bytes_max: int = OUTPUT_BYTES
     """Refuse what could never be run: ValueError. For constructors, so that it is seen where the task is made."""
     if not command:
         raise ValueError("the command is empty")
+    if not isinstance(command, str) and not all(isinstance(word, str) for word in command):
+        raise ValueError(f"the command {command!r:.200} is neither text nor a list of text")
     if not 0 <= output_bytes_max <= OUTPUT_BYTES_MAX:
         raise ValueError(f"output_bytes_max is {output_bytes_max}: expected 0 to {OUTPUT_BYTES_MAX}")
 

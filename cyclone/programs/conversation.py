@@ -5,6 +5,7 @@ while, and started again when it is asked after that. Knows nothing of what the 
 Its caller asks from the main thread, which the program dies with, one line at a time.
 """
 
+import math
 import signal
 import threading
 import time
@@ -36,13 +37,16 @@ class Program:
         self._idle_s = idle_s
         self._said = Said(say)
         self._running: Running | None = None
+        self._used_s = 0.0
         # Between the main thread, which asks, and the one that ends what nobody asks.
         self._lock = threading.Lock()
+        self._watcher: threading.Thread | None = None
         self._closed = threading.Event()
 
     def begin(self, environment: Mapping[str, str]) -> None:
-        """Have it run, and out of a former line. Raises CommandFailed, ProgramDied where it cannot be started."""
+        """Have it run, and ready for a line, which is owed. Raises CommandFailed, ProgramDied where it cannot start."""
         with self._lock:
+            self._used_s = math.inf  # from here on it is needed
             if self._running is not None:
                 trouble = self._running.trouble()
                 if not trouble:
@@ -50,9 +54,9 @@ class Program:
                 self._said.say(f"{trouble}; it is started anew")
                 self._stop()
             self._running = Running(self.name, self._command, environment, self._over_socket, self._said)
-            self._used_s = time.monotonic()
             self._closed.clear()
-            self._watch()
+            if self._watcher is None:
+                self._watch()
 
     def ask(self, line: bytes) -> bytes:
         """The answer to a line, both without their ends. Raises ProgramFailed, and has ended it then.
@@ -87,21 +91,22 @@ class Program:
             self._running = None
 
     def _watch(self) -> None:
+        self._watcher = threading.Thread(target=self._end_when_idle, daemon=True)
         # A thread inherits what is blocked: SIGTERM has to meet the main one.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
-            threading.Thread(target=self._end_when_idle, args=(self._running,), daemon=True).start()
+            self._watcher.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
-    def _end_when_idle(self, watched: "Running") -> None:
+    def _end_when_idle(self) -> None:
         while True:
             with self._lock:
-                if self._running is not watched:
-                    return
                 left_s = self._used_s + self._idle_s - time.monotonic()
-                if left_s <= 0:
-                    watched.end_input()
+                if self._running is not None and left_s <= 0:
+                    self._running.end_input()
                     self._stop()
+                if self._running is None:
+                    self._watcher = None
                     return
-            self._closed.wait(left_s)
+            self._closed.wait(min(left_s, self._idle_s))

@@ -45,7 +45,8 @@ def job_of(job_id: int, spec: JobSpec) -> Job:
         retries=spec.retries,
         retry_delay_s=spec.retry_delay_s,
         retry_on=spec.retry_on,
-        exclusive=spec.exclusive,
+        # What only so many may do at once must end with its lease: else a lost controller's would be one too many.
+        exclusive=spec.exclusive or spec.parallel is not None or bool(spec.limits),
         shared=spec.shared,
         cpus=spec.cpus,
         waits=(spec.wait_after_success_s, spec.wait_after_setup_error_s, spec.wait_after_run_error_s),

@@ -10,6 +10,7 @@ import pytest
 from cyclone.controller.pipe import TOLD_JOBS_MAX
 from cyclone.protocol.messages import ErrorRecord, Job
 from cyclone.protocol.states import COMPLETED, FAILED, REFUSED, SETUP_FAILED
+from tests.support import procfs
 from tests.support.lone_worker import LoneWorker, outcomes_of
 
 pack = msgspec.msgpack.encode
@@ -34,6 +35,7 @@ def open_minded(tmp_path: Path) -> Iterator[LoneWorker]:
 def run(worker: LoneWorker, name: str, shared: Sequence[Any] | None, *rows: Sequence[Any], **options: Any) -> list[Any]:
     """Status, and value or the error's type and message, of each row."""
     packed = b"" if shared is None else pack(shared)
+    options = {"namespace": "default", **options}
     found = worker.run(*map(pack, rows), task_class=f"{SAMPLES}:{name}", shared=packed, **options)
     return [(status, (one.type, one.message) if type(one) is ErrorRecord else one) for status, one in found]
 
@@ -122,11 +124,16 @@ def test_given_an_environment_and_a_directory_then_they_are_there_for_that_job_a
     worker: LoneWorker, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {"environment": {"CYCLONE_SAMPLE": "a=ü"}, "directory": str(tmp_path)}
+    job = Job(800, f"{SAMPLES}:Around", **options)
     ((_, (before, folder, _)),) = run(worker, "Around", None, ["CYCLONE_SAMPLE"])
-    found = run(worker, "Around", None, ["CYCLONE_SAMPLE"], ["CYCLONE_SAMPLE"], **options)
-    assert [(status, value[:2]) for status, value in found] == [(COMPLETED, ["a=ü", str(tmp_path)])] * 2
+    descriptors = len(procfs.open_files(worker.process.pid))
+    for _ in range(2):
+        worker.give(job, *[pack(["CYCLONE_SAMPLE"])] * 2)
+        (done,) = worker.reports()
+        assert [value[:2] for value in outcomes_of(done)] == [["a=ü", str(tmp_path)]] * 2
     ((_, (after, again, _)),) = run(worker, "Around", None, ["CYCLONE_SAMPLE"])
     assert (before, after, again) == (None, None, folder)
+    assert len(procfs.open_files(worker.process.pid)) == descriptors
 
 
 def test_given_variables_that_were_there_then_they_come_back_and_our_own_marks_stay(worker: LoneWorker) -> None:
@@ -173,7 +180,7 @@ def test_given_a_job_then_its_tasks_know_whose_they_are(worker: LoneWorker) -> N
     assert [value[2] for value in outcomes_of(done)] == [
         expected | {"CYCLONE_TASK_ID": str(task_id)} for task_id in (base, base + 1)
     ]
-    ((_, (*_, generators)),) = run(worker, "Around", None, [""])
+    ((_, (*_, generators)),) = run(worker, "Around", None, [""], namespace="")
     assert (generators["CYCLONE_JOB_ID"], generators["CYCLONE_NAMESPACE"]) == ("0", "")
 
 
@@ -203,9 +210,17 @@ def test_given_an_error_of_a_job_by_value_then_its_client_gets_it_where_that_can
     assert (status, error.type, error.pickled) == (FAILED, "KeyError", pickled)
 
 
+@pytest.mark.parametrize("by_value", [True, False])
+def test_given_a_job_then_its_tasks_know_whether_it_is_by_value(open_minded: LoneWorker, by_value: bool) -> None:
+    assert run(open_minded, "ByValue", None, ["told"], by_value=by_value) == [(COMPLETED, by_value)]
+
+
 def test_given_more_jobs_than_a_worker_keeps_then_it_forgets_those_and_executes_each(worker: LoneWorker) -> None:
-    rows = [pack([1, 2])]
-    jobs = range(2000, 2000 + TOLD_JOBS_MAX + 2)
-    for job_id in jobs:
-        worker.give(Job(job_id, f"{SAMPLES}:Three"), *rows)
+    counted = Job(1999, f"{SAMPLES}:Counted", shared=pack(["count"]))
+    worker.give(counted, pack([7]))
+    ((times, _),) = outcomes_of(worker.report())
+    for job_id in range(2000, 2000 + TOLD_JOBS_MAX):
+        worker.give(Job(job_id, f"{SAMPLES}:Three"), pack([1, 2]))
         assert outcomes_of(worker.report()) == [[1, 2, 3]]
+    worker.give(counted, pack([8]))
+    assert outcomes_of(worker.report()) == [[times + 1, 8]]

@@ -1,5 +1,6 @@
 """What a task can be, in real workers of a real controller: programs, scripts, bundles and those that go on running."""
 
+import hashlib
 import os
 import shlex
 import sys
@@ -16,6 +17,7 @@ from tests.support.archives import Entry, make_zip
 from tests.support.fake_master import FakeMaster, packed
 from tests.support.lab import Lab, Started, new_lab
 from tests.support.procfs import wait_until
+from tests.support.web import serving
 
 GONE = ("", "Z", "X")
 EXAMPLES = Path(__file__).parents[2] / "Configuration" / "examples"
@@ -109,15 +111,19 @@ def test_given_a_script_then_it_runs_by_the_python_of_the_worker(node: Node) -> 
     assert [value["stdout"] for value in found] == [f"['-n', '{n}'] {sys.executable}\n" for n in (1, 2)]
 
 
-def test_given_a_bundle_then_its_program_answers_by_files_and_each_node_unpacks_it_once(
+def test_given_a_bundle_then_its_program_answers_by_files_and_a_node_fetches_it_once(
     node: Node, tmp_path: Path
 ) -> None:
     archive = make_zip(tmp_path / "b.zip", Entry("bin/double", b"#!/bin/sh\ncat input input > output\n", 0o755))
+    checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
 
-    found = values(node.run("tasks.bundle:BundleTask", [str(archive), "", ["bin/double"]], *([n] for n in range(20))))
+    with serving() as web:
+        web.pages["/b.zip"] = archive.read_bytes()
+        shared = [f"{web.url}/b.zip", checksum, ["bin/double"]]
+        found = values(node.run("tasks.bundle:BundleTask", shared, *([n] for n in range(20))))
 
     assert [value["output"] for value in found] == [f"{n}{n}" for n in range(20)]
-    assert len([place for place in (node.lab.folder / "bundles").iterdir() if place.is_dir()]) == 1
+    assert web.asked == ["/b.zip"]
 
 
 def test_given_a_bundle_that_is_not_there_then_its_tasks_have_failed_in_their_setup(node: Node) -> None:

@@ -300,7 +300,7 @@ class Ledger:
         """Nothing waits that somebody would take, also while those are awaited who may hold other tasks."""
         state = scheduler.state
         rests = scheduler.stopping or scheduler.backlog_bytes > self._world.settings.backlog_bytes_max
-        assert rests or not (state.lanes.has_ready and state.sessions.hungry), (
+        assert rests or not (state.lanes.has_room and state.sessions.hungry), (
             f"{state.lanes.window.in_memory} tasks wait, and are wanted"
         )
 

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 def dump(world: "World") -> str:
     """The master's sessions and spans, and what each living controller holds."""
     scheduler = world.master.scheduler
-    state = scheduler.state
+    state, window = scheduler.state, scheduler.state.lanes.window
     lines = [
         f"generator: produced={world.ledger.outputs.produced} of {world.script.total}, {state.progress}",
         f"master: alive={world.master.alive} epoch={state.epoch} open={state.open_tasks} "
-        f"fresh={state.lanes.window.fresh_count} returned={state.lanes.window.returned_count} stored={state.lanes.window.stored_count} "
+        f"fresh={window.fresh_count} returned={window.returned_count} stored={window.stored_count} "
         f"delivered={scheduler.delivered} consumed={scheduler.consumed} catching_up={scheduler.catching_up} "
         f"awaited={state.awaited} former={state.sessions.former and state.sessions.former.open}",
     ]

@@ -84,10 +84,7 @@ class ClientDouble:
         page: int = 4096,
     ) -> Iterator[TaskRow]:
         self.pages.append(page)
-        if job_id not in self.rows:
-            raise NoSuchJob(NO_JOB, f"there is no job {job_id}")
-        rows = self.rows[job_id]
-        return (row for row in rows if row.index >= start and (not states or row.state in states))
+        return (row for row in self.rows.get(job_id, ()) if row.index >= start and (not states or row.state in states))
 
     def detail(self, job_id: int, *, with_shared: bool = False) -> JobDetail:
         for one in self.summaries:

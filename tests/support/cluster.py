@@ -5,20 +5,33 @@ The caller may kill a node: then nobody hears of it again, but what it runs goes
 """
 
 import heapq
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from cyclone.master.actions import Action, Send
 from cyclone.protocol.job_messages import NamespaceRequest
 from cyclone.protocol.job_spec import Namespace
-from cyclone.protocol.messages import Job, Offer, Recall, ResultBatch, Results, Returned, State, TaskRange, Tasks, Welcome
+from cyclone.protocol.messages import (
+    Job,
+    Offer,
+    Recall,
+    ResultBatch,
+    Results,
+    Returned,
+    State,
+    TaskRange,
+    Tasks,
+    Welcome,
+)
 from cyclone.protocol.states import COMPLETED
 from tests.support.job_requests import ask, submit
 from tests.support.masters import EPOCH, Master, batch, hello, peer
 
 # Each State of a controller comes so much later than the one before.
 _HEARTBEAT_S = 1.0
+_NOTHING_BUT_SLOTS = Offer()
 _BODY = batch(1, COMPLETED).body
 
 
@@ -57,13 +70,15 @@ class Cluster:
         self.master = master
         self.seconds = seconds
         self.nodes: dict[str, Node] = {}
-        self.used_s: Counter[int] = Counter()
+        self.used_s: defaultdict[int, float] = defaultdict(float)
         self.started: list[tuple[float, int, int, str]] = []
         self.check: Callable[[], None] = lambda: None
         self._events: list[tuple[float, int, str, int]] = []
         self._count = 0
 
-    def join(self, name: str, slots: int = 2, prefetch: int = 2, offer: Offer = Offer(), host: str = "node") -> Node:
+    def join(
+        self, name: str, slots: int = 2, prefetch: int = 2, offer: Offer = _NOTHING_BUT_SLOTS, host: str = "node"
+    ) -> Node:
         """Another controller."""
         node = self.nodes[name] = Node(name, slots, prefetch)
         incarnation = f"{len(self.nodes):032x}"
@@ -78,10 +93,10 @@ class Cluster:
         """Make or change one."""
         ask(self.master, NamespaceRequest(1, "set", Namespace(name=name, weight=weight, paused=paused)))
 
-    def submit(self, count: int, **options: object) -> int:
+    def submit(self, count: int, **options: Any) -> int:
         """A job of so many tasks, sealed; its number."""
         self._count += 1
-        answer = submit(self.master, count, f"job-{self._count}", **options)  # type: ignore[arg-type]
+        answer = submit(self.master, count, f"job-{self._count}", **options)
         assert not answer.code, answer.text
         return answer.job_id
 

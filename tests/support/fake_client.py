@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, Self
 
+from cyclone.errors import NoSuchJob
 from cyclone.protocol.job_messages import JobSummary
 from cyclone.protocol.job_spec import JobSelection, JobSpec
 from cyclone.values import decode
@@ -34,6 +35,7 @@ class FakeClient:
         self.ended = tasks or {"completed": 1}
         self.told = list(results)
         self.failure: Exception | None = None
+        self.is_over = False
         self._raised: list[signal.Signals] = []
 
     def __enter__(self) -> Self:
@@ -51,6 +53,8 @@ class FakeClient:
         return JOB
 
     def add(self, job_id: int, tasks: Iterable[bytes], *, offset: int, sealed: bool) -> int:
+        if self.is_over:
+            raise NoSuchJob("no_job", "it has ended")
         count = offset
         for packed in tasks:
             self.sent.append(decode(packed))
@@ -60,6 +64,10 @@ class FakeClient:
 
     def cancel(self, selection: JobSelection, *, reason: str) -> None:
         self.calls.append(("cancel", selection.ids, reason))
+
+    def detail(self, job_id: int) -> SimpleNamespace:
+        """Of one that has as many tasks as ``ended``."""
+        return SimpleNamespace(job=self.wait([job_id])[0])
 
     def wait(self, job_ids: list[int], timeout_s: float | None = None) -> list[JobSummary]:
         state = "completed" if set(self.ended) <= {"completed"} else "failed"

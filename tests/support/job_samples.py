@@ -102,6 +102,8 @@ class ByValue(BaseTask):
         self.how = how
 
     def execute(self) -> Any:
+        if self.how == "told":
+            return BaseTask.current.by_value
         raise KeyError(self.how)
 
     @classmethod

@@ -33,6 +33,7 @@ from cyclone.master.events import (
     TasksProcessed,
     TasksStored,
 )
+from cyclone.master.journal import Journal
 from cyclone.master.progress import GeneratorProgress
 from cyclone.protocol import states
 from cyclone.protocol.job_messages import JobSummary
@@ -350,8 +351,8 @@ def check(journal: SqliteJournal, book: Book) -> None:
 
 
 def _is_open(book: Book, wish: CancelWanted) -> bool:
-    assert wish.job_id is not None
-    return any(wish.first <= i <= wish.last and i not in book.ended for i in book.jobs[wish.job_id].ids)
+    ids = range(1, book.last_id + 1) if wish.job_id is None else book.jobs[wish.job_id].ids
+    return any(wish.first <= i <= wish.last and i not in book.ended for i in ids)
 
 
 def _without_keys(block: TasksAdded) -> TasksAdded:
@@ -373,7 +374,7 @@ def _check_restored(found: dict[int, JobRestored], closed: TasksClosed, replayed
         job = book.jobs[job_id]
         assert (event.submitted, event.sealed, event.held) == (job.submitted, job.sealed, job.held)
         assert event.added == len(job.ids)
-        ids = []
+        ids: list[int] = []
         for index, first, count in event.extents:
             assert job.ids[index : index + count] == list(range(first, first + count))
             ids += range(first, first + count)
@@ -392,7 +393,7 @@ def _check_restored(found: dict[int, JobRestored], closed: TasksClosed, replayed
     assert Counter(closed.generator_ended) == book.counts(sorted(book.ended.keys() - of_jobs - open_ids))
 
 
-def check_jobs(journal: SqliteJournal, book: Book) -> None:
+def check_jobs(journal: Journal, book: Book) -> None:
     """What is asked about jobs is what was recorded."""
     assert [journal.job_of_key(key_of(job_id)) for job_id in book.jobs] == list(book.jobs)
     assert journal.job_of_key(b"?" * 16) is None
@@ -416,7 +417,7 @@ def check_jobs(journal: SqliteJournal, book: Book) -> None:
         check_job_results(journal, book, job_id, job)
 
 
-def check_rows(journal: SqliteJournal, book: Book, job_id: int, job: BookedJob) -> None:
+def check_rows(journal: Journal, book: Book, job_id: int, job: BookedJob) -> None:
     """Page by page each task of a job that has a result comes once."""
     rows, at = [], 0
     while True:
@@ -439,7 +440,7 @@ def check_rows(journal: SqliteJournal, book: Book, job_id: int, job: BookedJob) 
             assert (row.value, row.error) == (b"", f"ValueError: task {task_id}")
 
 
-def check_job_results(journal: SqliteJournal, book: Book, job_id: int, job: BookedJob) -> None:
+def check_job_results(journal: Journal, book: Book, job_id: int, job: BookedJob) -> None:
     """Who follows a job gets each of its results, in the order of their numbers, and nothing of other jobs."""
     found: dict[int, tuple[int, int]] = {}
     numbers = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from cyclone import BaseTask, values
 from cyclone.lustre.lfs import Layout, Lfs, LfsError, Reason
-from cyclone.task import TaskContext
+from cyclone.task_context import TaskContext
 from tests.support.drive import rebuilt
 
 Answer = Any

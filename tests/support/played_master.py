@@ -63,7 +63,6 @@ class PlayedMaster:
     """
 
     def __init__(self, rows_per_result: int = 4096) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.port = 0
         self.jobs: dict[bytes, PlayedJob] = {}
         self.seen: list[AnyFromClient] = []
@@ -81,7 +80,6 @@ class PlayedMaster:
 
     def __exit__(self, *_: object) -> None:
         self._stop()
-        self._context.term()
 
     @property
     def address(self) -> str:
@@ -109,6 +107,8 @@ class PlayedMaster:
         return [request for request in self.seen if isinstance(request, kind)]
 
     def _start(self) -> None:
+        # One for each life: when it has ended, the port is free again.
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(f"tcp://127.0.0.1:{self.port or '*'}")
@@ -125,6 +125,7 @@ class PlayedMaster:
         self._thread.join()
         for socket in (self._socket, self._nudge, self._nudged):
             socket.close(linger=0)
+        self._context.term()
 
     def _run(self) -> None:
         poller = zmq.Poller()
@@ -232,7 +233,10 @@ class PlayedMaster:
                 values.append(encode(build(*decode_properties(job.rows[index])).execute()))
                 found.append(states.COMPLETED)
             except Exception as error:  # as a worker does it
-                pickled = FunctionTask.failure(error) if job.spec.by_value else b""
+                pickled = b""
+                if job.spec.by_value:
+                    with contextlib.suppress(TypeError):
+                        pickled = FunctionTask.failure(error)
                 found.append(states.FAILED)
                 values.append(msgspec.msgpack.encode(error_record(error, pickled=pickled)))
         body = encode_columns(ResultColumns(values, pack_seconds([0.0] * len(values)), 1.0, 1))

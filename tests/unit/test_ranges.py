@@ -11,7 +11,7 @@ from ClusterShell import NodeSet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cyclone.ranges import NUMBERS_MAX, fold_nodes, fold_ranges, node_set, range_set
+from cyclone.ranges import NUMBERS_MAX, fold_nodes, fold_ranges, node_set, number_ranges, range_set
 
 RANGES = [
     ("5", [5]),
@@ -115,6 +115,12 @@ def _groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     NodeSet.set_std_group_resolver_config(str(folder / "groups.conf"))
     yield
     NodeSet.set_std_group_resolver(None)
+
+
+def test_given_ranges_of_any_length_then_they_can_be_had_without_their_numbers() -> None:
+    assert number_ranges("5, 0-999999999, 3-9:2") == [range(5, 6), range(1_000_000_000), range(3, 10, 2)]
+    with pytest.raises(ValueError, match="write 0-2,5"):
+        number_ranges("0-3!1")
 
 
 @pytest.mark.parametrize(("text", "numbers"), RANGES)

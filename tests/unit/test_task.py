@@ -11,7 +11,8 @@ import pytest
 from cyclone import BaseTask, values
 from cyclone.errors import NotSerialisable, PluginError
 from cyclone.protocol import limits
-from cyclone.task import TaskContext, TaskSerialiser, builder, property_names
+from cyclone.task import TaskSerialiser, builder, property_names
+from cyclone.task_context import TaskContext
 from tests.support import sample_tasks
 from tests.support.drive import rebuilt
 

@@ -25,9 +25,9 @@ my $json  = JSON::PP->new->utf8;
 my $calls = 0;
 my %tasks = (
     add => [2, sub {
-        my ($a, $b) = @_;
-        return { error => 'invalid_data_format' } if !is_whole($a) || !is_whole($b);
-        return { sum => $a + $b };
+        my ($first, $second) = @_;
+        return { error => 'invalid_data_format' } if !is_whole($first) || !is_whole($second);
+        return { sum => $first + $second };
     }],
     count => [0, sub { return { calls => $calls } }],
 );

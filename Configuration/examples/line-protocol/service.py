@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The line protocol in Python: "add" and "count", as in the other languages of this folder.
 
-cyclone submit --class tasks.line_protocol:LineTask ... runs it; docs/line-protocol.md is the contract.
+Its tasks are tasks.line_protocol:LineTask; docs/line-protocol.md is the contract.
 """
 
 import json

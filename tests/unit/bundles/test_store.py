@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import http.server
 import os
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -182,7 +183,9 @@ def test_given_more_than_there_is_room_for_then_the_longest_unused_goes_and_none
     assert there(folder) == {names[0], names[1], names[3]}
     assert not (folder / f"{names[2]}.lock").exists()
     assert content(used) == bytes(1000)
+    (folder / f"{names[1]}.lock").unlink()
     assert content(shared.lend(str(archives[2]), "")) == bytes([2]) * 1000
+    assert names[1] not in there(folder)
 
 
 def test_given_a_bundle_that_takes_more_than_all_may_then_it_is_refused(tmp_path: Path, folder: Path) -> None:
@@ -190,6 +193,16 @@ def test_given_a_bundle_that_takes_more_than_all_may_then_it_is_refused(tmp_path
 
     with pytest.raises(BundleError, match="unpacked it has more than 3000 bytes"):
         BundleStore(folder, bytes_max=3000).lend(str(archive), "")
+
+
+def test_given_a_bundle_with_links_then_it_is_found_whole(tmp_path: Path, folder: Path) -> None:
+    here = Entry("here", kind=tarfile.SYMTYPE, target=".")
+    archive = make_tar(tmp_path / "a", Entry("d/content", b"x"), Entry("content", b"x"), here)
+    content(BundleStore(folder).lend(str(archive), ""))
+    before = (folder / sha256(archive)).stat().st_ino
+
+    assert content(BundleStore(folder).lend(str(archive), "")) == b"x"
+    assert (folder / sha256(archive)).stat().st_ino == before
 
 
 @pytest.mark.parametrize("missing", ["content", "about.json", "all"])
@@ -208,11 +221,13 @@ def test_given_what_a_killed_worker_has_left_then_it_goes_with_the_next_bundle(t
     archive = bundle(tmp_path / "a")
     for name in (f"{'0' * 64}.new", f"{'1' * 64}.old", f"{sha256(archive)}.new"):
         (folder / name / "files").mkdir(parents=True)
+    (folder / f"{'2' * 64}.telling").touch()
+    (folder / f"{'3' * 64}.failed").touch()
     folder.chmod(0o700)
 
     assert content(BundleStore(folder).lend(str(archive), "")) == b"x"
 
-    assert there(folder) == {sha256(archive)}
+    assert {place.name for place in folder.iterdir()} == {sha256(archive), f"{sha256(archive)}.lock", "room"}
 
 
 def test_given_a_folder_that_others_may_write_to_then_it_is_not_used(tmp_path: Path, folder: Path) -> None:

@@ -1,18 +1,22 @@
 """What comes out of an archive, and what must never come out of one."""
 
+import contextlib
 import io
 import os
 import stat
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cyclone.bundles import BundleError, unpacking
-from cyclone.bundles.unpacking import unpack
+from cyclone.bundles.unpacking import _Member, _Unpacker, unpack
 from tests.support.archives import Entry, make_tar, make_zip
 
 MANY = 1 << 30
@@ -225,3 +229,25 @@ def test_given_a_tar_file_that_ends_with_a_zip_file_then_it_is_a_tar_file(tmp_pa
     archive = make_tar(tmp_path / "archive", Entry("a.zip", inner.getvalue()))
 
     assert list(modes(unpacked(archive))) == ["a.zip"]
+
+
+PATHS = st.lists(st.sampled_from(["a", "b", "..", "."]), min_size=1, max_size=3).map("/".join)
+KINDS = st.sampled_from(["file", "folder", "link", "link", "hard link"])
+MEMBERS = st.builds(_Member, PATHS, KINDS, target=PATHS, open=st.just(io.BytesIO))
+
+
+@given(members=st.lists(MEMBERS, min_size=1, max_size=6))
+@settings(max_examples=20, deadline=None)
+def test_given_any_members_then_nothing_is_outside_and_no_link_leads_there(members: list[_Member]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        around = Path(name).resolve()
+        folder = around / "files"
+        folder.mkdir()
+        unpacker = _Unpacker(folder, MANY)
+        for member in members:
+            with contextlib.suppress(BundleError):
+                unpacker.add(member)
+
+        assert list(around.iterdir()) == [folder]
+        leads_to = [os.path.realpath(place) for place in folder.rglob("*") if place.is_symlink()]
+        assert [place for place in leads_to if not Path(place).is_relative_to(folder)] == []

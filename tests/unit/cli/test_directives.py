@@ -20,7 +20,8 @@ from cyclone.errors import ConfigError
         ("#CYCLONE --array 0-9%2\n", {"array": "0-9%2"}),
         ("#CYCLONE\n", {}),
         ("#CYCLONES --hold\n", {}),
-        ("# CYCLONE --hold\n", {}),
+        ("# CYCLONE --hold\n", {"held": True}),
+        ("# CYCLONE is a cluster\n#  CYCLONE --hold\n", {}),
         ("import os\n#CYCLONE --hold\n", {}),
     ],
 )
@@ -36,6 +37,8 @@ def test_given_a_script_then_the_lines_at_its_beginning_count(source: str, given
             "job.py, line 2: #CYCLONE --cpus 0: argument -c/--cpus: '0' is not a number of things",
         ),
         ("#CYCLONE --tim-limit 1\n", "job.py, line 1: #CYCLONE --tim-limit 1: unrecognized arguments: --tim-limit 1"),
+        ("#CYCLONE --array 5-1\n", "job.py: #CYCLONE '5-1' begins behind its end"),
+        ("#CYCLONE --cpus 5000\n", "job.py: #CYCLONE -c/--cpus: expected int <= 4096"),
         ("#CYCLONE --name 'x\n", "No closing quotation"),
         ("#CYCLONE --wait\n", "unrecognized arguments: --wait"),
         ("#CYCLONE --class a:B\n", "this belongs on the command line"),

@@ -150,7 +150,7 @@ def test_given_a_job_then_everything_is_shown_that_is_not_as_always(client: Clie
         ["limits", "a=2"],
         [],
         ["failures"],
-        ["1,234", "ValueError: no  (first seen: 5.7)"],
+        ["1,234", "ValueError: no  (such as 5.7)"],
     ]
     assert "\x1b" not in text
 
@@ -168,6 +168,7 @@ def test_given_a_job_then_json_has_its_options_too(client: ClientDouble, capsys:
 
 
 def test_given_a_task_then_it_is_shown(client: ClientDouble, capsys: Printed) -> None:
+    client.summaries = [job(5)]
     client.rows[5] = [task(0), task(1, "failed")]
     assert _run(["show", "5.1"]) == 0
     shown = dict(line.split(maxsplit=1) for line in lines(capsys))
@@ -188,6 +189,7 @@ def test_given_no_job_at_all_then_last_says_so(client: ClientDouble) -> None:
 def test_given_reasons_then_they_are_sentences_for_people_and_codes_for_programs(
     client: ClientDouble, capsys: Printed
 ) -> None:
+    client.summaries = [job(5, "queued"), job(6)]
     client.reasons = [("labels", "no node has the label gpu"), ("held", "it is held")]
     assert _run(["explain", "5.3"]) == 0
     assert lines(capsys) == ["no node has the label gpu", "it is held"]
@@ -195,6 +197,10 @@ def test_given_reasons_then_they_are_sentences_for_people_and_codes_for_programs
     assert _run(["explain", "5", "--json"]) == 0
     found = value(capsys)
     assert (found["index"], found["reasons"][1]) == (None, {"code": "held", "text": "it is held"})
+    assert _run(["explain", "6"]) == 0
+    assert lines(capsys) == ["job 6 has ended: completed; 10 completed"]
+    with pytest.raises(NoSuchJob):
+        _run(["explain", "7"])
 
 
 # --- results
@@ -278,6 +284,12 @@ def test_given_jobs_then_waiting_for_them_tells_how_they_ended(
     assert _run(["wait", *words]) == code
 
 
+@pytest.mark.parametrize("words", [["wait", "7-9"], ["wait", "last"], ["tasks", "7-9"], ["results", "last"]])
+def test_given_nothing_that_is_meant_then_it_is_said(words: list[str], client: ClientDouble) -> None:
+    with pytest.raises(NoSuchJob, match="there are no jobs"):
+        _run(words)
+
+
 def test_given_a_time_out_then_json_still_is_one_value(client: ClientDouble, capsys: Printed) -> None:
     client.summaries = [job(3, "running")]
     assert _run(["wait", "3", "--timeout", "1ms", "--json"]) == 124
@@ -313,7 +325,20 @@ def test_given_a_job_then_its_figures_are_sums_over_its_tasks(client: ClientDoub
         "errors": {"ValueError: no": 1},
     }
     assert _run(["stats", "5"]) == 0
-    assert "job 5: 1 x ValueError: no" in capsys.readouterr().err
+    assert "job 5: 1 x ValueError: no (such as 5.1)" in capsys.readouterr().err
+
+
+def test_given_many_failures_then_they_are_told_by_kind(client: ClientDouble, capsys: Printed) -> None:
+    errors = [f"OSError: {index} is full\nmore" for index in range(9)]
+    rows = [task(index, "failed", error=error) for index, error in enumerate(errors)]
+    client.rows[5] = [*rows, task(9, "timed_out", error="TimedOut: after 0x7f s")]
+    assert _run(["stats", "5", "--json"]) == 0
+    assert value(capsys)["jobs"][0]["errors"] == {"OSError: # is full": 9, "TimedOut: after # s": 1}
+    assert _run(["stats", "5"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "job 5: 9 x OSError: # is full (such as 5.0)",
+        "job 5: 1 x TimedOut: after # s (such as 5.9)",
+    ]
 
 
 def test_given_no_job_then_the_figures_are_of_the_master(client: ClientDouble, capsys: Printed) -> None:

@@ -25,7 +25,7 @@ from cyclone.cli.columns import (
     Column,
     Listing,
 )
-from cyclone.errors import ConfigError
+from cyclone.errors import ConfigError, CycloneError
 from cyclone.values import encode
 
 
@@ -325,10 +325,10 @@ def test_given_something_to_be_destroyed_then_a_person_is_asked_and_a_script_is_
     monkeypatch.setattr(sys, "stdin", Typing(answer, is_terminal))
     monkeypatch.setattr(sys, "stderr", Typing("", is_terminal))
     if goes_on:
-        output.confirm("really?", argparse.Namespace(yes=yes))
+        output.confirm(lambda: "really?", argparse.Namespace(yes=yes))
     else:
-        with pytest.raises(ConfigError, match="nothing was done"):
-            output.confirm("really?", argparse.Namespace(yes=yes))
+        with pytest.raises(CycloneError, match="nothing was done"):
+            output.confirm(lambda: "really?", argparse.Namespace(yes=yes))
 
 
 def test_given_the_fields_of_a_list_then_completion_offers_those_that_are_not_there_yet() -> None:

@@ -33,6 +33,9 @@ def test_given_help_then_every_verb_stands_in_its_group_with_one_line(capsys: py
     with pytest.raises(SystemExit, match="0"):
         _run(["--help"])
     text = capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        _run(["help"])
+    assert capsys.readouterr().out == text
     for name in parsing.VERBS:
         assert len(re.findall(rf"^  {name} +\S", text, re.MULTILINE)) == 1, name
     assert len(text.splitlines()) <= 60
@@ -67,6 +70,20 @@ def test_given_a_verb_of_others_or_a_slip_then_ours_is_named(word: str, meant: s
         _run([word, "5"])
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["jobs", "--stat", "x", "--nmae", "y"], "is no state here"),
+        (["jobs", "--nmae", "y"], "jobs does not take '--nmae y'|is no selection"),
+        (["status", "--jsno"], "status does not take '--jsno': is --json meant"),
+        (["status", "5"], "status does not take '5': `cyclone status --help` lists what it takes"),
+    ],
+)
+def test_given_an_option_that_is_not_there_then_the_one_that_may_be_meant_is_named(words: list[str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        _run(words)
+
+
 def test_given_nothing_like_a_verb_then_help_is_named() -> None:
     with pytest.raises(UsageError, match="there is no verb 'xyzzy': `cyclone --help` lists them"):
         _run(["xyzzy"])
@@ -82,6 +99,7 @@ def test_given_nothing_like_a_verb_then_help_is_named() -> None:
         (["jobs", "-n", "two words"], 78, "ConfigError"),
         (["jobs", "--connect", "http://here"], 78, "ConfigError"),
         (["cancel"], 2, "UsageError"),
+        (["jobs", "--connect", "tcp://127.0.0.1:1", "--connect-timeout", "50ms"], 69, "Unreachable"),
     ],
 )
 def test_given_a_mistake_then_the_exit_code_and_the_error_say_which(
@@ -139,14 +157,14 @@ def test_given_an_endless_list_when_nobody_reads_it_any_more_then_it_ends_withou
 def commands_of(page: str) -> list[str]:
     """Our commands in the text of a page, up to a pipe or a redirection."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8").replace(r"\|", "|")
-    found = re.findall(r"`[^`]*?\b(cyclone [a-z][^`]*)`", text)
-    return [re.split(r" [|>] ", command)[0] for command in dict.fromkeys(found) if "squeue" not in command]
+    found = re.findall(r"(?:`[^`]*?\b|^    \$ )(cyclone [a-z][^`\n]*)", text, re.MULTILINE)
+    return [re.split(r" [|>] |; ", command)[0] for command in dict.fromkeys(found) if "squeue" not in command]
 
 
-@pytest.mark.parametrize("command", commands_of("coming-from.md"))
-def test_given_a_command_that_is_shown_to_those_who_come_from_elsewhere_then_it_is_one(command: str) -> None:
+@pytest.mark.parametrize("command", [*commands_of("coming-from.md"), *commands_of("jobs.md")])
+def test_given_a_command_on_a_page_then_it_is_one(command: str) -> None:
     words = ["5" if word == "ID" else word for word in shlex.split(command)[1:]]
-    args = parsing.parser(parsing.called(words)).parse_args(words)
+    args = parsing.parse(words)
     assert args.verb in parsing.VERBS
 
 

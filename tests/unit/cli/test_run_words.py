@@ -59,6 +59,12 @@ def test_given_a_command_that_fails_then_its_outputs_are_ours_too(
     assert capfdbinary.readouterr() == (b"out\xff", b"err")
 
 
+def test_given_more_output_than_is_kept_then_it_is_said(client: FakeClient, capsys: pytest.CaptureFixture[str]) -> None:
+    client.told = [result(0, printed("beginning") | {"stdout_truncated": True, "stderr_truncated": False})]
+    call("--", "yes")
+    assert capsys.readouterr() == ("beginning", "cyclone: task 7.0: its stdout was longer; this was kept of it\n")
+
+
 @pytest.mark.parametrize(
     ("ends", "code"),
     [
@@ -86,6 +92,7 @@ def test_given_ends_of_tasks_then_the_exit_code_is_the_largest(
     ("end", "said"),
     [
         (ended_with(0, 3), ""),
+        (failed(0, "ValueError", "no"), "cyclone: task 7.0 failed: ValueError: no"),
         (
             failed(0, "a.TaskTimedOut", "took longer than 1 s", "timed_out"),
             "cyclone: task 7.0 timed_out: TaskTimedOut: took longer",

@@ -7,7 +7,7 @@ import pytest
 
 from cyclone.cli import selectors
 from cyclone.cli.selectors import ALL, LAST, Jobs, Task, Tasks
-from cyclone.errors import ConfigError
+from cyclone.errors import ConfigError, UsageError
 from cyclone.protocol.job_messages import JOB_STATES
 from cyclone.protocol.job_spec import JobSelection
 from cyclone.protocol.states import FINAL_STATES
@@ -73,6 +73,9 @@ def test_given_one_job_or_task_then_it_is_read(text: str, meant: Task) -> None:
         (selectors.tasks, "5.1.2", "no selection"),
         (selectors.task, "5-6", "one job is needed"),
         (selectors.task, "5.1-2", "several tasks"),
+        (selectors.number, "-1", "'-1' is no number of things: write one from 0 on"),
+        (selectors.number, "ten", "is no number"),
+        (selectors.number, "9" * 19, "is no number"),
         (selectors.task_ids, "0-5", "ids of tasks begin with 1"),
         (selectors.job_states, "leased", "'leased' is no state here"),
         (selectors.task_states, "waiting", "'waiting' is no state here"),
@@ -87,7 +90,7 @@ def test_given_what_is_no_selection_then_it_is_said_what_would_be(read: Any, tex
 def test_given_several_selections_then_they_are_one_unless_one_means_more_than_numbers() -> None:
     assert selectors.merged([selectors.jobs("5"), selectors.jobs("6-8,2")]) == Jobs(((2, 2), (5, 8)))
     assert selectors.merged([LAST]) is LAST
-    with pytest.raises(argparse.ArgumentTypeError, match="stand alone"):
+    with pytest.raises(UsageError, match="stand alone"):
         selectors.merged([LAST, selectors.jobs("5")])
 
 

@@ -1,13 +1,14 @@
 """``cyclone cancel``, ``hold``, ``retry``, ``drain``, ``pause`` and their kin: what they ask for, and what is said."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from cyclone.cli import output
 from cyclone.cli.main import _run
-from cyclone.errors import ConfigError, CycloneError, NoSuchNamespace, SubmitRefused, UsageError
+from cyclone.errors import ConfigError, CycloneError, NoSuchJob, NoSuchNamespace, SubmitRefused, UsageError
 from cyclone.protocol import limits
 from cyclone.protocol.client_messages import Answer, CancelRequest, ControllerStatus
 from cyclone.protocol.job_messages import SEALED, NamespaceSummary
@@ -72,6 +73,12 @@ def test_given_what_makes_no_sense_then_nothing_is_asked(words: list[str], clien
     assert client.asked == []
 
 
+def test_given_the_generators_tasks_then_it_is_said_how_they_are_cancelled(client: ClientDouble) -> None:
+    with pytest.raises(CycloneError, match="`cyclone cancel --tasks IDS` ends them"):
+        _run(["cancel", "0.7"])
+    assert client.asked == []
+
+
 def test_given_an_answer_then_it_is_said_and_decides_the_exit_code(client: ClientDouble, capsys: Printed) -> None:
     assert _run(["cancel", "5"]) == 0
     assert capsys.readouterr() == ("done as wished\n", "")
@@ -98,8 +105,13 @@ def test_given_tasks_then_they_are_requeued_job_by_job(client: ClientDouble, cap
     client.summaries = [job(6), job(7)]
     assert _run(["requeue", "5.0-9", "6-8"]) == 0
     assert client.asked == [("requeue", 5, [(0, 9)]), ("requeue", 7, []), ("requeue", 6, [])]
-    assert _run(["requeue", "8-9"]) == 1
-    assert capsys.readouterr().err == "there is no such job\n"
+    with pytest.raises(NoSuchJob, match="there are no jobs 8-9"):
+        _run(["requeue", "8-9"])
+    for words in (["requeue", "0"], ["results", "0", "--process"], ["results", "0", "--follow"]):
+        with pytest.raises(CycloneError, match="job 0 is the generator's"):
+            _run(words)
+    with pytest.raises(NoSuchJob, match="there are no jobs 99999999999"):
+        _run(["requeue", "99999999999"])
 
 
 # --- retry
@@ -180,8 +192,10 @@ def test_given_nothing_to_retry_then_no_job_is_made(ended: ClientDouble, monkeyp
         with pytest.raises(CycloneError, match=says):
             _run(["retry", *words])
     ended.spec = None
-    with pytest.raises(CycloneError, match="job 5 has no options"):
-        _run(["retry", "5"])
+    ended.summaries = [job(0)]
+    ended.rows[0] = ended.rows[5]
+    with pytest.raises(CycloneError, match="the tasks of job 0 are the generator's"):
+        _run(["retry", "0"])
     assert ended.asked == []
 
 
@@ -392,8 +406,8 @@ def test_given_delete_and_purge_then_they_can_be_tried_out(
         (["namespaces", "purge", "nigth"], NoSuchNamespace, "no namespace 'nigth'"),
         (["namespaces", "set", "two words"], ConfigError, "no namespace can be like that"),
         (["namespaces", "set", "x", "--weight", "1e9"], ConfigError, "no namespace can be like that"),
-        (["namespaces", "set", "x", "--weight", "0"], UsageError, "expected a weight above 0"),
-        (["namespaces", "set", "x", "--jobs-max", "-1"], UsageError, "expected"),
+        (["namespaces", "set", "x", "--weight", "0"], UsageError, "is no weight"),
+        (["namespaces", "set", "x", "--jobs-max", "many"], UsageError, "is no number"),
     ],
 )
 def test_given_what_cannot_be_then_nothing_is_asked(
@@ -407,3 +421,31 @@ def test_given_what_cannot_be_then_nothing_is_asked(
 def test_given_options_before_an_action_then_they_hold_for_it(spaces: ClientDouble, capsys: Printed) -> None:
     assert _run(["namespaces", "--json", "set", "new"]) == 0
     assert json.loads(capsys.readouterr().out)["answers"][0]["about"] == "new"
+
+
+# --- before something is destroyed
+
+
+@pytest.mark.parametrize(
+    ("words", "question"),
+    [
+        (["cancel", "all", "--only", "queued"], "7 tasks would be cancelled: go on?"),
+        (["cancel", "--all"], "every task without a result that fits, of the whole master: cancel them?"),
+        (["namespaces", "purge", "night"], "night has 3 open jobs with 6 open tasks: cancel them all?"),
+    ],
+)
+def test_given_a_person_then_what_is_meant_is_shown_before_it_is_done(
+    words: list[str], question: str, spaces: ClientDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def no(wanted: Callable[[], str], _: object) -> None:
+        asked.append(wanted())
+        raise CycloneError("nothing was done")
+
+    monkeypatch.setattr(output, "confirm", no)
+    spaces.answer = lambda *_, **__: Answer(1, True, 7, "7 tasks would be cancelled")
+    with pytest.raises(CycloneError, match="nothing was done"):
+        _run(words)
+    assert asked == [question]
+    assert [call for call in spaces.asked if not (call[0] == "cancel" and call[-1]["dry_run"])] == []

@@ -1,6 +1,7 @@
 """``cyclone submit`` with a client of its own making: what is sent, what is printed, how it exits."""
 
 import json
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 from cyclone.cli import common, connecting, parsing
 from cyclone.cli.submit import submit
 from cyclone.cli.submit_values import key_of
-from cyclone.errors import QuotaExceeded, Unreachable
+from cyclone.errors import NotAllowed, QuotaExceeded, Unreachable
 from tests.support.fake_client import FakeClient, printed, result
 
 
@@ -59,6 +60,36 @@ def test_given_more_tasks_than_a_block_then_the_rest_is_streamed_and_then_sealed
     assert [made[2:] for made in client.calls if made[0] == "submit"] == [(4096, None, False)]
     assert ("add", 7, 4096, True) in client.calls
     assert client.sent == [[number] for number in range(10_000)]
+
+
+def test_given_a_key_that_is_used_up_by_half_a_job_then_it_is_said(
+    client: FakeClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "entries").write_text("\n".join(["1"] * 5000 + ["wrong"]))
+    common.guarded("cyclone", lambda argv: call("--key", "mine", "--from-json", "entries", "--", "true"))
+    assert "its key stands for it, take another one" in capsys.readouterr().err
+
+
+def test_given_the_key_of_a_job_that_has_ended_then_it_is_that_one(
+    client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.is_over, client.ended = True, {"completed": 9000, "failed": 1000}
+    assert call("--key", "mine", "--array", "0-9999", "--", "true") == common.EXIT_OK
+    assert capsys.readouterr() == ("job 7: 10,000 tasks\n", "")
+
+
+def test_given_a_job_that_is_ended_by_another_while_it_is_sent_then_that_is_an_error(client: FakeClient) -> None:
+    client.is_over = True
+    assert common.guarded("cyclone", lambda argv: call("--array", "0-9999", "--", "true")) == common.EXIT_FAILED
+    assert not [made for made in client.calls if made[0] == "cancel"]
+
+
+def test_given_large_tasks_then_no_more_than_a_message_of_them_is_held(client: FakeClient, tmp_path: Path) -> None:
+    (tmp_path / "lines").write_text("\n".join("x" * 600_000 for _ in range(5)))
+    assert call("--each-line", "lines", "--", "true") == common.EXIT_OK
+    assert [made[2:] for made in client.calls if made[0] == "submit"] == [(2, None, False)]
+    assert ("add", 7, 2, True) in client.calls
+    assert len(client.sent) == 5
 
 
 def test_given_a_wrong_entry_behind_the_first_block_then_the_job_is_cancelled(
@@ -123,6 +154,27 @@ def test_given_follow_then_what_tasks_print_is_passed_on_and_nothing_else(
     )
 
 
+def test_given_ctrl_c_while_waiting_then_it_is_said_that_the_job_goes_on(
+    client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.told = [signal.SIGINT]
+    code = common.guarded("cyclone", lambda argv: call("--follow", "--", "true"))
+    assert code == common.EXIT_INTERRUPTED
+    assert capsys.readouterr().err.endswith("job 7 goes on: cyclone wait 7, or cyclone cancel 7\n")
+
+
+def test_given_a_master_that_is_gone_while_waiting_then_it_is_said_that_the_job_goes_on(
+    client: FakeClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object) -> None:
+        raise Unreachable("no answer")
+
+    monkeypatch.setattr(client, "wait", unreachable)
+    code = common.guarded("cyclone", lambda argv: call("--wait", "--", "true"))
+    assert code == common.EXIT_UNAVAILABLE
+    assert "job 7 goes on as soon as its master does: cyclone wait 7\n" in capsys.readouterr().err
+
+
 def test_given_dry_run_then_nothing_is_sent_and_all_is_told(
     client: FakeClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +206,7 @@ def test_given_dry_run_and_json_then_it_is_one_value(
     [
         (Unreachable("no answer"), common.EXIT_UNAVAILABLE),
         (QuotaExceeded("quota", "too many jobs"), common.EXIT_TEMPORARY),
+        (NotAllowed("a monitor only looks"), common.EXIT_NOT_ALLOWED),
     ],
 )
 def test_given_a_refusal_then_the_exit_code_says_of_which_kind(

@@ -192,9 +192,12 @@ def test_given_standard_input_from_a_file_then_each_task_gets_it(folder: Path) -
     ("words", "expected"),
     [
         (["-p", "host=a"], [("a", 1, None, None, False)]),
+        (["-p", "host={1}", "-p", "size={2}", ":::", "a", ":::", "2"], [("a", 2, None, None, False)]),
+        (["-p", "host={2}{1}{3}", "-p", "note={}", ":::", "a", ":::", "b"], [("ba{3}", 1, None, ["a", "b"], False)]),
         (["-p", "host=7", "-p", "size=7", "-p", "deep=yes"], [("7", 7, None, None, True)]),
         (["-p", "host=a", "-p", "weights=[1, 2.5]"], [("a", 1, [1, 2.5], None, False)]),
         (["-p", "host=a", "-p", 'note={"b": 1}'], [("a", 1, None, {"b": 1}, False)]),
+        (["-p", "host=a", "-p", "note=[1]"], [("a", 1, None, [1], False)]),
         (["-p", "host=a", "-p", "note=plain text"], [("a", 1, None, "plain text", False)]),
         (["-p", "host={}", ":::", "a", "b"], [("a", 1, None, None, False), ("b", 1, None, None, False)]),
         (
@@ -241,6 +244,15 @@ def test_given_a_class_with_options_of_its_own_then_the_job_has_them_unless_othe
         (["--cpus", "0", "--", "a"], UsageError, "argument -c/--cpus: '0' is not a number of things"),
         (["--cpus", "5000", "--", "a"], UsageError, "-c/--cpus: expected int <= 4096"),
         (["--name", "x" * 256, "--", "a"], UsageError, "--name: expected str of length <= 255"),
+        (["--name", "caf\udce9", "--", "a"], UsageError, "--name: 'caf\\udce9' is not UTF-8 text"),
+        (["--env", "A=\udce9", "--", "a"], UsageError, "--env: {'A': '\\udce9'} is not UTF-8 text"),
+        (["--retry-on", "\udce9", "--", "a"], UsageError, "--retry-on: ['\\udce9'] is not UTF-8 text"),
+        (["--time-limit", "0", "--", "a"], UsageError, "'0' is no time at all"),
+        (
+            ["--begin", "2026-11-23", "--deadline", "2026-11-22", "--", "a"],
+            UsageError,
+            "--deadline/--expires is not after --begin",
+        ),
         (["--array", "5-1", "--", "a"], UsageError, "begins behind its end"),
         (
             ["--array", "1-2", "--each-line", "x", "--", "a"],
@@ -248,6 +260,8 @@ def test_given_a_class_with_options_of_its_own_then_the_job_has_them_unless_othe
             "--array and --each-line: a task for each of what",
         ),
         (["--array", "1-2", "--", "a", ":::", "b"], UsageError, "--array and :::"),
+        (["--wrap", "a {1}", ":::", "b", ":::", "c"], UsageError, "write -- COMMAND {1} {2} ::: b ::: c"),
+        (["--key", "", "--", "a"], UsageError, "'' is no key"),
         (["--", "a", ":::"], UsageError, "::: has no words behind it"),
         (["--stdin", "-", "--each-line", "-", "--", "a"], UsageError, "standard input cannot be both"),
         (["-p", "x=1", "--", "a"], UsageError, "belongs to --class"),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cyclone.client import connection
 from cyclone.client.client import Client
 from cyclone.errors import CycloneError, NoSuchJob, QuotaExceeded, SubmitRefused, Unreachable
 from cyclone.protocol.client_messages import Answer
@@ -21,6 +22,7 @@ from cyclone.protocol.job_messages import (
     JobsRequest,
     JobSummary,
     SubmitRequest,
+    Submitted,
     TaskRow,
     TasksReport,
     TasksRequest,
@@ -116,12 +118,14 @@ def test_given_a_quota_then_it_is_raised(master: PlayedMaster, client: Client) -
 
 
 def test_given_an_answer_that_got_lost_then_the_repetition_makes_no_second_job(
-    master: PlayedMaster, client: Client
+    master: PlayedMaster, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connection, "_RESEND_S", 0.02)
     answers = itertools.count()
     master.mute = lambda request: isinstance(request, SubmitRequest | AddRequest) and next(answers) in (0, 2)
     client.submit(SPEC, rows(5000))
     assert len(master.of_kind(SubmitRequest)) == 2
+    assert len(master.jobs) == 1
     (job,) = master.jobs.values()
     assert job.rows == list(rows(5000))
 
@@ -134,7 +138,7 @@ def test_given_a_job_that_ended_before_its_seal_was_answered_then_it_is_submitte
     def handle(peer: bytes, request: AnyFromClient) -> AnyToClient | None:
         if isinstance(request, AddRequest):
             usual(peer, request)
-            return usual(peer, request).__class__(request.request, 1, 0, False, 0, code=NO_JOB)  # type: ignore[call-arg]
+            return Submitted(request.request, 1, 0, sealed=False, room=0, code=NO_JOB)
         if isinstance(request, DetailRequest):
             return JobDetail(request.request, summary(1, completed=5000))
         return usual(peer, request)
@@ -186,7 +190,7 @@ def test_given_no_such_job_then_it_is_said(master: PlayedMaster, client: Client)
     def handle(peer: bytes, request: AnyFromClient) -> AnyToClient | None:
         if isinstance(request, DetailRequest):
             return JobDetail(request.request, None)
-        return JobsReport(request.request, [], False)
+        return JobsReport(request.request, [], 0)
 
     master.handle = handle  # type: ignore[method-assign]
     for ask in (lambda: client.detail(7), lambda: list(client.results(7)), lambda: client.wait([7])):
@@ -199,7 +203,7 @@ def test_given_pages_then_lists_go_over_them(master: PlayedMaster, client: Clien
         if isinstance(request, JobsRequest):
             newest = request.before - 1 if request.before else 5
             page = range(newest, max(0, newest - 2), -1)
-            return JobsReport(request.request, [summary(job_id) for job_id in page], newest > 2)
+            return JobsReport(request.request, [summary(job_id) for job_id in page], page[-1] if newest > 2 else 0)
         assert isinstance(request, TasksRequest)
         after = request.start + 2
         found = [TaskRow(index, 10 + index, "queued", 1, "") for index in range(request.start, after)]
@@ -218,8 +222,9 @@ def test_given_jobs_that_end_then_wait_returns_them_in_the_order_asked_for(
     def handle(peer: bytes, request: AnyFromClient) -> AnyToClient | None:
         assert isinstance(request, JobsRequest)
         done = next(asked)
-        jobs = [summary(low, "completed" if low <= done else "running") for low, _ in request.selection.ids]
-        return JobsReport(request.request, jobs, False)
+        ids = [job_id for low, high in request.selection.ids for job_id in range(low, high + 1)]
+        jobs = [summary(job_id, "completed" if job_id <= done else "running") for job_id in ids]
+        return JobsReport(request.request, jobs, 0)
 
     master.handle = handle  # type: ignore[method-assign]
     assert [job.job_id for job in client.wait([2, 1, 2])] == [2, 1, 2]

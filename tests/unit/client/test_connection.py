@@ -147,6 +147,18 @@ def test_given_a_question_that_got_lost_then_it_is_asked_again(monkeypatch: pyte
         assert ask(address) == GRANTED
 
 
+def test_given_no_connection_yet_then_the_question_is_asked_as_soon_as_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_RESEND_S", 60.0)
+    with answering(lambda *_: [wire.encode(GRANTED)]) as address, Connection(address, 10.0) as opened:
+        # Nothing can be sent before ZeroMQ has shaken hands.
+        assert not opened.say(QUESTION)
+        assert opened.is_blocked
+        assert opened.ask(QUESTION) == GRANTED
+        assert not opened.is_blocked
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [

@@ -20,7 +20,7 @@ def answer(code: str = "", count: int = 0, sealed: bool = False, room: int = 9) 
 
 def all_blocks(blocks: Blocks) -> list[int]:
     """The sizes, where the master takes everything."""
-    sizes = []
+    sizes: list[int] = []
     while (block := blocks.take()) is not None:
         assert block.offset == sum(sizes)
         sizes.append(len(block.args))

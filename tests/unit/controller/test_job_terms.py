@@ -5,6 +5,7 @@ import pytest
 
 from cyclone.controller.actions import Action, EndTask, Exit, TakeBack
 from cyclone.controller.outbox import GATHER_LAST_S
+from cyclone.controller.watch import Progress
 from cyclone.protocol.messages import Hello, Job, ResultBatch, Results, Returned, State
 from cyclone.protocol.states import COMPLETED, CRASHED, FAILED, SETUP_FAILED
 from tests.support.controllers import Node, executed, sent, tasks
@@ -52,23 +53,41 @@ class TestRests:
         assert executed(node.advance()) == [(1, 1, 10, 1)]
         assert executed(node.advance(1.0)) == [(0, 2, 11, 1)]
 
-    def test_given_a_slot_at_rest_then_rows_are_not_taken_back_on_its_behalf(self, node: Node) -> None:
+    def test_given_a_slot_at_rest_then_rows_are_not_taken_back_on_its_behalf(self, new_node: NewNode) -> None:
+        node = new_node(worker_count=3)
+        node.open()
         node.lease_of(RESTING, 1)
         node.advance()
         node.done(0, 1, COMPLETED)
-        node.warm_up(0.001)
-        node.lease_of(PLAIN, 10, 40)
+        node.agent.worker_exited(2, 0, False, "", node.now)
         node.advance()
+        for _ in range(40):
+            node.warm_up(0.001)
+        node.lease_of(PLAIN, 10, 40)
+        assert [(worker, rows > 1) for worker, _, _, rows in executed(node.advance())] == [(1, True)]
+        node.agent.crew.queue.clear()
         node.executing(1, 1, 0.01)
         assert not [action for action in node.advance() if isinstance(action, TakeBack)]
+        assert [action for action in node.advance(1.0) if isinstance(action, TakeBack)] == [TakeBack(1)]
 
     def test_given_a_slot_at_rest_then_no_credit_is_granted_for_it(self, node: Node) -> None:
         node.lease_of(RESTING, 1)
         node.advance()
         node.done(0, 1, COMPLETED)
         assert node.agent.crew.room() == 1
+        node.agent.worker_exited(1, 0, False, "", node.now)
+        assert node.agent.crew.room() == 0
+        node.agent.worker_ready(1, node.now)
         node.advance(1.0)
+        node.agent.worker_ready(1, node.now)
         assert node.agent.crew.room() == 2
+
+    def test_given_a_rest_then_the_agent_wakes_at_its_end(self, node: Node) -> None:
+        node.lease_of(Job(4, "tests:Task", waits=(0.25, 0.0, 0.0)), 1)
+        node.advance()
+        node.done(0, 1, COMPLETED)
+        node.advance()
+        assert node.now < node.agent.deadline <= node.now + 0.25
 
     def test_given_rests_then_they_count_as_work_of_which_a_worker_needs_no_more(self, node: Node) -> None:
         """Or a controller would gather hundreds of tasks of a millisecond, each with a second of rest behind it."""
@@ -151,6 +170,21 @@ class TestSeveralSlots:
             node.done(worker, 1, *[COMPLETED] * 10)
         assert [(worker, first) for worker, _, first, _ in executed(node.advance())] == [(0, 41)]
         assert executed(node.advance(0.05)) == []
+
+    def test_given_its_slots_then_nothing_is_held_behind_it_nor_taken_back_for_those_that_stay_idle(
+        self, new_node: NewNode
+    ) -> None:
+        node = new_node(worker_count=4)
+        node.open()
+        node.warm_up(0.001)
+        node.lease_of(wide(3), 1)
+        node.advance()
+        node.lease_of(PLAIN, 2, 100)
+        assert [worker for worker, *_ in executed(node.advance())] == [1]
+        node.agent.crew.queue.clear()
+        node.executing(0, 1, 0.01)
+        node.executing(1, 1, 0.01)
+        assert not [action for action in node.advance() if isinstance(action, TakeBack)]
 
     @pytest.mark.parametrize("cpus", [4, 5, 4096])
     def test_given_all_slots_or_more_than_there_are_then_it_runs_alone(self, node: Node, cpus: int) -> None:
@@ -240,6 +274,7 @@ class TestWhatTheMasterHears:
     def test_given_workers_between_rows_then_nothing_runs(self, node: Node) -> None:
         node.lease(1, 1)
         node.advance()
+        node.progress[0] = Progress(1, node.now, executing=False)
         (state,) = states(node.advance(1.0))
         assert (state.held, state.running) == ([tasks(1)], [])
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cyclone.controller import pipe
 from cyclone.controller.slots import Phase, Slot
 from cyclone.protocol.messages import Job
 from tests.support.controllers import tasks
@@ -59,6 +60,23 @@ def test_given_a_new_process_then_nothing_of_the_old_one_is_left(slot: Slot) -> 
     slot.restart()
     assert (slot.phase, slot.unreported, slot.next_seq, 1 in slot.jobs) == (Phase.STARTING, 0, 1, False)
     assert (slot.taking_back, slot.flushed_seq, slot.ending_seq) == (False, 0, 0)
+
+
+def test_given_jobs_then_the_worker_is_told_of_each_once_until_it_forgets_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipe, "TOLD_JOBS_MAX", 3)
+    slot, told = Slot(0), list[list[int]]()
+    for needed in ([1], [1, 2], [2, 3], [3, 4], [4, 3], [1, 2, 3, 4, 5], [5]):
+        told.append([job.job_id for job in slot.tell([Job(job_id, "tests:Task") for job_id in needed])])
+    assert told == [[1], [2], [3], [3, 4], [], [1, 2, 3, 4, 5], []]
+
+
+def test_given_jobs_that_share_much_then_the_worker_is_told_again_before_it_has_to_keep_too_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipe, "TOLD_BYTES_MAX", 10)
+    slot = Slot(0)
+    one, two = (Job(job_id, "tests:Task", shared=bytes(6)) for job_id in (1, 2))
+    assert [slot.tell([job]) for job in (one, one, two, one)] == [[one], [], [two], [one]]
 
 
 def test_given_a_row_that_is_out_then_its_task_is_known_and_0_for_any_other(slot: Slot) -> None:

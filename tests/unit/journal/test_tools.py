@@ -18,10 +18,36 @@ from cyclone.journal import SqliteJournal, open_journal
 from cyclone.journal.export import read_records
 from cyclone.journal.salvage import salvage
 from cyclone.journal.verify import verify
-from cyclone.master.events import AttemptsEnded, ControllerJoined, GeneratorAdvanced, HorizonMoved, Recorded
+from cyclone.master.events import (
+    AttemptsEnded,
+    ControllerJoined,
+    GeneratorAdvanced,
+    HorizonMoved,
+    JobEnded,
+    JobRestored,
+    JobSealed,
+    NamespaceSet,
+    Recorded,
+    TasksProcessed,
+)
 from cyclone.master.progress import GeneratorProgress
 from cyclone.protocol import states
-from tests.support.journals import JOBS, ORIGIN, Book, added, check, check_file, finish, kill, random_turns, recorded
+from cyclone.protocol.job_spec import JobSelection, Namespace
+from tests.support.journals import (
+    JOBS,
+    ORIGIN,
+    Book,
+    added,
+    added_to,
+    check,
+    check_file,
+    finish,
+    key_of,
+    kill,
+    random_turns,
+    recorded,
+    submitted,
+)
 
 Opened = Callable[..., SqliteJournal]
 
@@ -127,6 +153,8 @@ def test_given_a_journal_then_stats_counts_what_it_holds(
         "attempts_ended": 1,
         "keys": 0,
         "tasks_dropped": 0,
+        "jobs": {"open": 0, "ended": 0},
+        "namespaces": [],
         "generator": {
             "pulled": 10,
             "consumed": 2,
@@ -166,6 +194,97 @@ DAMAGE = [
     ("UPDATE done SET last_number = 1", "row 1 of the table done does not fit its checksum"),
     ("UPDATE tasks SET count = 5 WHERE first = 5", "row 5 of the table tasks does not fit its checksum"),
 ]
+
+
+JOB_TURNS: list[list[Recorded]] = [
+    [*JOBS, submitted(3), submitted(4, keep_s=60.0), submitted(5), NamespaceSet(Namespace(name="other"))],
+    [added_to(3, 1, 3), added_to(4, 4, 2), added(6, 2), added_to(3, 8, 2, offset=3), added_to(5, 10, 2)],
+    [HorizonMoved(11, ((0, 7), (3, 9), (4, 5), (5, 11))), recorded(1, 2, [states.COMPLETED] * 4), JobSealed(4)],
+    [recorded(2, 1, [states.FAILED]), JobEnded(4, 4e9), TasksProcessed(4, ((0, 0),)), TasksProcessed(3, ((1, 2),))],
+]
+
+JOB_DAMAGE = [
+    ("DELETE FROM submitted WHERE job_id = 3", "the job 3 is listed, but was never submitted"),
+    ("DELETE FROM open_jobs WHERE job_id = 3", "the job 3 is neither open nor ended"),
+    ("DELETE FROM ended_jobs", "the job 4 is neither open nor ended"),
+    ("DELETE FROM open_jobs WHERE job_id = 3", "of the job 3, which is not known"),
+    ("UPDATE submitted SET class = 'a:B' WHERE job_id = 3", "row 3 of the table submitted does not fit its checksum"),
+    ("UPDATE ended_jobs SET owner = 'eve'", "row 4 of the table ended_jobs does not fit its checksum"),
+    ("UPDATE open_jobs SET crc = 1 WHERE job_id = 5", "row 5 of the table open_jobs does not fit its checksum"),
+    ("DELETE FROM job_keys", "the job 3 is not found by its key"),
+    ("DELETE FROM job_blocks WHERE first = 8", "the block 8 of the job 3 is not found by its index 3"),
+    ("UPDATE job_blocks SET offset = 7 WHERE first = 8", "the block 8 of the job 3 is not found by its index 3"),
+    ("UPDATE job_blocks SET first = 6 WHERE first = 8", "the block 6 is of the generator, but listed as of the job 3"),
+    ("UPDATE job_blocks SET apart = 0", "nobody knows how long the closed block 4 is to be kept"),
+    ("UPDATE done SET apart = 1 - apart", "nobody knows how long the closed block 1 is to be kept"),
+    ("DELETE FROM job_results", "the results 1 of the job 3 are not found there"),
+    ("INSERT INTO job_results VALUES (3, 77)", "job_results has 1 rows of results that are not there"),
+    ("UPDATE processed SET last = 9 WHERE job_id = 3", "the job 3 of 5 tasks has processed ones from 1 to 9"),
+    ("DELETE FROM processed WHERE job_id = 4", "the job 4 counts 1 processed tasks, but 0 are"),
+    ("UPDATE namespaces SET body = '{}'", "row other of the table namespaces"),
+]
+
+
+@pytest.mark.parametrize(("statement", "problem"), JOB_DAMAGE)
+def test_given_damage_in_what_is_said_of_jobs_then_verify_says_what_is_wrong(
+    opened: Opened, path: Path, statement: str, problem: str
+) -> None:
+    journal = opened()
+    for events in JOB_TURNS:
+        journal.append(events)
+    finish(journal)
+    journal.close()
+    assert list(verify(path)) == []
+    with apsw.Connection(str(path)) as db:
+        db.execute(statement)
+    assert problem in "\n".join(verify(path))
+
+
+SAVED = [
+    # What is damaged, which jobs are open afterwards and which have ended, and how many tasks are there.
+    ("", [3, 5], [4], 11),
+    ("DELETE FROM open_jobs WHERE job_id = 3", [3, 5], [4], 11),
+    ("DELETE FROM open_jobs", [3, 5], [4], 11),
+    ("UPDATE ended_jobs SET owner = 'eve'", [3, 4, 5], [], 11),
+    ("UPDATE submitted SET crc = 1 WHERE job_id = 3", [5], [4], 6),
+    ("UPDATE submitted SET crc = 1", [], [], 2),
+    ("UPDATE done SET crc = 1 WHERE first = 4", [3, 5], [4], 9),
+    ("DELETE FROM results WHERE number = 1", [3, 4, 5], [], 11),
+    ("UPDATE tasks SET crc = 1 WHERE first = 8", [3, 5], [4], 9),
+    ("DELETE FROM job_blocks; DELETE FROM job_results", [3, 5], [4], 11),
+    ("UPDATE namespaces SET body = 'x'", [3, 5], [4], 11),
+    ("DELETE FROM progress", [3, 5], [4], 11),
+]
+
+
+@pytest.mark.parametrize(("statement", "still_open", "ended", "tasks"), SAVED)
+def test_given_damage_in_what_is_said_of_jobs_then_salvage_saves_the_others(
+    opened: Opened, path: Path, tmp_path: Path, statement: str, still_open: list[int], ended: list[int], tasks: int
+) -> None:
+    journal = opened()
+    for events in JOB_TURNS:
+        journal.append(events)
+    finish(journal)
+    journal.close()
+    with apsw.Connection(str(path)) as db:
+        db.execute(statement)
+    out = tmp_path / "out.sqlite"
+    lost = list(salvage(path, out))
+    assert bool(lost) == bool(statement and "job_blocks" not in statement)
+    assert list(verify(out)) == []
+    again = open_journal(out, ORIGIN)
+    replayed = list(again.recover())
+    assert [event.submitted.job.job_id for event in replayed if isinstance(event, JobRestored)] == still_open
+    assert [job.job_id for job in again.ended_jobs(JobSelection(), 0, 10)[0]] == ended
+    assert sum(len(block) for block in read_records(out)) == tasks
+    assert [again.job_of_key(key_of(job_id)) for job_id in (3, 4, 5)] == [3, 4, 5]
+    for event in replayed:
+        if isinstance(event, JobRestored):
+            # What a client adds lies behind all that was ever added.
+            job_id, last_id = event.submitted.job.job_id, again._progress.last_id
+            again.append([added_to(job_id, last_id + 1, 1, offset=event.added)])
+    again.close()
+    assert list(verify(out)) == []
 
 
 @pytest.mark.parametrize(("statement", "problem"), DAMAGE)

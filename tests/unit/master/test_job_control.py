@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from cyclone.master import job_control as job_control_module
 from cyclone.master.actions import Action
 from cyclone.master.events import CancelWanted, JobEnded, JobHeld, JobSealed, NamespaceSet, TasksProcessed
 from cyclone.master.rights import ANYBODY, Who
@@ -145,8 +146,7 @@ class TestCancel:
     def test_given_a_job_that_may_get_more_then_it_gets_no_more(self, master: Master) -> None:
         job_id = submit(master, 2, sealed=False).job_id
         cancel(master, ids(job_id))
-        assert add(master, job_id, 1, 2).code == "sealed"
-        master.advance()
+        assert add(master, job_id, 1, 2).code == "no_job"
         assert [event.job_id for event in events(master, JobEnded)] == [job_id]
 
     @pytest.mark.parametrize("status", [COMPLETED, FAILED, CRASHED, SETUP_FAILED])
@@ -187,6 +187,28 @@ class TestCancel:
         confirmed = master.handle(Returned(running, 0, held)) + master.advance()
         assert final_states(confirmed) == dict.fromkeys(stopped, "cancelled")
         assert not events(master, JobSealed)[2:]
+
+    def test_given_many_stretches_then_each_controller_is_asked_once_and_they_are_found_by_their_states(
+        self, master: Master
+    ) -> None:
+        session = master.join(slots=8)
+        submit(master, 9)
+        for _ in range(4):
+            master.lease(session, 2)
+        master.results(session, batch(2, COMPLETED), batch(5, COMPLETED))
+        found, actions = cancel(master, ids(1), states=("leased",))
+        assert (found.count, len(events(master, CancelWanted))) == (6, 3)
+        (message,) = [message for message in sent(actions) if isinstance(message, Cancel)]
+        assert [(part.first, part.count) for part in message.ranges] == [(1, 1), (3, 2), (6, 1), (7, 2)]
+        assert [message for message in sent(master.advance(by_s=2.1)) if isinstance(message, Cancel)] == [message]
+
+    def test_given_more_stretches_than_a_request_may_have_then_nothing_is_cancelled(
+        self, master: Master, running: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(job_control_module, "WISHES_MAX", 1)
+        found, _ = cancel(master, ids(1), indexes=[(0, 0), (2, 2)])
+        assert (found.granted, "name fewer at a time" in found.text) == (False, True)
+        assert not events(master, CancelWanted)
 
     def test_given_a_wish_and_a_restart_then_it_still_holds(self, master: Master, running: int) -> None:
         cancel(master, ids(1), indexes=[(1, 1)])

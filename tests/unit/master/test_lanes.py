@@ -1,11 +1,15 @@
 """Lanes: which of them rest and when they go on, what single tasks have of their own, and what waits in the journal."""
 
+from typing import Any
+
 import pytest
 
 from cyclone.master import scheduler as scheduler_module
 from cyclone.master import state as state_module
+from cyclone.master.actions import Action
 from cyclone.master.events import HorizonMoved
-from cyclone.master.lanes import LaneTerms
+from cyclone.master.lanes import Lanes, LaneTerms
+from cyclone.master.scheduler import LOAD_BLOCKS
 from cyclone.protocol.job_messages import NamespaceRequest
 from cyclone.protocol.job_spec import GENERATOR_JOB, Namespace
 from cyclone.protocol.messages import Returned, TaskRange, Tasks
@@ -20,9 +24,9 @@ def pause(master: Master, name: str, paused: bool) -> None:
     ask(master, NamespaceRequest(1, "set", Namespace(name=name, paused=paused)))
 
 
-def begun(actions: list[object]) -> list[int]:
+def begun(actions: list[Action]) -> list[int]:
     """The first of each batch that is leased."""
-    return [first for _, first, _, _ in leases(actions)]  # type: ignore[arg-type]
+    return [first for _, first, _, _ in leases(actions)]
 
 
 def turns(master: Master) -> list[int]:
@@ -51,7 +55,7 @@ class TestResting:
         pause(master, "default", paused=False)
         assert turns(master) == [1, 3]
 
-    def test_given_a_job_for_later_then_it_is_leased_when_its_time_has_come_and_not_before(self, master: Master) -> None:
+    def test_given_a_job_for_later_then_it_is_leased_when_its_time_has_come(self, master: Master) -> None:
         submit(master, 1, not_before=WALL_OFFSET_S + master.now + 5.0)
         session = ready(master, "c1", "1")
         assert begun(master.advance()) == []
@@ -79,12 +83,13 @@ class TestResting:
 
     def test_given_a_job_that_is_open_then_the_master_is_not_done(self, master: Master) -> None:
         master.exhaust()
-        assert master.scheduler.all_done
+        done = [master.scheduler.all_done]
         job_id = submit(master, 0, held=True, sealed=False).job_id
-        assert not master.scheduler.all_done
+        done.append(master.scheduler.all_done)
         control(master, "seal", job_id)
         master.advance()
-        assert master.scheduler.all_done
+        done.append(master.scheduler.all_done)
+        assert done == [True, False, True]
 
 
 class TestOrder:
@@ -129,8 +134,8 @@ class TestTasksOfTheirOwn:
         add(master, job_id, 3, 2, options=[(0, None, 5.0), (2, None, 7.5)])
         session = master.join("c1", "1", slots=8)
 
-        def limits(actions: list[object]) -> dict[int, float]:
-            batches = [part for message in sent(actions) if isinstance(message, Tasks) for part in message.batches]  # type: ignore[arg-type]
+        def limits(actions: list[Action]) -> dict[int, float]:
+            batches = [part for message in sent(actions) if isinstance(message, Tasks) for part in message.batches]
             return {part.first + row: limit for part in batches for row, limit in part.time_limits}
 
         assert limits(master.lease(session, 5)) == {3: 5.0, 5: 7.5}
@@ -188,7 +193,7 @@ class TestPages:
         monkeypatch.setattr(scheduler_module, "LOAD_BELOW_TASKS", BLOCK)
         monkeypatch.setattr(scheduler_module, "MEMORY_TASKS", 4 * BLOCK)
 
-    def filled(self, master: Master, name: str, blocks: int, **options: object) -> int:
+    def filled(self, master: Master, name: str, blocks: int, **options: Any) -> int:
         job_id = submit(master, BLOCK, name, sealed=False, **options).job_id
         for number in range(1, blocks):
             add(master, job_id, BLOCK, number * BLOCK)
@@ -228,6 +233,19 @@ class TestPages:
         session = ready(master, "c1", "1", 0)
         got = self.served(master, session, 14)
         assert got == [*range(8 * BLOCK + 1, 11 * BLOCK + 1), *range(1, 8 * BLOCK + 1)]
+
+    def test_given_jobs_that_rest_when_they_are_in_memory_then_they_make_room(self, master: Master) -> None:
+        session = ready(master, "c1", "1", 0)
+        window = master.scheduler.state.lanes.window
+        for name in "abcdef":
+            job_id = self.filled(master, name, 10)
+            self.served(master, session, 2)
+            control(master, "hold", job_id)
+            assert window.fresh_count <= 4 * BLOCK + LOAD_BLOCKS * BLOCK
+        for job_id in range(1, 7):
+            control(master, "release", job_id)
+        self.served(master, session, 80)
+        assert not master.scheduler.state.open_tasks
 
     def test_given_many_small_jobs_in_the_journal_then_a_turn_brings_several(self, master: Master) -> None:
         self.filled(master, "nowhere", 2, nodes=("absent",))
@@ -275,9 +293,25 @@ class TestPages:
 
 
 def test_given_terms_then_only_what_somebody_counts_is_bounded() -> None:
-    assert not LaneTerms(priority=3, nodes=("a",), labels=("x",), exclusive=True, not_before=5.0).is_bounded
-    for counted in ({"cpus": 2}, {"mem_bytes": 1}, {"resources": {"gpu": 1}}, {"parallel": 0}, {"limits": {"a": 1}}):
-        assert LaneTerms(**counted).is_bounded  # type: ignore[arg-type]
+    assert not LaneTerms(priority=3, nodes=("a",), labels=("x",), not_before=5.0).is_bounded
+    counted: list[dict[str, Any]] = [{"cpus": 2}, {"mem_bytes": 1}, {"resources": {"gpu": 1}}]
+    limited: list[dict[str, Any]] = [{"parallel": 0}, {"limits": {"a": 1}}]
+    assert [LaneTerms(**one).is_bounded for one in (*counted, *limited)] == [True] * 5
+    assert [LaneTerms(**one).is_limited for one in (*counted, *limited)] == [False] * 3 + [True] * 2
+
+
+def test_given_a_paused_namespace_then_a_new_lane_in_it_rests_from_the_beginning() -> None:
+    lanes = Lanes()
+    lanes.set_namespace(Namespace(name="a", paused=True))
+    lanes.open(1, LaneTerms(namespace="a"))
+    lanes.open(2, LaneTerms(not_before=5.0))
+    lanes.open(3, LaneTerms())
+    for lane in list(lanes)[1:]:
+        lane.add_fresh(lane.job_id, [(lane.job_id, 1)], [b"x"], 1)
+        lanes.rank(lane)
+    assert [lane.job_id for lane in lanes if lane.key] == [3]
+    lanes.due(5.0)
+    assert [lane.job_id for lane in lanes if lane.key] == [2, 3]
 
 
 def test_given_a_new_master_then_the_generator_has_its_lane_and_is_alone(master: Master) -> None:

@@ -1,14 +1,15 @@
-"""What only so many tasks may do at once: never more, whoever is lost meanwhile, and no controller beyond what it has."""
+"""What only so many tasks may do at once: never more, whoever is lost; and no controller beyond what it has."""
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from cyclone.protocol.messages import Goodbye, Offer, Returned, TaskRange
 from cyclone.protocol.states import COMPLETED, FAILED
 from tests.support.cluster import Cluster
-from tests.support.job_requests import cancel, ids, submit
+from tests.support.job_requests import add, cancel, ids, submit
 from tests.support.masters import NEXT, Master, batch, leases, ready, tasks
 from tests.unit.master.conftest import NewMaster
 
@@ -64,7 +65,7 @@ def test_given_a_limit_of_the_cluster_then_jobs_that_name_it_share_it(master: Ma
 
 @pytest.mark.parametrize("options", [{"parallel": 2}, {"limits": {"ost:1": 2}}], ids=["parallel", "limits"])
 def test_given_a_controller_that_is_lost_then_what_it_runs_counts_until_its_lease_is_certainly_over(
-    master: Master, options: dict[str, object]
+    master: Master, options: dict[str, Any]
 ) -> None:
     cluster = Cluster(master, lambda job_id: 30.0)
     job_id = cluster.submit(3, **options)
@@ -108,6 +109,39 @@ def test_given_a_lost_lease_whose_task_is_cancelled_then_it_counts_all_the_same(
     assert master.scheduler.state.ended["cancelled"] == 1
     assert wait(master, OVER_S - TIMEOUT_S - 1.5, other) == []
     assert wait(master, 1.0, other) == [("c2", 2, 1, 1)]
+
+
+def test_given_a_restart_behind_the_loss_of_a_lease_whose_task_is_done_then_it_counts_all_the_same(
+    master: Master,
+) -> None:
+    job_id = submit(master, 1, limits={"a": 1}, sealed=False).job_id
+    ready(master, "c1", "1")
+    master.advance()
+    add(master, job_id, 1, 1)
+    master.advance(TIMEOUT_S + 1.0)
+    cancel(master, ids(job_id), indexes=[(0, 0)])
+    # Nothing in the journal says that the controller may still run it.
+    master.restart()
+    other = ready(master, "c2", "2")
+    assert wait(master, OVER_S - 1.0, other) == []
+    assert wait(master, 2.0, other) == [("c2", 2, 1, 1)]
+
+
+def test_given_an_attempt_that_goes_on_when_its_controller_comes_back_then_it_still_counts(master: Master) -> None:
+    submit(master, 2, limits={"a": 1})
+    ready(master, "c1", "1")
+    master.advance()
+    master.advance(TIMEOUT_S + 1.0)
+    master.advance(OVER_S)
+    ready(master, "c2", "2")
+    assert leases(master.advance()) == [("c2", 1, 1, 2)]
+    master.results(ready(master, "c1", "1"), batch(1, COMPLETED))
+    second = master.join("c2", "2", held=[tasks(1, attempt=2)])
+    master.state(second, 99, [tasks(1, attempt=2)])
+    assert leases(master.advance()) == []
+    master.scheduler.check()
+    master.state(second, 99)
+    assert [lease[1:] for lease in leases(master.advance())] == [(2, 1, 1)]
 
 
 def test_given_a_task_that_ends_by_another_attempt_then_the_one_that_goes_on_counts_until_it_is_over(
@@ -170,7 +204,7 @@ def test_given_a_restart_then_nothing_that_is_limited_is_leased_before_old_lease
     assert state.lanes.lane(1).out == 1
     master.results(session, batch(1, COMPLETED, epoch=state.epoch - 1), batch(4, COMPLETED, COMPLETED, epoch=NEXT))
     assert wait(master, OVER_S - 2.0, session) == []
-    assert wait(master, 1.5, session) == [("c1", 2, 1, 2)]
+    assert wait(master, 2.5, session) == [("c1", 2, 1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +222,7 @@ def test_given_a_restart_then_nothing_that_is_limited_is_leased_before_old_lease
     ],
 )
 def test_given_what_a_controller_has_then_so_many_tasks_are_leased_to_it_and_no_more(
-    master: Master, options: dict[str, object], at_once: int
+    master: Master, options: dict[str, Any], at_once: int
 ) -> None:
     cluster = Cluster(master)
     job_id = cluster.submit(6, **options)

@@ -65,6 +65,26 @@ def test_given_a_job_then_its_line_says_what_it_is_and_how_its_tasks_are(jobs: M
     assert (one.sealed, one.finished, one.tags, one.session) == (True, 0.0, {"k": "v"}, "s1")
 
 
+def test_given_a_generator_then_its_tasks_are_those_of_the_oldest_job(master: Master) -> None:
+    session = master.join()
+    submit(master, 3)
+    master.offer(4)
+    master.lease(session, 5)
+    master.results(session, batch(1, COMPLETED, FAILED), batch(4, COMPLETED, FAILED))
+    for _ in range(2):
+        found = {one.job_id: one.tasks for one in master.scheduler.job_summaries(JobSelection(), 0, 9)}
+        assert list(found) == [1, 0]
+        assert found[0] == {"completed": 1, "failed": 1, "queued": 2}
+        assert found[1] == {"completed": 1, "failed": 1, "leased": 1}
+        detail = master.scheduler.detail(0)
+        assert detail is not None
+        assert detail.job is not None
+        assert (detail.job.name, detail.job.state, detail.spec) == ("generator", "queued", None)
+        master.restart()
+        session = master.join(held=[tasks(3)])
+        master.advance()
+
+
 Row = tuple[int, int, int, str, int, str]
 
 

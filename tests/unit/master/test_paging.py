@@ -85,7 +85,8 @@ class TestPaging:
         master = new_master()
         for _ in range(3):
             master.offer(1, bytes(50))
-        assert (master.scheduler.state.lanes.window.fresh_count, master.scheduler.state.lanes.window.stored_count) == (2, 1)
+        window = master.scheduler.state.lanes.window
+        assert (window.fresh_count, window.stored_count) == (2, 1)
 
     def test_given_a_journal_that_cannot_give_back_then_everything_stays_in_memory(self, master: Master) -> None:
         master = Master(pages=False)

@@ -10,7 +10,7 @@ from cyclone.master.actions import Record
 from cyclone.master.events import AttemptsEnded
 from cyclone.master.retries import RETRY_DELAY_MAX_S, retry_delay_s
 from cyclone.protocol.messages import ErrorRecord, Goodbye, Job, JobOptions, ResultBatch, ResultColumns, Returned
-from cyclone.protocol.states import COMPLETED, CRASHED, FAILED, TIMED_OUT
+from cyclone.protocol.states import COMPLETED, CRASHED, FAILED, SETUP_FAILED, TIMED_OUT
 from cyclone.results import encode_columns, pack_seconds
 from tests.support.masters import EPOCH, Master, final_states, holders, leases, peer, ready, tasks
 from tests.unit.master.conftest import NewMaster
@@ -42,7 +42,7 @@ def leased(master: Master) -> int:
     return session
 
 
-@pytest.mark.parametrize("status", [FAILED, TIMED_OUT])
+@pytest.mark.parametrize("status", [FAILED, TIMED_OUT, SETUP_FAILED])
 def test_given_a_failure_with_retries_left_then_the_task_waits_for_its_time(
     master: Master, leased: int, status: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""Namespaces share the slots by their weights, in slot-seconds; inside, priorities and then first come, first served."""
+"""Namespaces share the slots by their weights, in slot-seconds; inside by priority, then first come, first served."""
 
 from itertools import pairwise
 
@@ -57,6 +57,20 @@ def test_given_a_namespace_that_was_idle_then_it_begins_where_the_others_are(mas
     before = cluster.used_s[first]
     cluster.run_until(master.now + 100.0)
     assert cluster.used_s[first] - before == pytest.approx(cluster.used_s[second], rel=0.1)
+
+
+def test_given_very_long_tasks_then_they_do_not_take_every_slot_before_the_first_of_them_ends(master: Master) -> None:
+    cluster = Cluster(master, lambda job_id: 1000.0 if job_id == 1 else 1.0)
+    cluster.namespace("other")
+    long = cluster.submit(MANY)
+    short = cluster.submit(MANY, namespace="other")
+    cluster.join("c1", slots=16, prefetch=1)
+    cluster.run_until(master.now + 30.0)
+    assert cluster.running(long) + cluster.running(short) == 16
+    assert cluster.running(short) >= 4
+    # What was charged beforehand is what they have had by now.
+    lane = master.scheduler.state.lanes.lane(long)
+    assert lane.pending_s == pytest.approx(lane.out * 30.0, rel=0.1)
 
 
 def test_given_a_weight_that_changes_then_the_shares_change_from_then_on(master: Master) -> None:

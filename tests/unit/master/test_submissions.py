@@ -211,3 +211,14 @@ class TestBusy:
         master.scheduler.stop(master.now)
         assert submit(master, 1, "b").code == "busy"
         assert add(master, job_id, 1, 1).code == "busy"
+
+
+def test_given_results_of_two_jobs_in_one_batch_then_each_part_names_its_job_and_index(master: Master) -> None:
+    session = master.join(slots=8)
+    one, two = submit(master, 2, "a", sealed=False).job_id, submit(master, 2, "b", sealed=False).job_id
+    add(master, one, 2, 2)
+    for _ in range(3):
+        master.lease(session, 2)
+    actions = master.results(session, batch(1, *[COMPLETED] * 6))
+    (delivered,) = [action for action in actions if isinstance(action, Deliver)]
+    assert delivered.parts == ((one, 0, 0, 2), (two, 0, 2, 2), (one, 2, 4, 2))

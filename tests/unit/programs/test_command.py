@@ -4,8 +4,10 @@ import signal
 
 import pytest
 
+from cyclone import BaseTask, values
 from cyclone.failure import error_record
 from cyclone.programs.command import (
+    OUTPUT_RECORD,
     Command,
     CommandFailed,
     CommandNotExecutable,
@@ -62,6 +64,21 @@ def test_given_another_failure_then_there_is_no_exit_code(error_type: str, messa
 def test_given_nothing_on_standard_error_then_the_failure_ends_with_standard_output() -> None:
     with pytest.raises(CommandFailed, match="exit code 1; standard output ends with:\nthe reason$"):
         Command("echo the reason; exit 1", PATH).run().check()
+
+
+def test_given_a_command_that_fails_then_what_was_kept_of_its_outputs_is_a_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records: list[tuple[str, bytes]] = []
+    monkeypatch.setattr(BaseTask.current, "records", records)
+
+    Command("echo out", PATH).run().check()
+    assert records == []
+    with pytest.raises(CommandFailed):
+        Command("printf 'out\\377'; echo err >&2; exit 1", PATH, output_bytes_max=4).run().check()
+
+    [(name, kept)] = records
+    assert (name, values.decode(kept)) == (OUTPUT_RECORD, {"stdout": b"out\xff", "stderr": b"err\n"})
 
 
 @pytest.mark.parametrize(

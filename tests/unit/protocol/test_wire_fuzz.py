@@ -32,7 +32,9 @@ def test_given_malformed_frames_when_decoded_then_they_are_refused_or_a_message_
     for number, frames in enumerate(islice(malformer, MESSAGES)):
         try:
             message = decode(frames)
-            assert decode(wire.encode(message)) == message
+            encoded = wire.encode(message)
+            # By their bytes: a number that is none is not even equal to itself.
+            assert wire.encode(decode(encoded)) == encoded
         except ProtocolError:
             refused += 1
         except Exception as error:

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from cyclone import BaseTask
+from cyclone import BaseTask, values
 from cyclone.bundles import BundleError
-from cyclone.programs.command import OUTPUT_BYTES, CommandFailed, CommandNotExecutable, CommandNotFound
+from cyclone.programs.command import OUTPUT_BYTES, OUTPUT_RECORD, CommandFailed, CommandNotExecutable, CommandNotFound
 from tasks.bundle import OUTPUT_BYTES_MAX, BundleTask, OutputUnusable
 from tests.support.archives import Entry, make_zip
 from tests.support.job_of import job_of
 
+EXAMPLE = Path(__file__).parents[3] / "Configuration" / "examples" / "bundle"
 RUN = b"""#!/bin/sh
 cat input > output
 echo logged > log
@@ -108,10 +109,30 @@ def test_given_more_in_log_and_error_than_is_kept_then_the_beginning_is(archive:
     ],
 )
 def test_given_another_exit_code_than_0_then_the_failure_has_what_the_program_says(
-    archive: str, command: str, message: str
+    archive: str, command: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    records: list[tuple[str, bytes]] = []
+    monkeypatch.setattr(BaseTask.current, "records", records)
+
     with pytest.raises(CommandFailed, match=message):
         job_of(BundleTask, archive, "", command)(None)
+
+    [(name, kept)] = records
+    error = b"the reason\n" if "error" in command else b""
+    assert name == OUTPUT_RECORD
+    assert values.decode(kept) == {"stdout": b"", "stderr": b"more\n", "log": b"", "error": error}
+
+
+@pytest.mark.parametrize(("words", "output"), [("one two  three\nfour", "4\n"), ("", None)])
+def test_given_the_example_then_it_counts_words(tmp_path: Path, words: str, output: str | None) -> None:
+    archive = make_zip(tmp_path / "words.zip", Entry("run", (EXAMPLE / "run").read_bytes(), 0o755))
+    run = job_of(BundleTask, str(archive))
+
+    if output is None:
+        with pytest.raises(CommandFailed, match="'error' ends with:\nthere is no word in the input$"):
+            run("", None, words)
+    else:
+        assert run("", None, words)["output"] == output
 
 
 @pytest.mark.parametrize(

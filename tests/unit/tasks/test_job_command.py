@@ -1,14 +1,18 @@
 """JobCommand: a job's command with each entry. What it shares with CommandTask is tested there."""
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cyclone import BaseTask
-from cyclone.programs.command import OUTPUT_BYTES_MAX, CommandFailed, CommandNotExecutable, CommandNotFound
+from cyclone.programs.command import (
+    OUTPUT_BYTES_MAX,
+    CommandFailed,
+    CommandNotExecutable,
+    CommandNotFound,
+    Output,
+)
 from tasks.job_command import JobCommand
 from tests.support.drive import rebuilt
 from tests.support.job_of import job_of
@@ -78,27 +82,39 @@ def test_given_much_output_then_its_beginning_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "output_bytes_max"), [("", 0), ([], 0), ("true", -1), ("true", OUTPUT_BYTES_MAX + 1)]
+    ("command", "output_bytes_max", "message"),
+    [
+        ("", 0, "^the command is empty$"),
+        ([], 0, "^the command is empty$"),
+        (["sleep", 1], 0, r"^the command \['sleep', 1\] is neither text nor a list of text$"),
+        ("true", -1, "^output_bytes_max is -1: expected 0 to"),
+        ("true", OUTPUT_BYTES_MAX + 1, "^output_bytes_max is"),
+    ],
 )
-def test_given_impossible_properties_then_the_task_cannot_be_made(command: Any, output_bytes_max: int) -> None:
-    with pytest.raises(ValueError, match="command is empty|output_bytes_max is"):
+def test_given_impossible_properties_then_the_task_cannot_be_made(
+    command: Any, output_bytes_max: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
         JobCommand(command, output_bytes_max=output_bytes_max)
 
 
-def test_given_the_end_of_the_task_then_the_command_has_its_grace(tmp_path: Path) -> None:
+def test_given_the_end_of_the_task_then_the_command_has_its_grace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Ended(BaseException):
         pass
 
-    def end(*_: object) -> None:
+    read = Output.read
+
+    def end_at_first(output: Output) -> bool:
+        """As a signal that arrives while the command runs."""
+        monkeypatch.setattr(Output, "read", read)
         raise Ended
 
-    script = (
-        f"trap 'echo ending > {tmp_path / 'file'}; exit' TERM; kill -USR1 {os.getpid()}; while :; do sleep 0.01; done"
-    )
-    former = signal.signal(signal.SIGUSR1, end)
-    try:
-        with pytest.raises(Ended):
-            job_of(JobCommand, script, None, 64, 20.0)(1)
-    finally:
-        signal.signal(signal.SIGUSR1, former)
+    monkeypatch.setattr(Output, "read", end_at_first)
+    script = f"trap 'echo ending > {tmp_path / 'file'}; exit' TERM; echo ready; while :; do sleep 0.01; done"
+
+    with pytest.raises(Ended):
+        job_of(JobCommand, script, None, 64, 20.0)(1)
+
     assert (tmp_path / "file").read_text() == "ending\n"

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,8 @@ from cyclone.programs.command import CommandNotExecutable, CommandNotFound
 from cyclone.programs.running import ANSWER_BYTES_MAX, SAID_BYTES_MAX, AnswerMalformed, ProgramDied
 from tasks.line_protocol import InvalidDataFormat, InvalidParamCount, LineTask, LineTaskFailed, NoSuchTask
 
-EXAMPLES = Path(__file__).parents[3] / "Configuration" / "examples" / "line-protocol"
+ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "Configuration" / "examples" / "line-protocol"
 DEADLINE_S = 20.0
 # Answers with the line that it got.
 ECHO = 'while IFS= read -r line; do printf "%s\\n" "$line"; done'
@@ -69,7 +69,7 @@ def is_running(pid: int) -> bool:
 def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """The examples of the documentation, ready to run."""
     compiler = shutil.which("cc") or shutil.which("gcc")
-    assert compiler, "there is no C compiler: on Debian and Ubuntu, sudo apt install gcc libc6-dev"
+    assert compiler and shutil.which("perl"), "no C compiler or no Perl: on Debian, sudo apt install gcc libc6-dev perl"
     compiled = tmp_path_factory.mktemp("service") / "service"
     warnings = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
     subprocess.run([compiler, *warnings, "-o", str(compiled), str(EXAMPLES / "service.c")], check=True)
@@ -233,6 +233,25 @@ def test_given_a_program_that_says_one_line_more_then_it_is_started_anew_and_no_
     assert "has said '2\\n' without being asked; it is started anew" in caplog.text
 
 
+def test_given_a_program_that_dies_in_each_task_then_what_watches_it_does_not_grow() -> None:
+    before = threading.active_count()
+    with job("read line; exit 1") as ask:
+        for _ in range(5):
+            with pytest.raises(ProgramDied):
+                ask("x")
+        assert threading.active_count() <= before + 1
+
+
+def test_given_the_program_of_the_documentation_then_it_does_what_the_page_says() -> None:
+    page = (ROOT / "docs" / "line-protocol.md").read_text(encoding="utf-8")
+    program = page.partition("```bash\n")[2].partition("```")[0]
+
+    with job(["bash", "-c", program]) as ask:
+        assert ask("add", 2, 3) == {"sum": 5}
+        with pytest.raises(NoSuchTask):
+            ask("other")
+
+
 @pytest.mark.parametrize("death", ["exit 3", "kill -KILL $$"])
 def test_given_a_program_that_died_in_a_task_then_the_next_task_has_a_new_one(death: str) -> None:
     program = f'while read -r line; do case $line in *die*) {death} ;; esac; echo "$$"; done'
@@ -266,14 +285,13 @@ def test_given_a_program_that_cannot_start_then_set_up_fails(
 
 
 def test_given_a_program_that_does_not_connect_then_set_up_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "_CONNECT_S", 0.05)
-    monkeypatch.setattr(running, "_GRACE_S", 0.05)
-    make = LineTask.prepared(("echo waiting >&2; sleep 100", True, False))
+    with pytest.raises(ProgramDied, match="(?s)ended with exit code 4.*its standard error ends with:\nsorry$"):
+        LineTask.prepared(("echo sorry >&2; exit 4", True, False))("x").setup()
 
-    with pytest.raises(ProgramDied, match="(?s)has not connected to .*CYCLONE_SOCKET, within 0.05 s.*waiting"):
-        make("x").setup()
-    with pytest.raises(ProgramDied, match="ended with exit code 4"):
-        LineTask.prepared(("exit 4", True, False))("x").setup()
+    monkeypatch.setattr(running, "_CONNECT_S", 0.02)
+    monkeypatch.setattr(running, "_GRACE_S", 0.02)
+    with pytest.raises(ProgramDied, match="has not connected to its socket, .CYCLONE_SOCKET, within 0.02 s"):
+        LineTask.prepared(("sleep 100", True, False))("x").setup()
 
 
 def test_given_a_long_path_for_temporary_files_then_the_socket_is_elsewhere(
@@ -319,28 +337,46 @@ def test_given_nobody_who_asks_then_the_program_ends_by_the_end_of_its_input_and
         assert ask("x")[1] == 1
 
 
-def test_given_an_end_of_the_task_then_its_program_ends_at_once(tmp_path: Path) -> None:
+def test_given_a_task_that_is_set_up_then_its_program_does_not_end_before_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conversation.Program.__init__, "__defaults__", (0.0,))
+    waits = threading.Semaphore(0)
+    wait = threading.Event.wait
+
+    def noting(event: threading.Event, timeout: float | None = None) -> bool:
+        waits.release()
+        return wait(event, 0.001 if timeout == 0.0 else timeout)
+
+    monkeypatch.setattr(threading.Event, "wait", noting)
+    make = LineTask.prepared((COUNT, False, False))
+    try:
+        task = make("x")
+        task.setup()
+        for _ in range(20):  # what watches the program has looked at it, and looks again
+            assert waits.acquire(timeout=DEADLINE_S)
+        assert task.execute()[1] == 1
+    finally:
+        make.close()
+
+
+def test_given_an_end_of_the_task_then_its_program_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     class Ended(BaseException):
         pass
 
-    make = LineTask.prepared((f"echo $$ > {tmp_path / 'pid'}; sleep 100", False, False))
-    task = make("x")
-    task.setup()
-    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"))
+    heard: list[bytes] = []
 
-    def end(*_: object) -> None:
-        raise Ended
+    def end_at_first(said: running.Said, block: bytes) -> None:
+        """As a signal that arrives while the program has the line."""
+        heard.append(block)
+        if len(heard) == 1:
+            raise Ended
 
-    former = signal.signal(signal.SIGUSR1, end)
-    timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
-    timer.start()
-    try:
+    monkeypatch.setattr(running.Said, "hear", end_at_first)
+    with job("read line; echo $$ >&2; sleep 100") as ask:
         with pytest.raises(Ended):
-            task.execute()
-    finally:
-        signal.signal(signal.SIGUSR1, former)
-        timer.join()
-    assert not is_running(int((tmp_path / "pid").read_text()))
+            ask("x")
+        assert not is_running(int(heard[0]))
 
 
 def test_given_programs_of_every_end_then_no_child_no_descriptor_and_no_file_is_left(

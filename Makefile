@@ -15,7 +15,7 @@ PARALLEL := --numprocesses 2
 UNTIMED := tests/simulation tests/test_packaging.py
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check sim sim-scale chaos bench bench-peers bench-growth bench-scale bench-lustre bench-database faults format clean dist format-check lint types fast-tests simulation-sample
+.PHONY: help run test check sim sim-scale chaos bench bench-executor bench-peers bench-growth bench-scale bench-lustre bench-database faults format clean dist format-check lint types fast-tests simulation-sample
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -48,6 +48,9 @@ bench: $(VENV)/.installed ## the benchmark table
 
 bench-peers: $(VENV)/.installed ## Cyclone beside Dask, Parsl, Ray, Celery...; writes docs/peers.md; a part: PEERS="--only dask"
 	$(BIN)/python -m benchmarks.peers --environment $(VENV)-peers $(or $(PEERS),--write docs/peers.md)
+
+bench-executor: $(VENV)/.installed ## the Executor beside ProcessPoolExecutor, and beside joblib where that is installed
+	$(BIN)/python -m benchmarks.executor $(EXECUTOR)
 
 bench-growth: $(VENV)/.installed ## cost per task from 10^3 to 10^7 of them, the master's memory up to 10^8; briefly: GROWTH=--quick
 	$(BIN)/python -m benchmarks.growth $(GROWTH)

@@ -4,6 +4,7 @@ Owns how each is written and read. All are lazy: a million entries are never hel
 filled. A ValueError starts with what is wrong and ends with what would be right; a ConfigError names the file.
 """
 
+import io
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -115,10 +116,15 @@ def given(values: Sequence[Any], origin: str) -> Entries:
     return Entries(origin, lambda: iter(values), len(values))
 
 
+def opened(path: str) -> io.BufferedReader:
+    """A file to read from, or standard input, which stays open."""
+    return open(0 if path == STDIN else path, "rb", closefd=path != STDIN)
+
+
 def _blocks(path: str) -> Iterator[bytes]:
     """What a file holds, as soon as it is there."""
     try:
-        with open(0 if path == STDIN else path, "rb", closefd=path != STDIN) as file:
+        with opened(path) as file:
             while block := file.read1(_BLOCK_BYTES):
                 yield block
     except OSError as error:

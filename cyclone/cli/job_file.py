@@ -50,7 +50,7 @@ def read_job_file(path: Path) -> Given:
         data = tomllib.loads(text.decode())
     except OSError as error:
         raise ConfigError(f"{path}: the job file cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: is no TOML: {error}") from None
     form = _form()
     known = form.__struct_encode_fields__

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import arrays, common, connecting, output, submit_options
 from cyclone.cli.submit_options import Given
-from cyclone.errors import CycloneError, NoSuchJob, Unreachable, UsageError
+from cyclone.errors import ConfigError, CycloneError, NoSuchJob, Unreachable, UsageError
 from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX
 
 if TYPE_CHECKING:
@@ -160,16 +160,22 @@ def send(client: "Client", plan: "Plan") -> tuple[int, int]:
         if key is None or job is None:
             raise
         return job_id, sum(job.tasks.values())
-    except Unreachable:
-        output.note(f"job {job_id} has not all of its tasks, and waits for them: cyclone seal or cancel {job_id}")
+    except (CycloneError, KeyboardInterrupt) as error:
+        _broke_off(client, job_id, key is not None, error)
         raise
-    except (CycloneError, KeyboardInterrupt):
-        from cyclone.protocol.job_spec import JobSelection
 
-        used_up = "; its key stands for it, take another one" if key else ""
-        output.note(f"job {job_id} is cancelled: not all of its tasks could be sent{used_up}")
-        client.cancel(JobSelection(ids=[(job_id, job_id)]), reason="its submission broke off")
-        raise
+
+def _broke_off(client: "Client", job_id: int, has_key: bool, error: BaseException) -> None:
+    """What becomes of a job that has not all of its tasks: it is cancelled, unless the rest may still come."""
+    if isinstance(error, Unreachable) or (has_key and not isinstance(error, ConfigError)):
+        ways = f"{'the same command sends them, ' * has_key}cyclone seal or cancel {job_id} ends it"
+        output.note(f"job {job_id} has not all of its tasks, and waits for them: {ways}")
+        return
+    from cyclone.protocol.job_spec import JobSelection
+
+    used_up = "; its key stands for it, take another one" if has_key else ""
+    output.note(f"job {job_id} is cancelled: not all of its tasks could be sent{used_up}")
+    client.cancel(JobSelection(ids=[(job_id, job_id)]), reason="its submission broke off")
 
 
 def _first_block(tasks: Iterator[bytes]) -> tuple[list[bytes], bool]:

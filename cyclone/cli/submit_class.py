@@ -103,15 +103,15 @@ def read_value(parameter: Parameter, hint: Any, text: str) -> object:
         return parameter.convert(text, "")
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         if hint in (None, Any, object) or "str" in parameter.types:
             return text
-        raise ValueError(f"{text!r} is no JSON value, and its class wants {parameter.wanted}") from None
+        raise ValueError(f"{text!r:.200} is no JSON value, and its class wants {parameter.wanted}") from None
     if hint in (None, Any, object) or _fits(value, hint):
         return value
     if "str" in parameter.types:
         return text
-    raise ValueError(f"{text!r} is none: its class wants {parameter.wanted}")
+    raise ValueError(f"{text!r:.200} is none: its class wants {parameter.wanted}")
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -6,7 +6,6 @@ tasks can be: a command, a script, a class. Sends nothing. ConfigError and Usage
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -196,24 +195,21 @@ def _entries(given: Given) -> arrays.Entries | None:
 
 
 def _stdin(path: str, given: Given) -> bytes:
-    if path != arrays.STDIN:
-        return _read_file(path, "--stdin")
-    if arrays.STDIN in (given.get(name) for name in ("each_line", "from0", "from_json")):
+    if path == arrays.STDIN and path in (given.get(name) for name in ("each_line", "from0", "from_json")):
         raise UsageError("standard input cannot be both the tasks' (--stdin -) and the array's")
-    return _bounded(sys.stdin.buffer.read(limits.VALUE_BYTES_MAX + 1), "--stdin -")
+    return _read_file(path, "--stdin")
 
 
 def _read_file(path: str, what: str) -> bytes:
+    """All of a file, which must fit a job."""
+    most = limits.VALUE_BYTES_MAX
     try:
-        with open(path, "rb") as file:
-            return _bounded(file.read(limits.VALUE_BYTES_MAX + 1), f"{what} {path}")
+        with arrays.opened(path) as file:
+            data = file.read(most + 1)
     except OSError as error:
         raise ConfigError(f"{what} {path} cannot be read: {error.strerror}") from None
-
-
-def _bounded(data: bytes, what: str) -> bytes:
-    if len(data) > limits.VALUE_BYTES_MAX:
-        raise ConfigError(f"{what} has more than {limits.VALUE_BYTES_MAX:,} bytes: put it where the nodes can read it")
+    if len(data) > most:
+        raise ConfigError(f"{what} {path} has more than {most:,} bytes: put it where the nodes can read it")
     return data
 
 

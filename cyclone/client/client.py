@@ -18,6 +18,7 @@ from cyclone.client.submitting import Blocks, check, pause_s
 from cyclone.errors import CycloneError, NoSuchJob
 from cyclone.protocol import limits
 from cyclone.protocol.client_messages import Answer, DrainRequest, StatusReport, StatusRequest
+from cyclone.protocol.event_messages import EventsReport, EventsRequest
 from cyclone.protocol.job_messages import (
     FOLLOW_S,
     NO_JOB,
@@ -216,6 +217,10 @@ class Client:
     def namespaces(self) -> list[NamespaceSummary]:
         """All of them."""
         return self._asked(NamespacesReport, NamespacesRequest).namespaces
+
+    def events(self, after: int = 0, epoch: int = 0) -> EventsReport:
+        """A page of what has happened: behind this number, where the epoch is still that one, else from the oldest on."""
+        return self._asked(EventsReport, lambda n: EventsRequest(n, epoch, after))
 
     # Steering: whether it is granted is in the answer.
 

@@ -21,7 +21,7 @@ from cyclone.client.local_cluster import LocalCluster
 from cyclone.client.mapping import MapTasks
 from cyclone.client.options import job_fields, options_of
 from cyclone.client.stream import Server, Stream
-from cyclone.errors import PayloadTooLarge
+from cyclone.errors import NotAllowed, PayloadTooLarge
 from cyclone.protocol.client_messages import StatusReport, StatusRequest
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, JobSpec
 from cyclone.protocol.limits import NAME_CHARS_MAX, VALUE_BYTES_MAX
@@ -262,6 +262,9 @@ class Executor(TaskExecutor):
     ConfigError, Unreachable.
     """
 
+    cluster_pid = 0
+    """The process that is the master of a private cluster; 0 where there is none."""
+
     def __init__(
         self,
         max_workers: int | None = None,
@@ -284,14 +287,15 @@ class Executor(TaskExecutor):
         server: Server
         if workers is None and (connect or profile or is_server_named()):
             address = find_address(connect, None, Path(key_file) if key_file else None, insecure, profile)
-            slots = _slots(address)
+            slots = _slots(address, bool(by_value))
             server = _Running(address)
             namespace = namespace or applicable_profile(connect, None, profile).namespace
             if max_workers is not None:
                 options = {"parallel": max_workers, **options}
         else:
             slots = workers or max_workers or len(os.sched_getaffinity(0))
-            server = LocalCluster(slots)
+            server = cluster = LocalCluster(slots)
+            self.cluster_pid = cluster.pid
             by_value = True if by_value is None else by_value
         self.begin(Stream(server), bool(by_value), slots, namespace or DEFAULT_NAMESPACE, options)
 
@@ -307,11 +311,17 @@ class Executor(TaskExecutor):
         super().__init__(_Core(stream, by_value, namespace, slots), options or {})
 
 
-def _slots(address: Address) -> int:
-    """How many tasks the cluster there executes at once. Raises Unreachable, NotAllowed."""
+def _slots(address: Address, by_value: bool) -> int:
+    """How many tasks the cluster there executes at once. Raises Unreachable, and NotAllowed where it does not do it."""
     with Connection(address, _CONNECT_TIMEOUT_S) as connection:
         report = connection.ask(StatusRequest(1))
-    return sum(one.slots for one in report.controllers) if isinstance(report, StatusReport) else 0
+    controllers = report.controllers if isinstance(report, StatusReport) else []
+    if by_value and controllers and not any(one.offer.by_value for one in controllers):
+        raise NotAllowed(
+            f"no controller of the master at {address} executes functions by value: set [processing] by_value = yes "
+            "there, or leave by_value out here and name functions of modules that they can import"
+        )
+    return sum(one.slots for one in controllers)
 
 
 def _bounded(packed: bytes) -> bytes:

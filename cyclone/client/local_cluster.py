@@ -51,6 +51,11 @@ class LocalCluster:
             os.close(ready)
         self._pidfd = os.pidfd_open(self._process.pid)
 
+    @property
+    def pid(self) -> int:
+        """The child's."""
+        return self._process.pid
+
     def address(self) -> Address:
         """Where its master listens, as soon as it does. Raises ClusterDied."""
         said = b""

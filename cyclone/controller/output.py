@@ -1,11 +1,12 @@
-"""What tasks print: from a worker's standard output and error to the controller's standard error, bounded and escaped.
+"""What tasks print: from a worker's standard output and error to where it is kept, and to the controller's log; bounded.
 
 Owns the controller's end of the pipe that both descriptors of a worker are. Nothing here may block or end the
-controller, whatever a task does to its end. The caller owes ``relay`` whenever the pipe is readable, ``drain`` and
-``settle`` when the worker has reported something while ``discarding``, and ``close`` after the worker's end.
+controller, whatever a task does to its end. The caller owes ``relay`` whenever the pipe is readable, ``drain`` before
+it believes a report of the worker, ``settle`` behind it while ``discarding``, and ``close`` after the worker's end.
 
-Costs a task that prints nothing nothing: which task has printed is read from the row that its worker publishes, at the
-moment when the bytes are read: what a short task left in the pipe may count for the next one.
+What goes through the worker's own streams says which row it is of (``cyclone.controller.printed``). Of the rest that is
+read from the row that the worker publishes, at the moment when the bytes are read: what a child of a short task left in
+the pipe may count for the next one.
 """
 
 import codecs
@@ -14,11 +15,17 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import Protocol
 
+from cyclone.controller.printed import LOG, Unmarker
 from cyclone.logs import escape_lines
 from cyclone.protocol.limits import LOG_LINE_CHARS_MAX
+from cyclone.protocol.messages import TaskRange
 
 log = logging.getLogger("cyclone.controller")
+
+Keep = Callable[[TaskRange, int, int, bytes], None]
+"""Takes what a lease of one task has printed: behind how many bytes, to which stream, and what."""
 
 # What a pipe holds, unless a task has changed that.
 _READ_BYTES = 1 << 16
@@ -26,18 +33,39 @@ _READ_BYTES = 1 << 16
 _READS_MAX = 32
 
 
-class TaskOutput:
-    """One worker's. ``bytes_max`` is per task, 0 for no bound; ``closed``: nobody can write any more."""
+class Rows(Protocol):
+    """Where a worker is."""
 
-    def __init__(self, descriptor: int, bytes_max: int) -> None:
+    def current(self) -> int:
+        """The number of the row that it is or was last in."""
+
+    def lease(self, seq: int) -> TaskRange | None:
+        """The task in this row, None where it is not out at the worker."""
+
+
+class TaskOutput:
+    """One worker's. ``bytes_max`` is per task, 0 for no bound; ``closed``: nobody can write any more.
+
+    What tasks print goes to ``keep``, where there is that; to the log goes what nobody keeps, and with ``is_logged``
+    everything.
+    """
+
+    def __init__(
+        self, descriptor: int, mark: bytes, bytes_max: int, keep: Keep | None = None, is_logged: bool = True
+    ) -> None:
         os.set_blocking(descriptor, False)
         self._descriptor = descriptor
+        self._unmarker = Unmarker(mark)
         self._bytes_max = bytes_max
+        self._keep = keep
+        self._is_logged = is_logged
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._partial = ""
-        self._seq = self._task_id = 0
+        self._seq = 0
+        self._lease: TaskRange | None = None
         self._passed = self._discarded = 0
         self.closed = False
+        self.discarded_bytes = 0
 
     @property
     def discarding(self) -> bool:
@@ -48,13 +76,13 @@ class TaskOutput:
         """To be polled for reading, until ``closed``."""
         return self._descriptor
 
-    def relay(self, row: Callable[[], tuple[int, int]]) -> bool:
-        """Pass on what is there; whether there was anything. ``row`` tells where the worker is, and which task that is.
+    def relay(self, rows: Rows) -> bool:
+        """Pass on what is there; whether there was anything.
 
-        It is asked when the bytes are read: a task that goes on printing is then the right one.
+        Where the worker is, is asked when the bytes are read: a task that goes on printing is then the right one.
         """
         # Asked before the read, too: of a task that has ended by now nothing more can come into the pipe.
-        left = self.discarding and row()[0]
+        left = self.discarding and rows.current()
         try:
             data = os.read(self._descriptor, _READ_BYTES)
         except BlockingIOError:
@@ -62,21 +90,17 @@ class TaskOutput:
         if not data:
             self.closed = True
             return False
-        if not self.discarding:
-            self._begin(*row())
-        room = self._bytes_max - self._passed if self._bytes_max else len(data)
-        self._passed += min(room, len(data))
-        self._discarded += max(0, len(data) - room)
-        self._show(self._decoder.decode(data[:room]))
+        for seq, stream, piece in self._unmarker.take(data):
+            self._take(rows, seq, stream, piece)
         # Of a task that printed too much the pipe was still full when it ended: that is all its own.
         if left and len(data) < _READ_BYTES:
             self.settle(left, executing=True)
         return True
 
-    def drain(self, row: Callable[[], tuple[int, int]]) -> None:
+    def drain(self, rows: Rows) -> None:
         """Pass on all that is there, within reason."""
         for _ in range(_READS_MAX):
-            if not self.relay(row):
+            if not self.relay(rows):
                 break
 
     def settle(self, seq: int, executing: bool) -> None:
@@ -86,21 +110,42 @@ class TaskOutput:
         """
         if self._discarded and not (executing and seq == self._seq):
             self._end_line()
-            log.warning("task=%d printed %d bytes more, discarded", self._task_id, self._discarded)
+            task_id = self._lease.first if self._lease else 0
+            log.warning("task=%d printed %d bytes more, discarded", task_id, self._discarded)
+            self.discarded_bytes += self._discarded
             self._discarded = 0
 
-    def close(self, row: Callable[[], tuple[int, int]]) -> None:
+    def close(self, rows: Rows) -> None:
         """After the worker's end: pass on its last words, and give the pipe up."""
-        self.drain(row)
+        self.drain(rows)
+        self._take(rows, 0, LOG, self._unmarker.end())
         self.settle(self._seq, executing=False)
         self._end_line()
         os.close(self._descriptor)
 
-    def _begin(self, seq: int, task_id: int) -> None:
+    def _take(self, rows: Rows, seq: int, stream: int, data: bytes) -> None:
+        if seq and seq != self._seq:
+            self.settle(seq, executing=True)
+            self._begin(rows, seq)
+        elif not (seq or self.discarding):
+            self._begin(rows, rows.current())
+        elif self._lease is None:
+            self._lease = rows.lease(self._seq)
+        room = self._bytes_max - self._passed if self._bytes_max else len(data)
+        shown = data[:room]
+        if self._keep and self._lease and shown:
+            self._keep(self._lease, self._passed, stream, shown)
+        self._passed += len(shown)
+        self._discarded += len(data) - len(shown)
+        # What a worker logs is the controller's log, whoever keeps it besides.
+        if self._is_logged or stream == LOG or not (self._keep and self._lease):
+            self._show(self._decoder.decode(shown))
+
+    def _begin(self, rows: Rows, seq: int) -> None:
         if seq != self._seq:
-            self._seq, self._task_id, self._passed = seq, 0, 0
+            self._seq, self._lease, self._passed = seq, None, 0
         # A batch that has ended has no ids any more.
-        self._task_id = task_id or self._task_id
+        self._lease = rows.lease(seq) or self._lease
 
     def _show(self, text: str) -> None:
         """Whole lines, so that those of several workers do not mix; a line without an end is broken at the limit."""

@@ -51,8 +51,9 @@ class JobsCopy:
         """The jobs by themselves."""
         for row in self._rows("submitted", "job_id", job_rows.SUBMITTED):
             self._db.execute(f"INSERT INTO submitted({job_rows.SUBMITTED}) VALUES (?, ?, ?, ?)", row)
-            spec = job_rows.submitted_of(row).spec
-            self._found[row[0]] = _Found(apart=spec.keep_s is not None)
+            submitted = job_rows.submitted_of(row)
+            self._db.execute("REPLACE INTO job_keys VALUES (?, ?)", (submitted.key, row[0]))
+            self._found[row[0]] = _Found(apart=submitted.spec.keep_s is not None)
         for row in self._rows("open_jobs", "job_id", job_rows.OPEN_JOBS):
             if found := self._found.get(row[0]):
                 job = self._open[row[0]] = job_rows.open_of(row)
@@ -109,10 +110,15 @@ class JobsCopy:
             self._settle_job(job_id, found, job_id in unfinished, progress)
         for job_id, count in self._unknown.items():
             self._lost.append(f"the job {job_id}, and with it {count} tasks")
-        dropped, lost = sum(progress.jobs_dropped.values()), progress.dropped.get(_LOST, 0)
-        more = max(0, min(missing - dropped, lost - progress.jobs_dropped.get(_LOST, 0)))
-        if more:
+        more = missing - sum(progress.jobs_dropped.values())
+        if more > 0:
             progress.jobs_dropped = add_counts(progress.jobs_dropped, {_LOST: more})
+        if (behind := progress.jobs_dropped.get(_LOST, 0) - progress.dropped.get(_LOST, 0)) > 0:
+            # They had ids behind all that are known.
+            progress.last_id += behind
+            progress.dropped = add_counts(progress.dropped, {_LOST: behind})
+            progress.ended = dict(progress.dropped)
+            self._lost.append(f"{behind} tasks of jobs, whose ids nobody knows")
         progress.jobs_ended = dict(progress.jobs_dropped)
         progress.apart = 0
         progress.last_job_id = max([progress.last_job_id, *self._found, *self._unknown])
@@ -130,6 +136,9 @@ class JobsCopy:
             )
 
     def _settle_job(self, job_id: int, found: _Found, is_unfinished: bool, progress: Progress) -> None:
+        # Of tasks of which nothing else is known.
+        stop = max(found.expected, found.stop)
+        self._db.execute("DELETE FROM processed WHERE job_id = ? AND last >= ?", (job_id, stop))
         query = f"SELECT {job_rows.ENDED_JOBS} FROM ended_jobs WHERE job_id = ?"
         ended: Row | None = self._db.execute(query, (job_id,)).get
         has_ended = ended is not None
@@ -147,7 +156,7 @@ class JobsCopy:
         if before is not None:
             difference = add_counts(before.closed, {state: -count for state, count in found.closed_here.items()})
             gone = {state: count for state, count in difference.items() if count > 0}
-        more = max(found.expected, found.stop) - found.here - sum(gone.values())
+        more = stop - found.here - sum(gone.values())
         if more > 0:
             gone = add_counts(gone, {_LOST: more})
         horizon = progress.horizon if before is None or progress.generator_horizon is None else before.horizon

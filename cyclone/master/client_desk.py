@@ -1,8 +1,8 @@
 """Clients as the master's body sees them: who asks, what the brain says to it, and what is looked up or followed.
 
 Stands between the gate, the scheduler and the journal. Owns whether a client may submit at all; all other rights the
-brain knows. The caller owes: ``ask`` for each request, ``carry_out`` for the actions Consult and Follow, ``recorded``
-and ``deliver`` for what is, in its order, and ``turn`` once per turn.
+brain knows. ``log`` is what has happened. The caller owes: ``ask`` for each request, ``carry_out`` for the actions
+Consult and Follow, ``recorded`` and ``deliver`` for what is, in its order, and ``turn`` once per turn.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from cyclone.master.actions import Action, Consult, Follow, Send
 from cyclone.master.archive_answers import ArchiveAnswers
 from cyclone.master.client_feeds import ClientFeeds
+from cyclone.master.event_log import EventLog
 from cyclone.master.events import JobEnded, Recorded
 from cyclone.master.journal import Journal
 from cyclone.master.rights import ANYBODY, Who
 from cyclone.master.scheduler import Scheduler
+from cyclone.protocol.event_messages import EventsRequest
 from cyclone.protocol.job_messages import (
     NOT_ALLOWED,
     AnyFromClient,
@@ -51,10 +53,18 @@ class ClientDesk:
         self._send = send
         self._archive = ArchiveAnswers(scheduler, journal)
         self._feeds = ClientFeeds(journal, send, scheduler.state.number)
+        self.log = EventLog(scheduler, journal)
 
     def ask(self, peer: bytes, request: AnyFromClient, entry: PeerEntry | None, now: float) -> list[Action]:
         """What follows from a request of somebody with this key, None where nobody is asked for one."""
         who = Who(entry.name, entry.role == "admin") if entry else ANYBODY
+        if isinstance(request, EventsRequest):
+            return [Send(peer, self.log.answer(request))]
+        actions = self._asked(peer, request, who, now)
+        self.log.asked(request, actions, who.name)
+        return actions
+
+    def _asked(self, peer: bytes, request: AnyFromClient, who: Who, now: float) -> list[Action]:
         if isinstance(request, ProcessedRequest):
             return self._scheduler.answer(peer, request, now, who, self._ended_job(request.job_id, who))
         if not isinstance(request, SubmitRequest):
@@ -83,16 +93,19 @@ class ClientDesk:
 
     def recorded(self, events: Sequence[Recorded]) -> None:
         """These are in the journal."""
+        self.log.recorded(events)
         for event in events:
             if isinstance(event, JobEnded):
                 self._feeds.ended(event.job_id)
 
     def deliver(self, number: int, block: RecordedBlock, parts: tuple[tuple[int, int, int, int], ...]) -> None:
         """Results that are recorded just now."""
+        self.log.deliver(block, parts)
         self._feeds.deliver(number, block, parts)
 
     def turn(self, now: float, idle: bool) -> bool:
         """Send what is due to those that follow; whether there is more to be done at once."""
+        self.log.turn(now)
         return self._feeds.turn(now, idle)
 
     def gone(self, peer: bytes) -> None:

@@ -64,6 +64,9 @@ class JobControl:
     def cancel(self, request: CancelJobsRequest, who: Who) -> Answer:
         """End jobs, or tasks of them."""
         records, others = self._selected(request.selection, who)
+        if not records and not others and self._have_ended(request.selection):
+            # What is wished is so, perhaps since the same was wished before and the answer got lost.
+            return _answer(request.request, True, 0, "what is meant has ended already")
         if not records:
             return _nothing(request.request, others)
         if not request.indexes and not request.states:
@@ -85,7 +88,9 @@ class JobControl:
             for record, first, last in wishes:
                 self._cancelling.wish(record, first, last, request.reason)
             self._cancelling.carry_out()
-        return _answer(request.request, count > 0, count, _cancelled(_tasks(count), request.dry_run) + _not_his(others))
+        ended = any(low < record.added for record in records for low, _ in request.indexes) and not request.states
+        text = _cancelled(_tasks(count), request.dry_run) + _not_his(others)
+        return _answer(request.request, count > 0 or ended, count, text)
 
     def requeue(self, request: RequeueRequest, who: Who) -> Answer:
         """Take tasks back from whoever has them."""
@@ -166,6 +171,10 @@ class JobControl:
         records = list(listing.selected(self._state, selection))
         mine = [record for record in records if who.may_steer(record.owner)]
         return mine, [record for record in records if not who.may_steer(record.owner)]
+
+    def _have_ended(self, selection: JobSelection) -> bool:
+        """Whether jobs are meant by their numbers that have been, as far as one can tell without the journal."""
+        return bool(selection.ids) and selection.ids[-1][1] < self._state.jobs.next_id() and not selection.states
 
     def _inside(self, namespace: str) -> Iterator[JobRecord]:
         return (record for record in self._state.jobs.records.values() if record.spec.namespace == namespace)

@@ -64,10 +64,11 @@ class Lane(TaskQueue):
     ``out`` tasks are leased, or may be since an earlier epoch; ``delayed`` ones wait for their time apart, not many
     more than ``delayed_max``. Of ``lingering`` ones nobody knows yet that their lease is over. ``pending_s`` are the
     slot-seconds that its namespace was charged for what is out, ``mean_s`` is what a task takes, 0 as long as nobody
-    knows; none has ended for ``quiet_s``. ``not_before`` (Unix time) and ``time_limits`` are of single tasks, by id. It ``rests`` while nothing of it
-    is to be leased, whatever the reason. ``horizon`` is the last id that was ever offered, ``reserved`` for how many
-    tasks controllers are kept. ``key`` is its place among those that can be leased, as far as anybody has looked; None
-    where it cannot. ``counted`` and ``entry`` are for those who keep the sums and the order.
+    knows; none has ended for ``quiet_s``. ``not_before`` (Unix time) and ``time_limits`` are of single tasks, by id. It
+    ``rests`` while nothing of it is to be leased, whatever the reason. ``horizon`` is the last id that was ever
+    offered, ``reserved`` for how many tasks controllers are kept. ``key`` is its place among those that can be leased,
+    as far as anybody has looked; None where it cannot. ``counted`` and ``entry`` are for those who keep the sums and
+    the order.
     """
 
     __slots__ = (

@@ -8,7 +8,15 @@ somebody wants to see, to end it. What cannot be leased, or comes last, goes bac
 from cyclone.master.lane import Lane
 from cyclone.master.lanes import Lanes
 from cyclone.master.picks import Picker
+from cyclone.master.state import PAGE_BYTES, PAGE_TASKS
 
+# Stored blocks come back in time, a few at once, as long as less than this can be leased out of memory.
+LOAD_BELOW_TASKS = 16384
+LOAD_BELOW_BYTES = 64 * 1024 * 1024
+LOAD_BLOCKS = 8
+# Beyond this, what cannot be leased now makes room for what can.
+MEMORY_TASKS = 2 * PAGE_TASKS
+MEMORY_BYTES = 2 * PAGE_BYTES
 # So many shelves are looked at in a turn for what may be loaded ahead of time.
 _SHELVES_AHEAD = 64
 
@@ -25,9 +33,11 @@ class Paging:
         """The next stored blocks of a job are to be seen, whether they can be leased or not."""
         self._sought[job_id] = None
 
-    def next_blocks(self, count: int, with_ahead: bool) -> list[int]:
-        """With which ids the blocks begin that are to be loaded now; ``with_ahead``: there is room for more."""
-        lanes, picker = self._lanes, self._picker
+    def next_blocks(self) -> list[int]:
+        """With which ids the blocks begin that are to be loaded now."""
+        lanes, picker, count = self._lanes, self._picker, LOAD_BLOCKS
+        if not lanes.window.stored_count:
+            return []
         asked, self._sought = dict.fromkeys([*self._sought, *picker.wanted]), {}
         if picker.wanted:
             asked.update(dict.fromkeys(self._beside(picker.wanted, count)))
@@ -36,18 +46,23 @@ class Paging:
         for job_id in asked:
             if job_id in lanes and len(firsts) < count:
                 firsts += lanes.lane(job_id).next_stored(count - len(firsts))
-        if with_ahead and len(firsts) < count:
+        is_low = lanes.ready_count < LOAD_BELOW_TASKS and lanes.window.bytes_in_memory < LOAD_BELOW_BYTES
+        if is_low and len(firsts) < count:
             for lane in self._ahead():
                 if lane.job_id not in asked and len(firsts) < count:
                     firsts += lane.next_stored(count - len(firsts))
+        if firsts:
+            self.make_room()
         return firsts
 
-    def make_room(self, tasks_max: int, bytes_max: int) -> None:
-        """What comes last goes back to the journal, until no more than that is left in memory."""
+    def make_room(self) -> None:
+        """Where there is far too much in memory, what comes last goes back to the journal."""
         window = self._lanes.window
+        if window.fresh_count <= MEMORY_TASKS and window.fresh_bytes <= MEMORY_BYTES:
+            return
         last = sorted(self._lanes, key=lambda lane: (lane.key is None, lane.key or (0, 0)), reverse=True)
         for lane in last:
-            if window.fresh_count <= tasks_max and window.fresh_bytes <= bytes_max:
+            if window.fresh_count <= MEMORY_TASKS // 2 and window.fresh_bytes <= MEMORY_BYTES // 2:
                 break
             lane.unload()
             self._lanes.rank(lane)

@@ -40,11 +40,12 @@ class Picker:
             return self._for_which_it_is_kept(session, kept.lane)
         if self._lanes.is_alone and not session.offer.namespaces and (lane := self._lanes.generator).counted:
             return lane, limits.TASKS_PER_BATCH_MAX
-        for share in self._lanes.shares.in_order():
+        shares = self._lanes.shares.in_order()
+        for place, share in enumerate(shares):
             for lane in self._first_lanes(share, session):
                 if not lane.is_bounded:
                     if lane.in_memory:
-                        return lane, limits.TASKS_PER_BATCH_MAX
+                        return lane, self._lanes.shares.turn_of(lane, shares[place + 1 : place + 2])
                     self.wanted[lane.job_id] = None
                     continue
                 room = self._lanes.room(lane)
@@ -53,7 +54,7 @@ class Picker:
                 if not lane.in_memory:
                     self.wanted[lane.job_id] = None
                 elif count := min(room, lane.shelf.fitting(session)):
-                    return lane, count
+                    return lane, min(count, self._lanes.shares.turn_of(lane, shares[place + 1 : place + 2]))
                 elif lane.reserved < room:
                     self._keep(session, lane, room)
                     return None

@@ -45,7 +45,7 @@ from cyclone.master.progress import GeneratorProgress
 from cyclone.master.retries import Retries
 from cyclone.master.rights import ANYBODY, Who
 from cyclone.master.spans import Span
-from cyclone.master.state import PAGE_BYTES, PAGE_TASKS, State
+from cyclone.master.state import State
 from cyclone.master.suspicion import Suspicion
 from cyclone.master.turn import Turn
 from cyclone.protocol import messages
@@ -72,13 +72,6 @@ WINDOW_START_TASKS = 32
 WINDOW_BYTES = 64 * 1024 * 1024
 # What waits for its time is in memory too; only beyond so many windows does it hold up what is new.
 WINDOWS_DELAYED = 4
-# Stored blocks come back in time, a few at once.
-LOAD_BELOW_TASKS = WINDOW_TASKS // 2
-LOAD_BELOW_BYTES = WINDOW_BYTES
-LOAD_BLOCKS = 8
-# Beyond this, what cannot be leased now makes room for what can.
-MEMORY_TASKS = 2 * PAGE_TASKS
-MEMORY_BYTES = 2 * PAGE_BYTES
 # Results that wait for a slow reader: beyond this, dispatch rests until it has caught up.
 BACKLOG_BYTES_MAX = 256 * 1024 * 1024
 _ALL_DONE = "all work is done"
@@ -373,17 +366,8 @@ class Scheduler:
             turn.send(session.peer, Tasks(session.session_id, session.tasks_seq, session.sent, jobs, batches))
         for session, count in self._dispatcher.recalls(turn.now):
             turn.send(session.peer, messages.Recall(session.session_id, count))
-        if state.lanes.window.stored_count:
-            self._load()
-
-    def _load(self) -> None:
-        """What waits in the journal comes back in time."""
-        lanes = self.state.lanes
-        is_low = lanes.ready_count < LOAD_BELOW_TASKS and lanes.window.bytes_in_memory < LOAD_BELOW_BYTES
-        if firsts := self._paging.next_blocks(LOAD_BLOCKS, is_low):
-            if lanes.window.fresh_count > MEMORY_TASKS or lanes.window.fresh_bytes > MEMORY_BYTES:
-                self._paging.make_room(MEMORY_TASKS // 2, MEMORY_BYTES // 2)
-            self._turn.out.append(Load(firsts))
+        if firsts := self._paging.next_blocks():
+            turn.out.append(Load(firsts))
 
     def _time_limits(self, span: Span) -> list[tuple[int, float]]:
         """What tasks of a span have of their own, by row."""

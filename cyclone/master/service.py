@@ -261,7 +261,7 @@ class MasterService:
             log.error("the generator failed: %s: %s", failure.type, failure.message)
             for line in failure.traceback.splitlines():
                 log.error("    %s", line)
-            self._stop(now)
+            self._stop(now, f"the generator failed: {failure.type}: {failure.message}")
 
     def _carry_out(self, now: float) -> None:
         """The order is the promise: record, make it durable, and only then let anybody know."""
@@ -356,9 +356,10 @@ class MasterService:
                 self._done = True
             else:
                 log.info("%s: no more dispatch, waiting for what runs", signal.Signals(number).name)
-                self._stop(now)
+                self._stop(now, signal.Signals(number).name)
 
-    def _stop(self, now: float) -> None:
+    def _stop(self, now: float, reason: str) -> None:
+        self._clients.log.stopping(reason)
         self._notifier.stopping("waiting for what runs")
         self._out += self.scheduler.stop(now)
         self._ending.stop(now)

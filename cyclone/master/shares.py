@@ -5,14 +5,17 @@ What is leased is charged at once by what such tasks usually take, and corrected
 was idle begins where the others are: nobody saves up. Owns the passes; must not know what a lane needs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cyclone.master.lane import FIRST_GUESS_S, Lane
 from cyclone.master.sessions import Session
 from cyclone.master.shelves import Shelf
+from cyclone.protocol import limits
 
 # Of what a namespace did not use while its last tasks ran, so much is still its own: slot-seconds by its weight.
 LAG_S = 10.0
+# A namespace gets so much in one go, though it is another's turn meanwhile: slot-seconds. Else batches would be small.
+TURN_S = 0.05
 # So many results weigh as much as all that was known before.
 _MEMORY = 1024
 
@@ -72,7 +75,7 @@ class Shares:
         """The namespace of this name, which may be new."""
         return self.by_name.get(name) or self.by_name.setdefault(name, Share(name))
 
-    def in_order(self) -> Iterable[Share]:
+    def in_order(self) -> Sequence[Share]:
         """Those that have something to lease, who is next first."""
         if len(self.active) < 2:
             return list(self.active.values())
@@ -96,6 +99,13 @@ class Shares:
     def learn(self, count: int, seconds: float) -> None:
         """So many tasks of whatever job have taken so long together."""
         self.mean_s += (seconds / count - self.mean_s) * count / (count + _MEMORY)
+
+    def turn_of(self, lane: Lane, behind: Sequence[Share]) -> int:
+        """How many tasks of a lane may go before it is the turn of the namespace behind it, if there is one."""
+        if not behind:
+            return limits.TASKS_PER_BATCH_MAX
+        ahead_s = max(0.0, behind[0].pass_s - lane.share.pass_s) * lane.weight + TURN_S
+        return 1 + int(min(limits.TASKS_PER_BATCH_MAX, ahead_s / (lane.terms.cpus * lane.task_s(self.mean_s))))
 
     def charge(self, lane: Lane, count: int) -> float:
         """So many tasks of a lane go out, or are kept room for; the slot-seconds that this is reckoned to be."""

@@ -263,7 +263,8 @@ class State:
                 session = self.sessions.holder(span.holder)
                 session.open -= closed
                 self.lanes.occupy(session, lane, -closed)
-                if lane.is_bounded and span.token != (batch.epoch, batch.attempt):
+                goes_on = span.token != (batch.epoch, batch.attempt) and span.holder in self.sessions.by_id
+                if lane.is_bounded and goes_on:
                     # It was another attempt that ended: this one goes on.
                     self.lanes.haunt(session, lane, TaskRange(start, stop - start, *span.token), closed, span.seq)
                 self.sessions.rank(session)

@@ -90,3 +90,8 @@ class Answer(ToClient, tag=302, frozen=True):
     count: Count
     text: Text
     names: list[Name] = []
+
+
+# What a client can ask about the master itself, and the answers.
+AboutMaster = StatusRequest | CancelRequest | DrainRequest
+OfMaster = StatusReport | Answer

@@ -11,15 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from cyclone.protocol import limits
-from cyclone.protocol.client_messages import (
-    Answer,
-    CancelRequest,
-    DrainRequest,
-    FromClient,
-    StatusReport,
-    StatusRequest,
-    ToClient,
-)
+from cyclone.protocol.client_messages import AboutMaster, FromClient, OfMaster, ToClient
+from cyclone.protocol.event_messages import EventsReport, EventsRequest
 from cyclone.protocol.job_spec import (
     Index,
     IndexRanges,
@@ -31,7 +24,7 @@ from cyclone.protocol.job_spec import (
     ShortText,
     TaskBlock,
 )
-from cyclone.protocol.messages import Count, JobId, Positive, TaskId, Text
+from cyclone.protocol.messages import AttemptOrNone, Count, JobId, OutputPieces, Positive, TaskId, Text
 
 # Requests.
 
@@ -160,6 +153,21 @@ class ProcessedRequest(FromClient, tag=216, frozen=True):
     request: Count
     job_id: JobId
     indexes: IndexRanges
+
+
+class OutputRequest(FromClient, tag=217, frozen=True):
+    """What has the task with this index printed, from ``offset`` on, in its attempt (0: the last)?
+
+    Where there is nothing yet but there may be, the answer waits for up to ``wait_s``.
+    """
+
+    request: Count
+    job_id: Count
+    index: Index
+    attempt: AttemptOrNone = 0
+    offset: Count = 0
+    bytes_max: Annotated[int, Meta(ge=0, le=limits.OUTPUT_BYTES_MAX)] = limits.OUTPUT_BYTES_MAX
+    wait_s: Annotated[float, Meta(ge=0, le=limits.OUTPUT_WAIT_MAX_S)] = 0.0
 
 
 FOLLOW_S = 1.0
@@ -311,6 +319,24 @@ class JobResults(ToClient, tag=309, frozen=True):
     lost: Count = 0
 
 
+class OutputAnswer(ToClient, tag=310, frozen=True):
+    """Answers ``OutputRequest``: see ``Output``. ``state`` is the task's.
+
+    ``ended``: this attempt prints nothing more. ``attempt`` is 0 where none is known, then ``text`` says why. Pieces
+    begin behind what was asked for where that is not kept any more.
+    """
+
+    request: Count
+    attempt: Count
+    offset: Count
+    pieces: OutputPieces
+    size: Count
+    ended: bool
+    state: ShortText
+    controller: Text = ""
+    text: Text = ""
+
+
 QUOTA = "quota"
 BUSY = "busy"
 NO_JOB = "no_job"
@@ -334,9 +360,7 @@ SUBMIT_REFUSALS = {
 JOB_STATES = ("held", "queued", "delayed", "running", "waiting", "completed", "failed", "cancelled")
 
 AnyFromClient = (
-    StatusRequest
-    | CancelRequest
-    | DrainRequest
+    AboutMaster
     | SubmitRequest
     | AddRequest
     | JobsRequest
@@ -350,10 +374,11 @@ AnyFromClient = (
     | NamespacesRequest
     | FollowRequest
     | ProcessedRequest
+    | OutputRequest
+    | EventsRequest
 )
 AnyToClient = (
-    StatusReport
-    | Answer
+    OfMaster
     | Submitted
     | JobsReport
     | TasksReport
@@ -361,4 +386,6 @@ AnyToClient = (
     | Explanation
     | NamespacesReport
     | JobResults
+    | OutputAnswer
+    | EventsReport
 )

@@ -41,5 +41,10 @@ LABELS_MAX = 64
 VARIABLES_MAX = 1024
 # Rows of a list in one answer; it ends earlier where it gets large.
 PAGE_ROWS_MAX = 4096
+# What tasks have printed, in one answer; and in how many pieces.
+OUTPUT_BYTES_MAX = 256 * 1024
+OUTPUT_PIECES_MAX = 4096
+# How long a question for what a task prints may wait until it prints something.
+OUTPUT_WAIT_MAX_S = 10.0
 # Results under way to one client.
 FOLLOW_WINDOW_BYTES_MAX = 64 * 1024 * 1024

@@ -7,7 +7,7 @@ Direction is in the class that a message derives from: ``FromController`` or ``F
 (float), sizes bytes, identities hexadecimal text.
 """
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +18,7 @@ Count = Annotated[int, Meta(ge=0, le=limits.ID_MAX)]
 Positive = Annotated[int, Meta(ge=1, le=limits.ID_MAX)]
 TaskId = Positive
 Attempt = Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
+AttemptOrNone = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 Epoch = Positive
 JobId = Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
 Session = Positive
@@ -239,6 +240,31 @@ class Goodbye(FromController, tag=5, frozen=True):
     reason: Text
 
 
+STDOUT: Literal[1] = 1
+STDERR: Literal[2] = 2
+OutputPiece = tuple[Literal[1, 2], bytes]
+OutputPieces = Annotated[list[OutputPiece], Meta(max_length=limits.OUTPUT_PIECES_MAX)]
+
+
+class Output(FromController, tag=6, frozen=True):
+    """Answers ``FetchOutput``: what the task has printed from ``offset`` on, which is behind what was asked for where
+    that is not kept any more. Each piece is of standard output (1) or standard error (2).
+
+    ``size`` is where it ends by now; ``ended``: this attempt prints nothing more. Where nothing of the task is known
+    here, ``attempt`` is 0; ``text`` says why that cannot be otherwise.
+    """
+
+    session: Session
+    request: Positive
+    task_id: TaskId
+    attempt: AttemptOrNone
+    offset: Count
+    pieces: OutputPieces
+    size: Count
+    ended: bool
+    text: Text = ""
+
+
 class Welcome(FromMaster, tag=101, frozen=True):
     """Opens a session. ``drop``: of what the controller said it holds, what is no longer its business."""
 
@@ -317,6 +343,21 @@ class Cancel(FromMaster, tag=108, frozen=True):
     ranges: Ranges
 
 
+class FetchOutput(FromMaster, tag=109, frozen=True):
+    """What has this task printed, from ``offset`` on, in its attempt (0: the last here)? Answered by ``Output``.
+
+    Where there is nothing yet but there may be, the answer waits for up to ``wait_s``.
+    """
+
+    session: Session
+    request: Positive
+    task_id: TaskId
+    attempt: AttemptOrNone
+    offset: Count
+    bytes_max: Annotated[int, Meta(ge=0, le=limits.OUTPUT_BYTES_MAX)]
+    wait_s: Annotated[float, Meta(ge=0, le=limits.OUTPUT_WAIT_MAX_S)] = 0.0
+
+
 NO_SESSION = "no_session"
 SUPERSEDED = "superseded"
 VERSION = "version"
@@ -332,5 +373,5 @@ REFUSALS = {
     FORBIDDEN: "the key does not give this right, or not any more: stop the workers and exit 1",
 }
 
-AnyFromController = Hello | State | Results | Returned | Goodbye
-AnyFromMaster = Welcome | Tasks | Recorded | Recall | Pong | Stop | Refused | Cancel
+AnyFromController = Hello | State | Results | Returned | Goodbye | Output
+AnyFromMaster = Welcome | Tasks | Recorded | Recall | Pong | Stop | Refused | Cancel | FetchOutput

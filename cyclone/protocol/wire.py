@@ -33,6 +33,7 @@ from cyclone.protocol.messages import (
     AnyFromMaster,
     Cancel,
     Hello,
+    Output,
     Refused,
     ResultBatch,
     Results,
@@ -79,6 +80,10 @@ def decode_for_master(frames: Sequence[bytes]) -> AnyFromController | AnyFromCli
             _check_ranges(message.running)
         case Returned():
             _check_ranges(message.ranges)
+        case Output():
+            size = sum(len(data) for _, data in message.pieces)
+            if size > limits.OUTPUT_BYTES_MAX or message.offset + size > message.size:
+                raise ProtocolError(f"output of {size} bytes from {message.offset} on, of {message.size} in all")
         case CancelRequest():
             if message.last < message.first:
                 raise ProtocolError(f"tasks from {message.first} to {message.last}")

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from cyclone.protocol.client_messages import CancelRequest, DrainRequest, StatusRequest
+from cyclone.protocol.event_messages import EventsRequest
 from cyclone.protocol.job_messages import (
     AddRequest,
     CancelJobsRequest,
@@ -20,12 +21,13 @@ from cyclone.protocol.job_messages import (
     JobsRequest,
     NamespaceRequest,
     NamespacesRequest,
+    OutputRequest,
     ProcessedRequest,
     RequeueRequest,
     SubmitRequest,
     TasksRequest,
 )
-from cyclone.protocol.messages import Goodbye, Hello, Results, Returned, State
+from cyclone.protocol.messages import Goodbye, Hello, Output, Results, Returned, State
 from cyclone.protocol.sink_messages import Attach, Blocks
 
 PeerRole = Literal["controller", "client", "monitor", "admin", "master"]
@@ -43,8 +45,11 @@ MAY_SEND: Mapping[type, frozenset[PeerRole]] = {
     Results: _CONTROLLER,
     Returned: _CONTROLLER,
     Goodbye: _CONTROLLER,
+    Output: _CONTROLLER,
     **dict.fromkeys((StatusRequest, JobsRequest, TasksRequest, DetailRequest), _LOOK),
-    **dict.fromkeys((ExplainRequest, NamespacesRequest, FollowRequest), _LOOK),
+    EventsRequest: _LOOK,
+    # What a task prints may hold secrets, as its arguments and its value may: it is for those who may see these.
+    **dict.fromkeys((ExplainRequest, NamespacesRequest, FollowRequest, OutputRequest), _LOOK),
     **dict.fromkeys((SubmitRequest, AddRequest, ControlRequest, CancelJobsRequest), _STEER),
     **dict.fromkeys((RequeueRequest, ProcessedRequest), _STEER),
     **dict.fromkeys((CancelRequest, DrainRequest, NamespaceRequest), _ADMIN),

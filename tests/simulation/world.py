@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
+from cyclone.master import paging as paging_module
 from cyclone.master import scheduler as scheduler_module
 from cyclone.master import source as source_module
 from cyclone.master import state as state_module
@@ -196,8 +197,8 @@ class World:
         with (
             patch.object(scheduler_module, "WINDOW_TASKS", self.settings.window_tasks),
             patch.object(scheduler_module, "BACKLOG_BYTES_MAX", self.settings.backlog_bytes_max),
-            patch.object(scheduler_module, "LOAD_BELOW_TASKS", self.settings.load_below),
-            patch.object(scheduler_module, "LOAD_BLOCKS", self.settings.load_blocks),
+            patch.object(paging_module, "LOAD_BELOW_TASKS", self.settings.load_below),
+            patch.object(paging_module, "LOAD_BLOCKS", self.settings.load_blocks),
             patch.object(state_module, "PAGE_TASKS", self.settings.page_tasks),
             patch.object(source_module, "log", Log(self)),
             patch.object(source_module, "_AHEAD_BYTES_MAX", self.settings.ahead_bytes_max),

@@ -74,6 +74,7 @@ def test_given_relative_paths_then_they_start_at_the_file(tmp_path: Path) -> Non
         ("begin = 1", "begin: '1' is not a moment: write now+10m"),
         ("command = [1]", "command[0]: expected str, got int"),
         ("x = ", "is no TOML: Invalid value"),
+        (f"x = {'[' * 10_000}", "is no TOML: maximum recursion depth exceeded"),
         ("array = '5-1'", "'5-1' begins behind its end"),
         ("cpus = 5000", "cpus: expected int <= 4096"),
         ("key = ''", "key: '' is no key"),

@@ -70,6 +70,37 @@ def test_given_a_key_that_is_used_up_by_half_a_job_then_it_is_said(
     assert "its key stands for it, take another one" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "failure", "said"),
+    [
+        (
+            ["--key", "mine"],
+            QuotaExceeded("quota", "full"),
+            "the same command sends them, cyclone seal or cancel 7 ends it",
+        ),
+        (["--key", "mine"], KeyboardInterrupt(), "the same command sends them, cyclone seal or cancel 7 ends it"),
+        ([], Unreachable("no answer"), "and waits for them: cyclone seal or cancel 7 ends it"),
+        ([], QuotaExceeded("quota", "full"), "job 7 is cancelled: not all of its tasks could be sent"),
+        ([], KeyboardInterrupt(), "job 7 is cancelled: not all of its tasks could be sent"),
+    ],
+)
+def test_given_a_submission_that_breaks_off_then_the_job_is_cancelled_unless_the_rest_may_come(
+    words: list[str],
+    failure: BaseException,
+    said: str,
+    client: FakeClient,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def add(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(client, "add", add)
+    assert common.guarded("cyclone", lambda argv: call(*words, "--array", "0-9999", "--", "true")) != common.EXIT_OK
+    assert said in capsys.readouterr().err
+    assert bool([made for made in client.calls if made[0] == "cancel"]) == ("cancelled" in said)
+
+
 def test_given_the_key_of_a_job_that_has_ended_then_it_is_that_one(
     client: FakeClient, capsys: pytest.CaptureFixture[str]
 ) -> None:

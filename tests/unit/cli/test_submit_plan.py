@@ -288,6 +288,11 @@ def test_given_a_class_with_options_of_its_own_then_the_job_has_them_unless_othe
             "its class wants list[float] | None",
         ),
         (
+            ["--class", "planned_tasks:Probe", "-p", "host=a", "-p", f"weights={'[' * 50_000}"],
+            ConfigError,
+            "is no JSON value",
+        ),
+        (
             ["--class", "planned_tasks:Odd"],
             ConfigError,
             "planned_tasks:Odd: the value of 'what' holds a builtins.object",

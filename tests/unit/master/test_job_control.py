@@ -228,6 +228,18 @@ class TestCancel:
         found, _ = cancel(master, ids(77))
         assert (found.granted, found.text) == (False, "no open job is meant by that")
 
+    def test_given_a_wish_that_is_repeated_after_its_tasks_have_ended_then_it_is_granted_again(
+        self, master: Master, running: int
+    ) -> None:
+        wishes: list[dict[str, Any]] = [{"indexes": [(3, 3)]}, {}]
+        for wish in wishes:
+            for count in (1, 0) if wish else (5, 0):
+                selection = ids(1) if wish else ids(1, 2)
+                found, _ = cancel(master, selection, **wish)
+                assert (found.granted, found.count) == (True, count)
+                master.handle(Returned(running, 0, [] if wish else [tasks(1, 2)]))
+                master.advance()
+
     def test_given_the_last_job_then_it_is_one(self, master: Master, running: int) -> None:
         found, _ = cancel(master, JobSelection(last=True))
         assert found.count == 2

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from cyclone.master import scheduler as scheduler_module
+from cyclone.master import paging as paging_module
 from cyclone.master import state as state_module
 from cyclone.master.actions import Action
 from cyclone.master.events import HorizonMoved
 from cyclone.master.lanes import Lanes, LaneTerms
-from cyclone.master.scheduler import LOAD_BLOCKS
+from cyclone.master.paging import LOAD_BLOCKS
 from cyclone.protocol.job_messages import NamespaceRequest
 from cyclone.protocol.job_spec import GENERATOR_JOB, Namespace
 from cyclone.protocol.messages import Returned, TaskRange, Tasks
@@ -190,8 +190,8 @@ class TestPages:
     @pytest.fixture(autouse=True)
     def _small_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(state_module, "PAGE_TASKS", 2 * BLOCK)
-        monkeypatch.setattr(scheduler_module, "LOAD_BELOW_TASKS", BLOCK)
-        monkeypatch.setattr(scheduler_module, "MEMORY_TASKS", 4 * BLOCK)
+        monkeypatch.setattr(paging_module, "LOAD_BELOW_TASKS", BLOCK)
+        monkeypatch.setattr(paging_module, "MEMORY_TASKS", 4 * BLOCK)
 
     def filled(self, master: Master, name: str, blocks: int, **options: Any) -> int:
         job_id = submit(master, BLOCK, name, sealed=False, **options).job_id

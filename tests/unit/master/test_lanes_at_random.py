@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cyclone.master import scheduler as scheduler_module
+from cyclone.master import paging as paging_module
 from cyclone.master import state as state_module
 from cyclone.protocol.messages import Offer
 from tests.support.cluster import Cluster
@@ -131,8 +131,8 @@ def test_given_anything_that_may_happen_then_nothing_is_exceeded_lost_or_left_ov
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state_module, "PAGE_TASKS", 40)
-    monkeypatch.setattr(scheduler_module, "LOAD_BELOW_TASKS", 20)
-    monkeypatch.setattr(scheduler_module, "MEMORY_TASKS", 80)
+    monkeypatch.setattr(paging_module, "LOAD_BELOW_TASKS", 20)
+    monkeypatch.setattr(paging_module, "MEMORY_TASKS", 80)
     master = Master(pages=seed % 3 > 0)
     chance = Chance(master, seed)
     for name in "ab":

@@ -127,6 +127,19 @@ def test_given_a_restart_behind_the_loss_of_a_lease_whose_task_is_done_then_it_c
     assert wait(master, 2.0, other) == [("c2", 2, 1, 1)]
 
 
+def test_given_a_result_that_comes_after_its_lease_was_given_up_then_no_unit_is_lost(master: Master) -> None:
+    submit(master, 2, limits={"a": 1})
+    ready(master, "c1", "1")
+    master.advance()
+    master.advance(TIMEOUT_S + 1.0)
+    again = ready(master, "c1", "1")
+    master.results(again, batch(1, COMPLETED))
+    assert master.scheduler.state.ended["completed"] == 1
+    master.scheduler.check()
+    assert wait(master, OVER_S, again) == [("c1", 2, 1, 1)]
+    assert master.scheduler.state.lanes.limits.used == {"a": 1}
+
+
 def test_given_an_attempt_that_goes_on_when_its_controller_comes_back_then_it_still_counts(master: Master) -> None:
     submit(master, 2, limits={"a": 1})
     ready(master, "c1", "1")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from cyclone.master import scheduler as scheduler_module
+from cyclone.master import paging as paging_module
 from cyclone.master import state as state_module
-from cyclone.master.scheduler import LOAD_BELOW_TASKS, LOAD_BLOCKS
+from cyclone.master.paging import LOAD_BELOW_TASKS, LOAD_BLOCKS
 from cyclone.protocol import limits
 from cyclone.protocol.client_messages import CancelRequest
 from cyclone.protocol.messages import Returned, Tasks
@@ -119,7 +119,7 @@ class TestPaging:
         self, new_master: NewMaster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(state_module, "PAGE_BYTES", 1000)
-        monkeypatch.setattr(scheduler_module, "LOAD_BELOW_BYTES", 500)
+        monkeypatch.setattr(paging_module, "LOAD_BELOW_BYTES", 500)
         master = new_master()
         for _ in range(100):
             master.offer(1, bytes(100))
@@ -134,7 +134,7 @@ class TestPaging:
         self, new_master: NewMaster, monkeypatch: pytest.MonkeyPatch, bound: str
     ) -> None:
         monkeypatch.setattr(state_module, "PAGE_TASKS", 64)
-        monkeypatch.setattr(scheduler_module, bound, 32)
+        monkeypatch.setattr(paging_module, bound, 32)
         master = new_master()
         for _ in range(50):
             master.offer(8)

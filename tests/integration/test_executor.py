@@ -1,0 +1,214 @@
+"""Executors on clusters of real processes: what they do with tasks that go wrong, and that nothing of them is left."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, wait
+from pathlib import Path
+
+import pytest
+
+from cyclone import Client, Executor
+from cyclone.errors import NotAllowed, TaskRefused, TaskTimeout, WorkerDied
+from cyclone.protocol.job_spec import JobSelection
+from tests.support import procfs
+from tests.support.lab import Lab
+from tests.support.procfs import wait_until
+
+WAIT_S = 30
+GONE_WITHIN_S = 5.0
+
+SCRIPT = """
+import os, sys, time
+from concurrent.futures import wait
+from cyclone import Executor
+
+def touch(path):
+    time.sleep(0.2)
+    open(path, "w").write(str(os.getpid()))
+
+executor = Executor(workers=2)
+executor.submit(os.getpid).result()
+futures = [executor.submit(touch, f"done-{number}") for number in range(4)]
+print("submitted", file=sys.stderr, flush=True)
+"""
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def descendants(pid: int) -> set[int]:
+    """A process and all that it has started."""
+    found, waiting = {pid}, [pid]
+    while waiting:
+        try:
+            children = Path(f"/proc/{waiting.pop()}/task").glob("*/children")
+            new = {int(child) for path in children for child in path.read_text().split()} - found
+        except OSError:
+            continue
+        found |= new
+        waiting += new
+    return found
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[Executor]:
+    """A private cluster for all tests that do it no harm; nothing of it is left in the end."""
+    made = Executor(workers=2)
+    made.submit(square, 1).result(WAIT_S)
+    pids = descendants(made.cluster_pid)
+    assert len(pids) >= 5
+    yield made
+    made.shutdown()
+    wait_until(lambda: not [pid for pid in pids if procfs.command(pid)], "nothing is left", GONE_WITHIN_S)
+
+
+def test_given_functions_of_all_kinds_then_a_private_cluster_executes_them(executor: Executor) -> None:
+    offset = 3
+
+    def plus(x: int, *, y: int) -> int:
+        return x + y + offset
+
+    assert executor.submit(plus, 1, y=2).result(WAIT_S) == 6
+    assert executor.submit(os.getpid).result(WAIT_S) not in (0, os.getpid())
+    assert list(executor.map(lambda x: (x, {x}), range(3))) == [(0, {0}), (1, {1}), (2, {2})]
+    assert sum(executor.map(square, range(20_000))) == sum(x * x for x in range(20_000))
+
+
+def test_given_the_environment_then_tasks_find_what_they_would_find_here(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert executor.submit(os.getcwd).result(WAIT_S) == str(Path.cwd())
+    home = executor.submit(os.environ.get, "PATH").result(WAIT_S)
+    assert home == os.environ["PATH"]
+
+
+def test_given_a_task_that_runs_then_cancel_ends_it(executor: Executor, tmp_path: Path) -> None:
+    started, ended = tmp_path / "started", tmp_path / "ended"
+
+    def slow() -> None:
+        started.touch()
+        time.sleep(60)
+        ended.touch()
+
+    future = executor.submit(slow)
+    wait_until(started.exists, "the task has started")
+    assert future.cancel()
+    with pytest.raises(CancelledError):
+        future.result()
+    assert executor.submit(square, 4).result(WAIT_S) == 16
+    assert not ended.exists()
+
+
+def test_given_options_then_the_cluster_keeps_to_them(executor: Executor) -> None:
+    with pytest.raises(TaskTimeout, match="0.2"):
+        executor.options(time_limit=0.2).submit(time.sleep, 60).result(WAIT_S)
+    with pytest.raises(WorkerDied, match="SIGKILL"):
+        executor.options(crash_limit=1).submit(lambda: os.kill(os.getpid(), signal.SIGKILL)).result(WAIT_S)
+
+
+def test_given_two_private_clusters_then_neither_knows_of_the_other(executor: Executor) -> None:
+    with Executor(workers=1) as other:
+        pids = {each.submit(os.getppid).result(WAIT_S) for each in (executor, other)}
+        assert len(pids) == 2
+    assert executor.submit(square, 2).result(WAIT_S) == 4
+
+
+def test_given_a_cluster_that_is_killed_then_nobody_waits_for_ever() -> None:
+    executor = Executor(workers=1)
+    executor.submit(square, 1).result(WAIT_S)
+    pids = descendants(executor.cluster_pid)
+    future = executor.submit(time.sleep, 60)
+    os.kill(executor.cluster_pid, signal.SIGKILL)
+    with pytest.raises(BrokenExecutor, match="has ended with signal 9"):
+        future.result(WAIT_S)
+    with pytest.raises(BrokenExecutor):
+        executor.submit(square, 1)
+    executor.shutdown()
+    wait_until(lambda: not [pid for pid in pids if procfs.command(pid)], "nothing is left", GONE_WITHIN_S)
+
+
+@pytest.mark.parametrize(
+    ("end", "done"),
+    [
+        pytest.param("executor.shutdown()", 4, id="after shutdown"),
+        pytest.param("", 4, id="the interpreter ends"),
+        pytest.param("del executor", 4, id="nobody holds it"),
+        pytest.param("raise SystemExit", 4, id="with an exception"),
+        pytest.param("os.kill(os.getpid(), 9)", 0, id="killed"),
+        pytest.param("os._exit(0)", 0, id="left at once"),
+        pytest.param("pid = os.fork()\nif pid == 0: os._exit(0)\nos.waitpid(pid, 0)", 4, id="after a fork"),
+        pytest.param(
+            "pid = os.fork()\nif pid == 0: time.sleep(2); os._exit(0)\nos._exit(0)", 0, id="a forked child lives on"
+        ),
+    ],
+)
+def test_given_a_program_that_ends_in_any_way_then_nothing_of_it_is_left(lab: Lab, end: str, done: int) -> None:
+    started = lab.start(sys.executable, "-c", SCRIPT + end)
+    started.says("submitted")
+    started.exits()
+    lab.all_gone()
+    if done:
+        assert len(list(lab.folder.glob("done-*"))) == done, started.stderr()
+    assert "Traceback" not in started.stderr()
+
+
+def test_given_an_interrupt_then_the_program_sees_it_and_what_was_submitted_ends(lab: Lab) -> None:
+    end = "\ntry:\n    executor.submit(time.sleep, 1).result()\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
+    started = lab.start(sys.executable, "-c", SCRIPT + end, start_new_session=True)
+    started.says("submitted")
+    os.killpg(started.pid, signal.SIGINT)
+    assert started.exits() == 0
+    assert started.stdout() == "interrupted\n"
+    lab.all_gone()
+
+
+def test_given_a_running_master_that_is_killed_then_an_executor_goes_on(lab: Lab) -> None:
+    sections = {
+        "clients": {"submit": "yes"},
+        "journal": {"path": str(lab.folder / "journal")},
+        "processing": {"task_modules": "tasks, tests, builtins"},
+        "task_generator": {"class": ""},
+    }
+    config = lab.config(sections)
+    master = lab.master(config)
+    lab.controller(config, "c1")
+    with Executor(connect=f"tcp://127.0.0.1:{lab.port}") as executor:
+        assert executor.submit(abs, -1).result(WAIT_S) == 1
+        results = executor.map(square, range(200_000))
+        first = [next(results) for _ in range(1000)]
+        master.signal(signal.SIGKILL)
+        master.exits()
+        future = executor.submit(abs, -2)
+        lab.master(config)
+        assert [*first, *results] == [x * x for x in range(200_000)]
+        assert future.result(WAIT_S) == 2
+        with pytest.raises(TaskRefused, match="task_modules"):
+            executor.submit(os.getcwd).result(WAIT_S)
+    with pytest.raises(NotAllowed, match=r"no controller.* by_value = yes"):
+        Executor(connect=f"tcp://127.0.0.1:{lab.port}", by_value=True)
+    with Client(f"tcp://127.0.0.1:{lab.port}") as client:
+        jobs = list(client.jobs(JobSelection(name="square")))
+        assert [job.tasks["completed"] for job in jobs] == [200_000]
+        values = {result.index: result.value for result in client.results(jobs[0].job_id)}
+        assert values == {x: x * x for x in range(200_000)}
+
+
+def test_given_several_threads_then_they_share_an_executor(executor: Executor) -> None:
+    found: list[int] = []
+
+    def work(start: int) -> None:
+        futures = [executor.submit(square, number) for number in range(start, start + 500)]
+        wait(futures)
+        found.append(sum(future.result() for future in futures))
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in range(0, 2000, 500)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(found) == sum(number * number for number in range(2000))

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -55,6 +55,15 @@ class RecordedBlock(msgspec.Struct, array_like=True, gc=False):
             for status, taken in zip(self.statuses, self.accepted, strict=True)
             if taken and status == states.COMPLETED
         )
+
+    def without(self, stretches: Iterable[tuple[int, int]]) -> "RecordedBlock":
+        """Without these rows, ``(first row, count)`` each; a block of no rows where nothing else is left."""
+        accepted = bytearray(b"\x01" * len(self.statuses)) if self.accepted is None else bytearray(self.accepted)
+        for row, count in stretches:
+            accepted[row : row + count] = bytes(count)
+        if 1 in accepted:
+            return msgspec.structs.replace(self, accepted=bytes(accepted))
+        return msgspec.structs.replace(self, runs=[], args=[], statuses=b"", accepted=None, body=_NO_ROWS)
 
     def of_known_tasks(self) -> "RecordedBlock":
         """Without the rows of tasks that the journal has let go: they have no class any more, and no arguments."""
@@ -232,6 +241,7 @@ class OpenBlock:
 _decode_columns = msgspec.msgpack.Decoder(ResultColumns).decode
 _decode_error = msgspec.msgpack.Decoder(ErrorRecord).decode
 encode_columns = msgspec.msgpack.Encoder().encode
+_NO_ROWS = encode_columns(ResultColumns([], b"", 0.0, 0))
 
 
 def _read_columns(body: bytes, rows: int) -> "tuple[ResultColumns, array.array[float]]":

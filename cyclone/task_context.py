@@ -60,6 +60,9 @@ class TaskContext:
         """See ``BaseTask.record``."""
         self.records.append((name, packed))
 
+    def printed(self, stream: int, data: bytes) -> None:
+        """A program that the task runs has printed this to its standard output (1) or error (2)."""
+
     def load(self, path: str) -> Callable[..., Any]:
         """The function or class ``module:name``, if this controller may execute it; see ``plugins.load_allowed``."""
         return load_allowed(path, (ANY_MODULE,))

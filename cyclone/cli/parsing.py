@@ -48,6 +48,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         *_verbs("results", "results"),
         *_verbs("wait", "wait"),
         *_verbs("stats", "stats"),
+        *_verbs("events", "events"),
     ),
     "steer": (*_verbs("cancel", "cancel"), *_verbs("control", "hold", "release", "seal", "requeue")),
     "cluster": (
@@ -89,6 +90,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("sinfo", "worker", "workers", "node", "controllers", "resource"), "nodes"),
     **dict.fromkeys(("why", "reason"), "explain"),
     **dict.fromkeys(("watch", "progress", "attach"), "wait"),
+    **dict.fromkeys(("eventlog", "audit", "history"), "events"),
     **dict.fromkeys(("server", "ping", "sdiag", "uptime"), "status"),
     **dict.fromkeys(("namespace", "partition", "ns"), "namespaces"),
     **dict.fromkeys(("cat", "output", "result", "values"), "results"),

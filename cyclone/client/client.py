@@ -219,7 +219,7 @@ class Client:
         return self._asked(NamespacesReport, NamespacesRequest).namespaces
 
     def events(self, after: int = 0, epoch: int = 0) -> EventsReport:
-        """A page of what has happened: behind this number, where the epoch is still that one, else from the oldest on."""
+        """A page of what has happened: behind this number, where the epoch is still this one, else from the oldest."""
         return self._asked(EventsReport, lambda n: EventsRequest(n, epoch, after))
 
     # Steering: whether it is granted is in the answer.

@@ -1,9 +1,10 @@
 """What a worker tells a task about itself: ``WorkerContext`` is the ``TaskContext`` of a running task.
 
-Owns what belongs to one task alone: its scratch folder and its records. The worker owes ``begin`` for each batch,
+Owns what belongs to one task alone: its scratch folder, its records and what it prints. The worker owes ``begin`` for each batch,
 ``enter`` and ``time_limit_s`` for each job in it, and ``clean`` behind a row where ``left`` is set.
 """
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclone.controller import pipe
+from cyclone.controller.printing import Printing
 from cyclone.plugins import load_allowed
 from cyclone.protocol.limits import RECORDS_BYTES_MAX
 from cyclone.protocol.messages import Job
@@ -24,8 +26,11 @@ class Terminated(BaseException):
 class WorkerContext(TaskContext):
     """The running task as seen from inside, derived from the batch when asked: a task pays only for what it uses."""
 
-    def __init__(self, words: memoryview, scratch: Path, node: str, slot: int, task_modules: Sequence[str]) -> None:
+    def __init__(
+        self, words: memoryview, scratch: Path, node: str, slot: int, task_modules: Sequence[str], output_mark: bytes
+    ) -> None:
         super().__init__()
+        self.printing = Printing(words, output_mark, self._has_printed)
         self.node, self.slot = node, slot
         self._words, self._times = words, pipe.seconds_view(words)
         self._scratch_root = scratch
@@ -61,6 +66,14 @@ class WorkerContext(TaskContext):
             return None
         return max(0.0, self._times[pipe.STARTED_S] + limit_s - time.monotonic())
 
+    def printed(self, stream: int, data: bytes) -> None:
+        """It is the task's own output; whoever has closed that does not want it."""
+        with contextlib.suppress(OSError):
+            self.printing.write(stream, data)
+
+    def _has_printed(self) -> None:
+        self.left = True
+
     def load(self, path: str) -> Callable[..., Any]:
         """What ``[processing] task_modules`` allows."""
         return load_allowed(path, self._task_modules)
@@ -85,7 +98,8 @@ class WorkerContext(TaskContext):
         self.records.append((name, packed))
 
     def clean(self) -> list[tuple[str, bytes]]:
-        """The task ended: its folder goes. Its records."""
+        """The task ended: its folder goes, and what it has printed without an end of line comes. Its records."""
+        self.printing.flush()
         self.left = False
         if self.scratch_made is not None:
             shutil.rmtree(self.scratch_made, ignore_errors=True)

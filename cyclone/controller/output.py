@@ -20,7 +20,7 @@ from typing import Protocol
 from cyclone.controller.printed import LOG, Unmarker
 from cyclone.logs import escape_lines
 from cyclone.protocol.limits import LOG_LINE_CHARS_MAX
-from cyclone.protocol.messages import TaskRange
+from cyclone.protocol.messages import STDOUT, TaskRange
 
 log = logging.getLogger("cyclone.controller")
 
@@ -90,7 +90,14 @@ class TaskOutput:
         if not data:
             self.closed = True
             return False
-        for seq, stream, piece in self._unmarker.take(data):
+        found = self._unmarker.take(data)
+        marks = [seq for seq, _, _ in found if seq]
+        for seq, stream, piece in found:
+            if seq:
+                del marks[:1]
+            elif not self.discarding:
+                # It was there before what follows it was.
+                seq = marks[0] if marks else rows.current()
             self._take(rows, seq, stream, piece)
         # Of a task that printed too much the pipe was still full when it ended: that is all its own.
         if left and len(data) < _READ_BYTES:
@@ -118,19 +125,17 @@ class TaskOutput:
     def close(self, rows: Rows) -> None:
         """After the worker's end: pass on its last words, and give the pipe up."""
         self.drain(rows)
-        self._take(rows, 0, LOG, self._unmarker.end())
+        self._take(rows, 0, STDOUT, self._unmarker.end())
         self.settle(self._seq, executing=False)
         self._end_line()
         os.close(self._descriptor)
 
     def _take(self, rows: Rows, seq: int, stream: int, data: bytes) -> None:
-        if seq and seq != self._seq:
+        if seq > self._seq:
             self.settle(seq, executing=True)
-            self._begin(rows, seq)
-        elif not (seq or self.discarding):
-            self._begin(rows, rows.current())
-        elif self._lease is None:
-            self._lease = rows.lease(self._seq)
+            self._seq, self._lease, self._passed = seq, None, 0
+        # A batch that has ended has no ids any more.
+        self._lease = self._lease or rows.lease(self._seq)
         room = self._bytes_max - self._passed if self._bytes_max else len(data)
         shown = data[:room]
         if self._keep and self._lease and shown:
@@ -140,12 +145,6 @@ class TaskOutput:
         # What a worker logs is the controller's log, whoever keeps it besides.
         if self._is_logged or stream == LOG or not (self._keep and self._lease):
             self._show(self._decoder.decode(shown))
-
-    def _begin(self, rows: Rows, seq: int) -> None:
-        if seq != self._seq:
-            self._seq, self._lease, self._passed = seq, None, 0
-        # A batch that has ended has no ids any more.
-        self._lease = rows.lease(seq) or self._lease
 
     def _show(self, text: str) -> None:
         """Whole lines, so that those of several workers do not mix; a line without an end is broken at the limit."""

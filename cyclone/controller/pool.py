@@ -22,7 +22,8 @@ from pathlib import Path
 
 from cyclone import guardian
 from cyclone.controller import pipe, surroundings
-from cyclone.controller.output import TaskOutput
+from cyclone.controller.output import Keep, TaskOutput
+from cyclone.controller.printed import MARK_BYTES
 from cyclone.controller.watch import Progress
 from cyclone.controller.work import Piece
 from cyclone.errors import ProtocolError
@@ -44,17 +45,21 @@ _READ_BYTES_PER_TURN = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What is the same for all workers. ``arguments`` goes to each as it is."""
+    """What is the same for all workers. ``arguments`` goes to each as it is.
+
+    With ``log_output``, what tasks print goes to the controller's log, too, where it is kept.
+    """
 
     arguments: dict[str, object]
     environment_keep: tuple[str, ...]
     stdout_max_bytes: int
+    log_output: bool = True
 
 
 class WorkerProcess:
-    """One worker process and our ends of what we share with it."""
+    """One worker process and our ends of what we share with it. ``keep`` takes what its tasks print."""
 
-    def __init__(self, worker: int, guard: Guard, options: WorkerOptions) -> None:
+    def __init__(self, worker: int, guard: Guard, options: WorkerOptions, keep: Keep | None = None) -> None:
         self.worker = worker
         self._guard = guard
         our_end, channel = socket_pair()
@@ -71,7 +76,9 @@ class WorkerProcess:
         scratch.mkdir(mode=0o700)
         self.scratch = scratch
         self.mark = scratch.name
+        output_mark = os.urandom(MARK_BYTES)
         about = {
+            "output_mark": output_mark.hex(),
             "parent_pid": os.getpid(),
             "slot": worker,
             "scratch": str(scratch),
@@ -94,7 +101,7 @@ class WorkerProcess:
         nudges.close()
         os.close(words)
         os.close(printed)
-        self.output = TaskOutput(readable, options.stdout_max_bytes)
+        self.output = TaskOutput(readable, output_mark, options.stdout_max_bytes, keep, options.log_output)
         self._killed = self._retired = self._asked_to_end = False
         self.pid = self._process.pid
         self.pidfd = os.pidfd_open(self.pid)

@@ -11,7 +11,6 @@ import random
 import signal
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import zmq
@@ -23,6 +22,8 @@ from cyclone.controller.crew import Obituary
 from cyclone.controller.diagnosis import Diagnosis
 from cyclone.controller.link import Identity
 from cyclone.controller.options import AgentOptions
+from cyclone.controller.output_desk import OutputDesk, OutputOptions
+from cyclone.controller.output_store import OutputStore
 from cyclone.controller.pipe import Done, Ready
 from cyclone.controller.pool import WorkerOptions, WorkerProcess
 from cyclone.controller.watch import Progress
@@ -38,6 +39,7 @@ from cyclone.processes import (
     spare_the_collector,
 )
 from cyclone.protocol import wire
+from cyclone.protocol.messages import AnyFromController, AnyFromMaster, FetchOutput, TaskRange, Welcome
 from cyclone.protocol.sockets import (
     POLLIN,
     POLLOUT,
@@ -68,6 +70,7 @@ class ControllerOptions:
     poll_timeout_s: float
     worker: WorkerOptions
     keys: ClientKeys | None = None
+    output: OutputOptions = OutputOptions()
 
 
 class Meter(Protocol):
@@ -98,6 +101,22 @@ class _Published:
         return process.progress() if process else None
 
 
+class _Rows:
+    """Where one worker is, for its ``TaskOutput``."""
+
+    def __init__(self, agent: Agent, process: WorkerProcess) -> None:
+        self._agent = agent
+        self._process = process
+
+    def current(self) -> int:
+        """The row that it is or was last in."""
+        return self._process.progress().seq
+
+    def lease(self, seq: int) -> TaskRange | None:
+        """The task in this row."""
+        return self._agent.crew.slots[self._process.worker].range_at(seq)
+
+
 class ControllerService:
     """See the module."""
 
@@ -115,9 +134,11 @@ class ControllerService:
         self.agent = Agent(identity, agent, jitter.random)
         self.traffic = Traffic()
         self.bad_messages = 0
+        self.discarded_bytes = 0
         # When the wait of this turn was over, in monotonic seconds.
         self.woke_at = 0.0
         self._workers: dict[int, WorkerProcess] = {}
+        self.output = OutputDesk(None, self.agent.crew.held)
         self._published = _Published(self._workers)
         self._by_fd: dict[int, WorkerProcess] = {}
         self._by_output: dict[int, WorkerProcess] = {}
@@ -134,6 +155,10 @@ class ControllerService:
         adopt_orphans()
         self._notifier = Notifier.from_environment()
         self._guard = Guard()
+        if self._options.output.is_kept:
+            folder = self._options.output.folder or self._guard.folder / "output"
+            store = OutputStore(folder, self._options.output.bytes_max)
+            self.output = OutputDesk(store, self.agent.crew.held)
         self._wakeup = SignalWakeup(signal.SIGTERM, signal.SIGINT)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
@@ -159,6 +184,7 @@ class ControllerService:
             self._socket.close()
         finally:
             context.destroy()
+            self.output.close()
             self._guard.close()
             self._wakeup.close()
         level = logging.INFO if self._exit.code == 0 else logging.ERROR
@@ -167,7 +193,8 @@ class ControllerService:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        ready = self._poller.poll(min(max(0.0, self.agent.deadline - now), self._wait_max_s))
+        deadline = min(self.agent.deadline, self.output.deadline)
+        ready = self._poller.poll(min(max(0.0, deadline - now), self._wait_max_s))
         agent, now = self.agent, time.monotonic()
         self.woke_at = now
         if self._wakeup.fileno() in ready:
@@ -190,6 +217,8 @@ class ControllerService:
             elif isinstance(fd, int) and fd in self._by_output:
                 self._on_output(self._by_output[fd])
         self._carry_out(agent.advance(time.monotonic(), self._published))
+        for answer in self.output.turn(now):
+            self._send(answer)
         if reason := self._diagnosis.look(now):
             log.warning("%s", reason)
         if self._meter:
@@ -234,6 +263,7 @@ class ControllerService:
                 continue
             self._diagnosis.heard()
             self._carry_out(self.agent.handle(message, now))
+            self._on_output_wanted(message, now)
 
     def _on_worker(self, fd: int, writable: bool, now: float) -> None:
         process = self._by_fd[fd]
@@ -244,6 +274,9 @@ class ControllerService:
                 if isinstance(report, Ready):
                     self._carry_out(self.agent.worker_ready(process.worker, now))
                 else:
+                    # What a row has printed was there before it was reported; behind that its task is not known.
+                    process.output.drain(_Rows(self.agent, process))
+                    self.output.changed()
                     if self._meter:
                         self._meter.reported(self.agent, process.worker, report)
                     self._carry_out(self.agent.worker_done(process.worker, report, now))
@@ -252,7 +285,7 @@ class ControllerService:
             process.kill()
         if process.output.discarding:
             seen = process.progress()
-            process.output.drain(partial(self._row_of, process))
+            process.output.drain(_Rows(self.agent, process))
             process.output.settle(seen.seq, seen.executing)
         if fd == process.pidfd:
             self._on_worker_end(process, now)
@@ -264,14 +297,14 @@ class ControllerService:
             self._poll_worker(process)
 
     def _on_output(self, process: WorkerProcess) -> None:
-        process.output.relay(partial(self._row_of, process))
+        process.output.relay(_Rows(self.agent, process))
         if process.output.closed:
             self._forget_output(process)
 
-    def _row_of(self, process: WorkerProcess) -> tuple[int, int]:
-        """The row that a worker is or was last in, and its task."""
-        seq = process.progress().seq
-        return seq, self.agent.crew.slots[process.worker].task_at(seq)
+    def _close_output(self, process: WorkerProcess) -> None:
+        process.output.close(_Rows(self.agent, process))
+        self.output.changed()
+        self.discarded_bytes += process.output.discarded_bytes
 
     def _forget_output(self, process: WorkerProcess) -> None:
         if self._by_output.pop(process.output.fileno(), None):
@@ -287,7 +320,7 @@ class ControllerService:
         del self._workers[process.worker]
         process.sweep()
         cause = process.reap()
-        process.output.close(partial(self._row_of, process))
+        self._close_output(process)
         log.info("worker=%d pid=%d ended: %s", process.worker, process.pid, cause)
         running_s = now - seen.started_s
         if self._meter:
@@ -305,12 +338,7 @@ class ControllerService:
         for action in wanted:
             match action:
                 case actions.Send(message):
-                    frames = wire.encode(message)
-                    try:
-                        send_at_once(self._socket, frames)
-                        self.traffic.on_sent(frames)
-                    except zmq.Again:
-                        log.debug("not connected: %s not sent", type(message).__name__)
+                    self._send(message)
                 case actions.Execute(worker, base, piece, jobs):
                     process = self._workers[worker]
                     process.execute(base, piece, jobs)
@@ -324,6 +352,23 @@ class ControllerService:
                     self._exit = action
                 case _:
                     self._interfere(action)
+
+    def _send(self, message: AnyFromController) -> None:
+        frames = wire.encode(message)
+        try:
+            send_at_once(self._socket, frames)
+            self.traffic.on_sent(frames)
+        except zmq.Again:
+            log.debug("not connected: %s not sent", type(message).__name__)
+
+    def _on_output_wanted(self, message: AnyFromMaster, now: float) -> None:
+        session = self.agent.link.session
+        if session and isinstance(message, Welcome | FetchOutput) and message.session == session.session:
+            if isinstance(message, Welcome):
+                self.output.begin(session.session, session.journal_id)
+                return
+            for answer in self.output.ask(message, now):
+                self._send(answer)
 
     def _interfere(
         self, action: actions.TakeBack | actions.Flush | actions.EndTask | actions.KillWorker | actions.RetireWorker
@@ -345,7 +390,8 @@ class ControllerService:
                 process.retire()
 
     def _start_worker(self, worker: int) -> None:
-        process = WorkerProcess(worker, self._guard, self._options.worker)
+        keep = self.output.keep if self._options.output.is_kept else None
+        process = WorkerProcess(worker, self._guard, self._options.worker, keep)
         self._workers[worker] = process
         self._by_fd[process.channel.fileno()] = self._by_fd[process.pidfd] = process
         self._poll_worker(process)
@@ -358,4 +404,4 @@ class ControllerService:
             process.kill()
         for process in self._workers.values():
             process.reap()
-            process.output.close(partial(self._row_of, process))
+            self._close_output(process)

@@ -7,6 +7,7 @@ while the main one is in a long task, so that a short task's result never waits 
 Dies with its controller: by PR_SET_PDEATHSIG, and by the end of the pipe.
 """
 
+import contextlib
 import json
 import mmap
 import os
@@ -105,7 +106,8 @@ class Worker:
         self._memory = MemoryBound(options["task_memory_max_bytes"])
         modules = options["task_modules"]
         self._preparation = Preparation(modules, options["by_value"])
-        self._context = WorkerContext(words, Path(options["scratch"]), options["node"], options["slot"], modules)
+        self._context = WorkerContext(words, Path(options["scratch"]), options["node"], options["slot"], modules, bytes.fromhex(options["output_mark"]))
+        self.printing = self._context.printing
         self._usage = Usage()
         self._suspicious_s = SUSPICIOUS_SHARE * quickest_close_s()
         self._report: Report | None = None
@@ -271,15 +273,16 @@ def main() -> None:
     protect_others()
     from cyclone import logs
 
-    # What a task prints is read at once, to be known as its own, and must not be lost with a worker that is killed.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    logs.configure_child("worker", options["log"], options["relayed_to_journal"])
     add_search_path(*options["search_path"])
     channel, nudges = socket.socket(fileno=options["channel_fd"]), socket.socket(fileno=options["nudges_fd"])
     words = memoryview(mmap.mmap(options["words_fd"], pipe.WORDS * 8)).cast("Q")
     for descriptor in (options["channel_fd"], options["nudges_fd"], options["words_fd"]):
         os.set_inheritable(descriptor, False)
     worker = Worker(channel, words, options)
+    worker.printing.install()
+    # What is logged is told apart from what a task prints.
+    with contextlib.redirect_stderr(worker.printing.log):
+        logs.configure_child("worker", options["log"], options["relayed_to_journal"])
     # A thread inherits what is blocked: SIGTERM must meet the main one, or its task would sleep on to the SIGKILL.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_listen, args=(nudges, worker), daemon=True).start()

@@ -18,7 +18,8 @@ from cyclone.master.journal import Journal
 from cyclone.protocol import limits
 from cyclone.protocol.client_messages import Answer
 from cyclone.protocol.job_messages import FOLLOW_S, FollowRequest, JobBlock, JobResults
-from cyclone.results import RecordedBlock, columns_part
+from cyclone.results import RecordedBlock
+from cyclone.task_rows import job_block
 
 Send = Callable[[bytes, JobResults | Answer], bool]
 """Sends to a peer; False where its queue is full, so that this is as good as lost."""
@@ -252,12 +253,3 @@ class ClientFeeds:
         if size:
             feed.under_way.append((position, size))
             feed.under_way_bytes += size
-
-
-def job_block(block: RecordedBlock, index: int, row: int, count: int) -> JobBlock:
-    """The rows of a block that are of one job, as its clients get them."""
-    whole = count == len(block.statuses)
-    accepted = block.accepted if whole or block.accepted is None else block.accepted[row : row + count]
-    statuses = block.statuses if whole else block.statuses[row : row + count]
-    body = block.body if whole else columns_part(block.body, row, row + count)
-    return JobBlock(index, block.first + row, block.attempt, statuses, accepted, body, block.controller)

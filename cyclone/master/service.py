@@ -343,7 +343,7 @@ class MasterService:
         self.sinks.deliver(number, block)
         self._clients.deliver(number, block, results.parts)
         if self.source:
-            self.source.deliver(number, block)
+            self.source.deliver(number, block, results.parts)
         elif not self._options.feed:
             self.scheduler.consume(number)
 

@@ -8,6 +8,7 @@ The caller owes: ``take_in`` with what the poller found, ``deliver`` for each re
 
 import logging
 import time
+from collections.abc import Sequence
 from itertools import compress
 
 import zmq
@@ -26,6 +27,9 @@ from cyclone.protocol.sockets import POLLIN, POLLOUT
 from cyclone.results import RecordedBlock
 
 log = logging.getLogger("cyclone.master")
+
+JobParts = Sequence[tuple[int, int, int, int]]
+"""As in ``actions.Deliver``."""
 
 # A generator that dies so often at once, without having come any further, has a cause that no other start will cure.
 _DEATHS_MAX = 5
@@ -80,12 +84,12 @@ class Source:
             self._start_again()
         return actions
 
-    def deliver(self, number: int, block: RecordedBlock) -> None:
-        """Results that are recorded just now."""
+    def deliver(self, number: int, block: RecordedBlock, parts: JobParts = ()) -> None:
+        """Results that are recorded just now; ``parts`` are those of submitted jobs, which are none of its business."""
         if not self._is_reading:
             self._scheduler.consume(number)
         elif self._follower.follows(number):
-            self.feed.deliver(number, block)
+            self.feed.deliver(number, _own(block, parts))
 
     def turn(self) -> None:
         """Pass on what has gathered, and room for more tasks."""
@@ -172,13 +176,19 @@ class Source:
             due = follower.position + 1
             found = follower.next(last)
             assert found and found[0] == due, f"{found and found[0]} came out of the journal where {due} was due"
-            feed.deliver(*found)
+            number, block = found
+            feed.deliver(number, _own(block, self._journal.job_parts(block.first, len(block.statuses))))
         scheduler.catching_up = follower.position < last
 
     def _poll(self) -> None:
         channel = self.feed.channel
         flags = POLLIN | (POLLOUT if channel.unsent_bytes else 0)
         self._poller.register(channel.fileno(), 0 if channel.closed else flags)
+
+
+def _own(block: RecordedBlock, parts: JobParts) -> RecordedBlock:
+    """What of a block is of the generator's tasks."""
+    return block.without([(row, count) for _, _, row, count in parts]) if parts else block
 
 
 def _kept_runs(runs: Runs, kept: list[bool]) -> Runs:

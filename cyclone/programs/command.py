@@ -17,10 +17,12 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any
 
 from cyclone.errors import CycloneError
 from cyclone.processes import die_with_parent
+from cyclone.protocol.messages import STDERR, STDOUT
 
 OUTPUT_BYTES_MAX = 512 * 1024
 """The most that may be kept of each output: both together stay below what a result may hold, however encoded."""
@@ -90,8 +92,8 @@ class Command:
         """Run it to its end, whatever that is. Raises CommandFailed where it cannot be started, CommandTimedOut."""
         with start(self.name, self.command, self.environment, self.directory, self.stdin is not None) as process:
             assert process.stdout is not None and process.stderr is not None
-            stdout = Output(process.stdout, self.output_bytes_max)
-            stderr = Output(process.stderr, self.output_bytes_max)
+            stdout = Output(process.stdout, self.output_bytes_max, STDOUT)
+            stderr = Output(process.stderr, self.output_bytes_max, STDERR)
             feed = None if process.stdin is None else _Input(process.stdin, self.stdin or b"")
             try:
                 in_time = _attend(process, stdout, stderr, feed, self.time_limit_s)
@@ -151,9 +153,15 @@ class Ended:
 
 
 class Output:
-    """One output of a command: its beginning is kept, its end for messages, the rest is counted."""
+    """One output of a command: its beginning is kept, its end for messages, the rest is counted.
 
-    def __init__(self, pipe: IO[bytes], bytes_max: int) -> None:
+    All of it is passed on as it comes, as what the current task prints to ``stream``.
+    """
+
+    def __init__(self, pipe: IO[bytes], bytes_max: int, stream: int) -> None:
+        from cyclone.task import BaseTask
+
+        self._pass_on = partial(BaseTask.current.printed, stream)
         os.set_blocking(pipe.fileno(), False)
         self.pipe = pipe
         self.total_bytes = 0
@@ -177,6 +185,8 @@ class Output:
         self.total_bytes += len(block)
         self._head += block[: self._bytes_max - len(self._head)]
         self._tail = (self._tail + block)[-_TAIL_BYTES:]
+        if block:
+            self._pass_on(block)
         return bool(block)
 
     def drain(self) -> None:

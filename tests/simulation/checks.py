@@ -278,7 +278,7 @@ class Ledger:
         """What is recorded is told to all readers."""
         self._announced += 1
         assert number == self._announced, f"results {number} announced where {self._announced} belongs"
-        self.delivered(number, block)
+        self.delivered(number, block, everything=True)
         token = (self._results[number - 1].batch.epoch, block.attempt)
         for task_id, status, value in outcomes(block):
             key = (task_id, *token)
@@ -288,13 +288,21 @@ class Ledger:
             elif status == states.TIMED_OUT:
                 assert key in self._timed_out and key in self._deaths, f"task {key} did not exceed its limit"
 
-    def delivered(self, number: int, block: RecordedBlock) -> None:
-        """Results go to the generator, for the first time or again."""
+    def delivered(self, number: int, block: RecordedBlock, everything: bool = False) -> None:
+        """Results go to the generator, for the first time or again: those of its own tasks; or to all readers."""
         assert number <= len(self._results), f"results {number} delivered, and not recorded"
         event = self._results[number - 1]
-        mine = (block.first, block.statuses, block.accepted, block.body)
-        recorded = (event.batch.first, event.batch.statuses, event.accepted, event.batch.body)
-        assert mine == recorded, f"results {number} are delivered otherwise than they are recorded"
+        wanted = [
+            (event.batch.first + row, status)
+            for row, status in enumerate(event.batch.statuses)
+            if event.accepted is None or event.accepted[row]
+        ]
+        if everything:
+            assert block.body == event.batch.body, f"results {number} are announced otherwise than they are recorded"
+        else:
+            wanted = [(task_id, status) for task_id, status in wanted if not self.jobs.job_of(task_id)]
+        told = [(task_id, status) for task_id, status, _ in outcomes(block)]
+        assert told == wanted, f"results {number} are delivered otherwise than they are recorded"
 
     def check_dispatched(self, scheduler: Scheduler) -> None:
         """Nothing waits that somebody would take, also while those are awaited who may hold other tasks."""

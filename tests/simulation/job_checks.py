@@ -45,6 +45,11 @@ class JobLedger:
         """The job of a task."""
         return self._job_of.get(task_id, GENERATOR_JOB)
 
+    def parts(self, first: int, count: int) -> list[tuple[int, int, int, int]]:
+        """Which of these tasks are of submitted jobs: job, index, row, and one of it."""
+        rows = [(self._job_of.get(first + row), row) for row in range(count)]
+        return [(job_id, self._index_of[first + row], row, 1) for job_id, row in rows if job_id is not None]
+
     def retries(self, task_id: int) -> int:
         """How often a task may be tried again."""
         plan = self.plan_of(task_id)

@@ -195,4 +195,4 @@ class VirtualMaster(Body):
         self.world.ledger.announced(results.number, results.block)
         self._desk.deliver(results.number, results.block, results.parts)
         if self.source:
-            self.source.deliver(results.number, results.block)
+            self.source.deliver(results.number, results.block, results.parts)

@@ -90,7 +90,8 @@ class Outputs:
         if not self._world.settings.work.reads:
             return
         for row, status in enumerate(event.batch.statuses):
-            if event.accepted is None or event.accepted[row]:
+            mine = not self._world.ledger.jobs.job_of(event.batch.first + row)
+            if mine and (event.accepted is None or event.accepted[row]):
                 self._made.extend(self.reference.on_result(event.batch.first + row, status))
 
     def check_complete(self) -> None:

@@ -227,3 +227,22 @@ def test_given_seconds_then_they_are_packed_little_endian_and_read_back() -> Non
 def test_given_torn_seconds_then_they_are_refused() -> None:
     with pytest.raises(ValueError, match="bytes length"):
         unpack_seconds(bytes(7))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "stretches", "left"),
+    [
+        (None, [(1, 1)], [10, 12, 13]),
+        (None, [(0, 2), (3, 1)], [12]),
+        (b"\x01\x00\x01\x01", [(3, 1)], [10, 12]),
+        (b"\x01\x00\x01\x01", [(1, 1)], [10, 12, 13]),
+        (None, [(0, 4)], []),
+        (b"\x01\x00\x00\x00", [(0, 1)], []),
+    ],
+)
+def test_given_rows_of_others_then_a_block_without_them_has_only_the_rest(
+    accepted: bytes | None, stretches: list[tuple[int, int]], left: list[int]
+) -> None:
+    body = encode_columns(ResultColumns([b"\x01"] * 4, pack_seconds([0.0] * 4), 0.0, 1))
+    block = RecordedBlock(10, 1, [("tasks.empty:EmptyTask", 4)], [b"\x90"] * 4, bytes(4), accepted, body, "node1")
+    assert [result.task_id for result in OpenBlock(block.without(stretches))] == left

@@ -9,12 +9,13 @@ import pytest
 
 from cyclone.master import client_feeds
 from cyclone.master.actions import Follow
-from cyclone.master.client_feeds import ClientFeeds, job_block
+from cyclone.master.client_feeds import ClientFeeds
 from cyclone.master.journal import Journal
 from cyclone.protocol.client_messages import Answer
 from cyclone.protocol.job_messages import FollowRequest, JobBlock, JobResults
 from cyclone.protocol.messages import ResultColumns
 from cyclone.results import OpenBlock, RecordedBlock, encode_columns, pack_seconds
+from cyclone.task_rows import job_block
 
 JOB = 7
 WINDOW = 1 << 20

@@ -30,6 +30,7 @@ PUSHGATEWAY_CLIENT_PORT = 5888
 _COUNT_MAX = 1_000_000_000
 _LOOP_S_MIN = 0.001
 # A worker needs nearly half of it for itself.
+_OUTPUT_BYTES_MIN = 1024 * 1024
 _TASK_MEMORY_BYTES_MIN = 64 << 20
 
 KEYS: tuple[Key, ...] = (
@@ -54,7 +55,7 @@ KEYS: tuple[Key, ...] = (
         "state_dir",
         kinds.PATH,
         None,
-        (*MASTER, *SINKS),
+        ALL,
         "Folder of what outlives a process; by default $STATE_DIRECTORY, $XDG_STATE_HOME/cyclone or "
         "~/.local/state/cyclone.",
     ),
@@ -314,6 +315,22 @@ KEYS: tuple[Key, ...] = (
         "1MiB",
         CONTROLLER,
         "How much of what a task prints is passed on, the rest is counted and discarded; 0: all of it.",
+    ),
+    Key(
+        "processing",
+        "output",
+        kinds.choice("keep", "log", "both"),
+        "keep",
+        CONTROLLER,
+        "Where what tasks print goes: keep (for cyclone logs), log (the controller's), or both.",
+    ),
+    Key(
+        "processing",
+        "output_max",
+        kinds.size(_OUTPUT_BYTES_MIN),
+        "1GiB",
+        CONTROLLER,
+        "How much of it is kept on the node's disk, the oldest goes first; 0: no limit.",
     ),
     Key(
         "processing",

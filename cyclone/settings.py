@@ -83,6 +83,8 @@ class ProcessingSettings:
     environment_keep: tuple[str, ...]
     task_memory_max_bytes: int
     stdout_max_bytes: int
+    output: str
+    output_max_bytes: int
     namespaces: tuple[str, ...]
     labels: tuple[str, ...]
     resources: tuple[str, ...]

@@ -263,12 +263,16 @@ def _namespaces(settings: "Settings") -> tuple["Namespace", ...]:
     )
 
 
-def controller_parts(settings: "Settings", debug: bool) -> tuple["Identity", "AgentOptions", "ControllerOptions"]:
-    """What the controller service takes."""
+def controller_parts(
+    settings: "Settings", debug: bool, ends_with_parent: bool = False
+) -> tuple["Identity", "AgentOptions", "ControllerOptions"]:
+    """What the controller service takes; ``ends_with_parent``: nobody will ask for anything after its end."""
     import os
 
     from cyclone.controller.link import Identity
     from cyclone.controller.options import AgentOptions
+    from cyclone.controller.output_desk import OutputOptions
+    from cyclone.controller.output_store import folder_of
     from cyclone.controller.pool import WorkerOptions
     from cyclone.controller.service import ControllerOptions
     from cyclone.protocol.messages import Offer
@@ -310,9 +314,15 @@ def controller_parts(settings: "Settings", debug: bool) -> tuple["Identity", "Ag
         "node": identity.name,
         "task_memory_max_bytes": processing.task_memory_max_bytes,
     }
-    worker = WorkerOptions(arguments, processing.environment_keep, processing.stdout_max_bytes)
+    worker = WorkerOptions(
+        arguments, processing.environment_keep, processing.stdout_max_bytes, log_output=processing.output != "keep"
+    )
+    folder = None if ends_with_parent or control.state_dir is None else folder_of(control.state_dir, identity.name)
+    output = OutputOptions(
+        is_kept=processing.output != "log", folder=folder, bytes_max=processing.output_max_bytes or limits.ID_MAX
+    )
     comm = settings.comm
-    return identity, agent, ControllerOptions(comm.target, comm.port, loop_wait_s(settings), worker, keys)
+    return identity, agent, ControllerOptions(comm.target, comm.port, loop_wait_s(settings), worker, keys, output)
 
 
 def _host_name() -> str:

@@ -41,7 +41,7 @@ def _run(argv: Sequence[str] | None) -> int:
     if args.parent_pid:
         die_with_parent(args.parent_pid)
     logs.configure("controller", settings.log.filename, settings.log.format, settings.log.level, args.debug)
-    identity, agent, options = common.controller_parts(settings, args.debug)
+    identity, agent, options = common.controller_parts(settings, args.debug, bool(args.parent_pid))
     pid_file = settings.control.pid_file
     with PidFile(pid_file) if pid_file else nullcontext(), metering.served(settings) as board:
         meter = metering.of_controller(board, identity.name)

@@ -175,7 +175,7 @@ def sentence(event: "Happening") -> str:
     about = event.name if event.kind.startswith("controller_") else _job_text(event)
     if event.kind.startswith("namespace_"):
         about = event.namespace
-    tally = TALLY.for_people(event.tasks)
+    tally = "" if event.kind == "task_failed" else TALLY.for_people(event.tasks)
     parts = (about, tally, event.text, f"(by {event.by})" if event.by else "")
     return f"{event.kind:<20}  {'  '.join(part for part in parts if part)}"
 

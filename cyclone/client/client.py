@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from cyclone.client.connection import Address, Connection, find_address
 from cyclone.client.job_results import JobTaskResult, OpenJobBlock
 from cyclone.client.submitting import Blocks, check, pause_s
+from cyclone.client.task_output import OutputReader
 from cyclone.errors import CycloneError, NoSuchJob
 from cyclone.protocol import limits
 from cyclone.protocol.client_messages import Answer, DrainRequest, StatusReport, StatusRequest
@@ -40,6 +41,8 @@ from cyclone.protocol.job_messages import (
     NamespacesReport,
     NamespacesRequest,
     NamespaceSummary,
+    OutputAnswer,
+    OutputRequest,
     ProcessedRequest,
     RequeueRequest,
     SubmitRequest,
@@ -221,6 +224,31 @@ class Client:
     def events(self, after: int = 0, epoch: int = 0) -> EventsReport:
         """A page of what has happened: behind this number, where the epoch is still this one, else from the oldest."""
         return self._asked(EventsReport, lambda n: EventsRequest(n, epoch, after))
+
+    def output(
+        self,
+        job_id: int,
+        index: int,
+        *,
+        attempt: int = 0,
+        offset: int = 0,
+        bytes_max: int = limits.OUTPUT_BYTES_MAX,
+        wait_s: float = 0.0,
+    ) -> OutputAnswer:
+        """A part of what the task has printed, in its last attempt where none is named; see ``read_output``.
+
+        Where there is nothing yet but there may be, the answer waits for up to ``wait_s``. Raises CycloneError where
+        there is no such task.
+        """
+        return self._asked(OutputAnswer, lambda n: OutputRequest(n, job_id, index, attempt, offset, bytes_max, wait_s))
+
+    def read_output(self, job_id: int, index: int, *, attempt: int = 0, offset: int = 0) -> OutputReader:
+        """What the task prints, to be read or followed: see ``OutputReader``."""
+
+        def ask(attempt: int, offset: int, wait_s: float) -> OutputAnswer:
+            return self.output(job_id, index, attempt=attempt, offset=offset, wait_s=wait_s)
+
+        return OutputReader(ask, attempt, offset)
 
     # Steering: whether it is granted is in the answer.
 

@@ -297,6 +297,8 @@ class Executor(TaskExecutor):
             server = cluster = LocalCluster(slots)
             self.cluster_pid = cluster.pid
             by_value = True if by_value is None else by_value
+            # Nobody else could ask for results: the master need not keep what was read here.
+            options = {"keep": 0.0, **options}
         self.begin(Stream(server), bool(by_value), slots, namespace or DEFAULT_NAMESPACE, options)
 
     def begin(

@@ -20,7 +20,7 @@ _KINDS = {codes.QUOTA: QuotaExceeded, codes.NO_JOB: NoSuchJob, codes.NO_NAMESPAC
 
 def pause_s(answer: Submitted, before_s: float) -> float:
     """How long to wait before a master is sent more; longer each time while it stays busy."""
-    if answer.code != codes.BUSY and answer.room:
+    if not answer.code and answer.room:
         return 0.0
     return min(max(_PAUSE_MIN_S, 2 * before_s), _PAUSE_MAX_S)
 

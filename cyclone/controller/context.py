@@ -1,7 +1,7 @@
 """What a worker tells a task about itself: ``WorkerContext`` is the ``TaskContext`` of a running task.
 
-Owns what belongs to one task alone: its scratch folder, its records and what it prints. The worker owes ``begin`` for each batch,
-``enter`` and ``time_limit_s`` for each job in it, and ``clean`` behind a row where ``left`` is set.
+Owns what belongs to one task alone: its scratch folder, its records, what it prints. The worker owes ``begin`` for each
+batch, ``enter`` and ``time_limit_s`` for each job in it, and ``clean`` behind a row where ``left`` is set.
 """
 
 import contextlib

@@ -298,13 +298,16 @@ class Crew:
         self.wanted += [KillWorker(slot.worker) for slot in self.slots if slot.batches]
 
     def forget_everything(self, now: float) -> None:
-        """What is held is for another master's journal: end what runs, drop the rest."""
+        """What is held is for another master's journal: end the workers, drop the rest.
+
+        Those that idle, too: what they have prepared for a job they would take for that of the new one's job of its
+        number.
+        """
         self.queue.clear()
         self.jobs.clear()
         for slot in self.slots:
-            slot.jobs.clear()
-            if slot.batches:
-                slot.clear()
+            slot.clear()
+            if slot.phase is Phase.READY:
                 slot.phase, slot.kill_at = Phase.ENDING, now + 1.0
                 self.wanted.append(KillWorker(slot.worker))
 

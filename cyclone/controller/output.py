@@ -1,4 +1,4 @@
-"""What tasks print: from a worker's standard output and error to where it is kept, and to the controller's log; bounded.
+"""What tasks print: from a worker's standard output and error to where it is kept, or to the controller's log; bounded.
 
 Owns the controller's end of the pipe that both descriptors of a worker are. Nothing here may block or end the
 controller, whatever a task does to its end. The caller owes ``relay`` whenever the pipe is readable, ``drain`` before

@@ -24,13 +24,9 @@ _NOT_KEPT = "its controller does not keep what tasks print: [processing] output 
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """``is_kept``: in ``folder``, which is None for one that ends with the controller, up to ``bytes_max``.
-
-    ``is_logged``: in the controller's log.
-    """
+    """``is_kept``: in ``folder``, which is None for one that ends with the controller, up to ``bytes_max``."""
 
     is_kept: bool = True
-    is_logged: bool = False
     folder: Path | None = None
     bytes_max: int = 1 << 30
 
@@ -97,9 +93,7 @@ class OutputDesk:
             self._has_changed, self._look_at = False, now + _LOOK_S
         found: list[Output] = []
         for number, (question, until) in list(self._waiting.items()):
-            if now >= until or question.task_id in self._news:
-                found += self._pop(number)
-            elif look and self._answer(question).ended:
+            if now >= until or question.task_id in self._news or (look and self._answer(question).ended):
                 found += self._pop(number)
         self._news.clear()
         return found

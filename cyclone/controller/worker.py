@@ -106,7 +106,8 @@ class Worker:
         self._memory = MemoryBound(options["task_memory_max_bytes"])
         modules = options["task_modules"]
         self._preparation = Preparation(modules, options["by_value"])
-        self._context = WorkerContext(words, Path(options["scratch"]), options["node"], options["slot"], modules, bytes.fromhex(options["output_mark"]))
+        mark, scratch = bytes.fromhex(options["output_mark"]), Path(options["scratch"])
+        self._context = WorkerContext(words, scratch, options["node"], options["slot"], modules, mark)
         self.printing = self._context.printing
         self._usage = Usage()
         self._suspicious_s = SUSPICIOUS_SHARE * quickest_close_s()

@@ -14,6 +14,7 @@ from cyclone.master.client_feeds import ClientFeeds
 from cyclone.master.event_log import EventLog
 from cyclone.master.events import JobEnded, Recorded
 from cyclone.master.journal import Journal
+from cyclone.master.output_relay import OutputRelay
 from cyclone.master.rights import ANYBODY, Who
 from cyclone.master.scheduler import Scheduler
 from cyclone.protocol.event_messages import EventsRequest
@@ -21,10 +22,12 @@ from cyclone.protocol.job_messages import (
     NOT_ALLOWED,
     AnyFromClient,
     AnyToClient,
+    OutputRequest,
     ProcessedRequest,
     SubmitRequest,
     Submitted,
 )
+from cyclone.protocol.messages import AnyFromMaster, Output
 from cyclone.results import RecordedBlock
 from cyclone.security.key_files import PeerEntry
 
@@ -45,7 +48,7 @@ class ClientDesk:
         options: ClientOptions,
         scheduler: Scheduler,
         journal: Journal,
-        send: Callable[[bytes, AnyToClient], bool],
+        send: Callable[[bytes, AnyToClient | AnyFromMaster], bool],
     ) -> None:
         self._options = options
         self._scheduler = scheduler
@@ -53,6 +56,7 @@ class ClientDesk:
         self._send = send
         self._archive = ArchiveAnswers(scheduler, journal)
         self._feeds = ClientFeeds(journal, send, scheduler.state.number)
+        self._outputs = OutputRelay(scheduler, journal, send, send)
         self.log = EventLog(scheduler, journal)
 
     def ask(self, peer: bytes, request: AnyFromClient, entry: PeerEntry | None, now: float) -> list[Action]:
@@ -65,6 +69,9 @@ class ClientDesk:
         return actions
 
     def _asked(self, peer: bytes, request: AnyFromClient, who: Who, now: float) -> list[Action]:
+        if isinstance(request, OutputRequest):
+            self._outputs.ask(peer, request, now)
+            return []
         if isinstance(request, ProcessedRequest):
             return self._scheduler.answer(peer, request, now, who, self._ended_job(request.job_id, who))
         if not isinstance(request, SubmitRequest):
@@ -103,11 +110,17 @@ class ClientDesk:
         self.log.deliver(block, parts)
         self._feeds.deliver(number, block, parts)
 
+    def told(self, peer: bytes, output: Output) -> None:
+        """A controller says what a task has printed."""
+        self._outputs.told(peer, output)
+
     def turn(self, now: float, idle: bool) -> bool:
         """Send what is due to those that follow; whether there is more to be done at once."""
         self.log.turn(now)
+        self._outputs.turn(now)
         return self._feeds.turn(now, idle)
 
     def gone(self, peer: bytes) -> None:
         """This client cannot be reached."""
         self._feeds.gone(peer)
+        self._outputs.gone(peer)

@@ -60,6 +60,8 @@ class EventLog:
         self._last = 0
         # By the identity of an event that is on its way to the journal.
         self._asked_by: dict[int, str] = {}
+        # In this turn: that a job comes with all of its tasks is nothing of its own.
+        self._submitted: set[int] = set()
         self._failures: dict[int, int] = {}
         self._gathered: dict[tuple[int, int], int] = {}
         self._ended: list[int] = []
@@ -97,6 +99,7 @@ class EventLog:
             if teller:
                 teller(event, self._asked_by.get(id(event), ""))
         self._asked_by.clear()
+        self._submitted.clear()
 
     def deliver(self, block: RecordedBlock, parts: Iterable[tuple[int, int, int, int]]) -> None:
         """Results that are recorded just now; ``parts`` are those of ``actions.Deliver``."""
@@ -142,18 +145,20 @@ class EventLog:
     def _job_submitted(self, event: events.JobSubmitted, by: str) -> None:
         spec = event.spec
         job = (event.job.job_id, spec.namespace, spec.name)
-        self._tell("job_submitted", by, *job, text=spec.task_class, moment=event.submitted)
+        held = ", held" if spec.held else ""
+        self._tell("job_submitted", by, *job, text=f"{spec.task_class}{held}", moment=event.submitted)
+        self._submitted.add(event.job.job_id)
 
     def _job_held(self, event: events.JobHeld, by: str) -> None:
         self._tell_of_job("job_held" if event.held else "job_released", by, event.job_id)
 
     def _job_sealed(self, event: events.JobSealed, by: str) -> None:
-        self._tell_of_job("job_sealed", by, event.job_id)
+        if event.job_id not in self._submitted:
+            self._tell_of_job("job_sealed", by, event.job_id)
 
     def _job_ended(self, event: events.JobEnded, by: str) -> None:
         # How its tasks ended is delivered behind this.
         self._ended.append(event.job_id)
-        self._failures.pop(event.job_id, None)
 
     def _cancel_wanted(self, event: events.CancelWanted, by: str) -> None:
         if event.status != states.CANCELLED:
@@ -242,6 +247,7 @@ class EventLog:
             self._tell_of_job(_TOLD_AS[status], "", job_id, tasks=tasks)
 
     def _tell_end(self, job_id: int) -> None:
+        self._failures.pop(job_id, None)
         found = self._journal.ended_job(job_id)
         if found:
             self._tell_end_of(found[1])

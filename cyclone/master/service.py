@@ -33,7 +33,7 @@ from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare
 from cyclone.protocol import wire
 from cyclone.protocol.client_messages import FromClient, ToClient
 from cyclone.protocol.job_messages import AnyToClient
-from cyclone.protocol.messages import AnyFromMaster, ErrorRecord, Refused
+from cyclone.protocol.messages import AnyFromMaster, ErrorRecord, Output, Refused
 from cyclone.protocol.sockets import POLLIN, master_socket, send_at_once
 from cyclone.ranges import fold_nodes
 from cyclone.security.gate import GateOptions, PeerGate
@@ -253,6 +253,8 @@ class MasterService:
                 self._out += self._clients.ask(peer, message, entry, now)
             else:
                 self._out += self.scheduler.handle(peer, message, now)
+                if isinstance(message, Output):
+                    self._clients.told(peer, message)
         return self.traffic.received - before < _MESSAGES_PER_TURN
 
     def _on_generator_failure(self, now: float) -> None:

@@ -89,7 +89,8 @@ class Span:
         right.epoch = self.epoch
         right.holder, right.seq, right.leased_at, right.until = self.holder, self.seq, self.leased_at, self.until
         self.runs = slice_runs(self.runs, 0, row)
-        del self.args[row:]
+        # Not in place: the list is also that of an event or a message of this turn, which are not written yet.
+        self.args = self.args[:row]
         del self.open[row:]
         self.open_count -= right.open_count
         return right

@@ -95,7 +95,7 @@ class Ledger:
         resend_s = self._world.settings.task_resend_timeout_s
         for part in cancel.ranges:
             for task_id in range(part.first, part.first + part.count):
-                if self.is_cancelled(task_id):
+                if self.is_cancelled(task_id) or self.jobs.was_requeued(task_id):
                     continue
                 leased_at = self._leased_at.get((task_id, part.epoch, part.attempt), self._world.now)
                 held_s = self._world.now - leased_at
@@ -114,7 +114,7 @@ class Ledger:
                 assert not self.is_cancelled(task_id), f"task {task_id} leased although it is cancelled"
                 self.jobs.leased(task_id)
                 not_before = self._not_before.get(task_id)
-                if not_before and not_before[0] == epoch:
+                if not_before and not_before[0] == epoch and not self.jobs.was_requeued(task_id):
                     assert self._world.now >= not_before[1], f"task {task_id} is tried again at once"
                 self.recovery.leased(scheduler, task_id, before)
                 self.leases[task_id] = (epoch, batch.attempt)

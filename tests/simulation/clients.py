@@ -17,11 +17,13 @@ from cyclone.protocol.job_messages import (
     ControlRequest,
     FollowRequest,
     JobResults,
+    NamespaceRequest,
+    RequeueRequest,
     SubmitRequest,
     Submitted,
 )
 from cyclone.protocol.job_spec import JobSelection, TaskBlock
-from tests.simulation.job_plans import JobPlan, draw_plans
+from tests.simulation.job_plans import JobPlan, draw_plans, namespace_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -127,7 +129,14 @@ class VirtualClient:
 
     def _wishes(self, job: _Progress, *, due: bool) -> list[str]:
         plan = job.plan
-        moments = {"hold": plan.held_at, "release": plan.released_at, "cancel": plan.cancelled_at}
+        moments = {
+            "hold": plan.held_at,
+            "release": plan.released_at,
+            "cancel": plan.cancelled_at,
+            "requeue": plan.requeued_at,
+            "pause": plan.paused_at,
+            "resume": plan.resumed_at,
+        }
         healed = self._world.faults.healed
         if due and healed and self._world.now > self._world.healed_at + _PATIENCE_S and not job.finished:
             # Nobody may ever be able to run it.
@@ -138,7 +147,15 @@ class VirtualClient:
     def _wish(self, job: _Progress, what: str) -> None:
         number, selection = self._next(job, what), JobSelection(ids=[(job.job_id, job.job_id)])
         if what == "give up":
+            self._world.ledger.jobs.given_up(job.plan)
             self._ask(CancelJobsRequest(number, selection))
+        elif what == "requeue":
+            self._world.ledger.jobs.requeued(job.plan)
+            self._ask(RequeueRequest(number, job.job_id))
+        elif what == "resume" and "pause" not in job.done:
+            return
+        elif what in ("pause", "resume"):
+            self._ask(NamespaceRequest(number, "set", namespace_of(job.plan.spec.namespace, paused=what == "pause")))
         elif what == "cancel":
             indexes = [job.plan.cancel_indexes] if job.plan.cancel_indexes else []
             self._ask(CancelJobsRequest(number, selection, indexes))
@@ -151,7 +168,7 @@ class VirtualClient:
         plan = job.plan
         for offset, args in zip(plan.offsets, plan.blocks, strict=True):
             if offset >= job.count:
-                return TaskBlock(offset, args)
+                return TaskBlock(offset, args, plan.options_of(offset, len(args)))
         return None
 
     def _seals(self, job: _Progress) -> bool:

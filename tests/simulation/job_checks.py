@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 BAD = frozenset({states.FAILED, states.TIMED_OUT, states.SETUP_FAILED, states.QUARANTINED, states.REFUSED})
-EXPIRY_SLACK_S = 0.5
+# How long all that a job has may wait behind others.
+STILL_S = 30.0
 
 
 class JobLedger:
@@ -40,6 +41,9 @@ class JobLedger:
         self._ended: set[int] = set()
         self._results: dict[int, dict[int, int]] = defaultdict(dict)
         self._intervals: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        self._paused: set[str] = set()
+        self._requeued: set[bytes] = set()
+        self._moved_at: dict[int, float] = defaultdict(float)
 
     def job_of(self, task_id: int) -> int:
         """The job of a task."""
@@ -91,7 +95,9 @@ class JobLedger:
                 assert not lacking, f"job {job_id} has ended, and {lacking} of its tasks have no result"
                 assert job_id not in self._ended, f"job {job_id} ended twice"
                 self._ended.add(job_id)
-            case CancelWanted() | NamespaceSet():
+            case NamespaceSet(namespace):
+                (self._paused.add if namespace.paused else self._paused.discard)(namespace.name)
+            case CancelWanted():
                 pass
 
     def _on_added(self, event: TasksAdded) -> None:
@@ -101,6 +107,8 @@ class JobLedger:
         assert job_id not in self._sealed, f"job {job_id} is sealed, and gets more tasks"
         due = [args for block in plan.blocks for args in block][at : at + len(event.args)]
         assert event.args == due, f"job {job_id}: other arguments than its client gave it"
+        options = plan.options_of(at, len(due))
+        assert list(event.options) == options, f"job {job_id}: other options of rows than its client gave it"
         assert event.runs == [(job_id, len(event.args))]
         for row in range(len(event.args)):
             self._job_of[event.first + row] = job_id
@@ -120,14 +128,37 @@ class JobLedger:
         assert self._results[job_id].get(index) == status, f"job {job_id}: task {index} did not end with {status}"
         got[index] = status
 
+    def requeued(self, plan: JobPlan) -> None:
+        """A client asks for a job's tasks to be taken back: from now on any of them may be at any time."""
+        self._requeued.add(plan.key)
+
+    def was_requeued(self, task_id: int) -> bool:
+        """Whether a client asked for this task to be taken back."""
+        plan = self.plan_of(task_id)
+        return plan is not None and plan.key in self._requeued
+
+    def given_up(self, plan: JobPlan) -> None:
+        """A client has no patience left, although all is well: nobody else may be to blame."""
+        job_id = next(job for job, other in self._by_job.items() if other is plan)
+        slots = [len(c.agent.crew.slots) for c in self._world.controllers if c.alive and not c.agent.draining]
+        rests = job_id in self._held or plan.spec.namespace in self._paused or plan.spec.cpus > max(slots, default=0)
+        is_done = job_id in self._ended or len(self._results[job_id]) == self._added[job_id]
+        still_s = self._world.now - self._moved_at[job_id]
+        assert rests or is_done or still_s < STILL_S, f"job {job_id} ({plan.spec.name}) stands still for {still_s:.1f} s"
+
     def leased(self, task_id: int) -> None:
         """A task leaves for a controller."""
         job_id = self._job_of.get(task_id)
         if job_id is None:
             return
         plan, now = self._by_job[job_id], self._world.now
+        self._moved_at[job_id] = now
         assert job_id not in self._held, f"task {task_id} of job {job_id} is leased, which is held"
         spec = plan.spec
+        assert spec.namespace not in self._paused, f"task {task_id} is leased, and {spec.namespace} is paused"
+        own, _ = plan.rows.get(self._index_of[task_id], (None, None))
+        in_time = own is None or now >= own - 1e-6 or self.was_requeued(task_id)
+        assert in_time, f"task {task_id} leased before a time of its own"
         assert spec.not_before is None or now >= spec.not_before - 1e-6, f"task {task_id} leased before its time"
         assert spec.not_after is None or now <= spec.not_after + 1e-6, f"task {task_id} leased after its time"
 
@@ -137,6 +168,7 @@ class JobLedger:
         if job_id is None:
             return
         plan = self._by_job[job_id]
+        self._moved_at[job_id] = self._world.now
         self._results[job_id][self._index_of[task_id]] = status
         if plan.spec.max_fails is not None:
             bad = sum(one in BAD for one in self._results[job_id].values())

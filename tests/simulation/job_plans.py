@@ -6,13 +6,15 @@ A plan is known from its key alone, as a script is that a user starts again: a c
 import random
 from dataclasses import dataclass, field
 
-from cyclone.protocol.job_spec import JobSpec
-from tests.simulation.generators import FAILS, FLAKY, KILLS, OK, pack_plan
+import msgspec
+
+from cyclone.protocol.job_spec import JobSpec, Namespace, RowOptions
+from tests.simulation.generators import FAILS, FLAKY, HANGS, KILLS, OK, pack_plan
 from tests.simulation.settings import FAULT_PHASE_S
 
 NAMESPACES = ("default", "night", "day")
 LIMITS = {"ost:17": 2, "licence": 1}
-_BAD = {OK: 0, FAILS: 1, FLAKY: 1, KILLS: 1}
+_ROW_LIMIT_S = 0.3
 
 
 @dataclass(slots=True)
@@ -20,6 +22,8 @@ class JobPlan:
     """One job: its blocks of packed arguments, and what its client does with it. Moments are virtual seconds.
 
     ``cancelled_at`` is when its client asks to end it, or of it the tasks ``cancel_indexes`` where there are any.
+    From ``paused_at`` to ``resumed_at`` its namespace rests, unless another client says otherwise meanwhile. ``rows``
+    are the options of single tasks by index: not before, and time limit.
     """
 
     key: bytes
@@ -32,6 +36,10 @@ class JobPlan:
     held_at: float | None = None
     cancelled_at: float | None = None
     cancel_indexes: tuple[int, int] | None = None
+    requeued_at: float | None = None
+    paused_at: float | None = None
+    resumed_at: float | None = None
+    rows: dict[int, tuple[float | None, float | None]] = field(default_factory=dict)
     client: int = 0
     # Where the tasks of a block begin, by index.
     offsets: list[int] = field(default_factory=list)
@@ -41,6 +49,15 @@ class JobPlan:
         """Tasks in all blocks."""
         return len(self.behaviours)
 
+    def options_of(self, offset: int, count: int) -> list[RowOptions]:
+        """The side table of so many tasks from an index on."""
+        return [(index - offset, *self.rows[index]) for index in range(offset, offset + count) if index in self.rows]
+
+
+def namespace_of(name: str, paused: bool = False) -> Namespace:
+    """As the configuration of the virtual master has it, at work or at rest."""
+    return Namespace(name=name, weight=1.0 + NAMESPACES.index(name), paused=paused)
+
 
 def draw_plans(seed: int, faulty: bool, retries_max: int) -> list[JobPlan]:
     """The jobs of all clients; none for half of the seeds."""
@@ -48,7 +65,13 @@ def draw_plans(seed: int, faulty: bool, retries_max: int) -> list[JobPlan]:
     if rng.random() < 0.5:
         return []
     clients = rng.randint(1, 3)
-    return [_draw(rng, number, rng.randrange(clients), faulty, retries_max) for number in range(rng.randint(1, 6))]
+    plans = [_draw(rng, number, rng.randrange(clients), faulty, retries_max) for number in range(rng.randint(1, 6))]
+    if faulty:
+        # What came later is drawn apart, so that these plans stay what they were in all else.
+        more = random.Random(f"{seed}/more of jobs")
+        for plan in plans:
+            _draw_more_troubles(more, plan)
+    return plans
 
 
 def _draw(rng: random.Random, number: int, client: int, faulty: bool, retries_max: int) -> JobPlan:
@@ -116,3 +139,26 @@ def _draw_troubles(rng: random.Random, plan: JobPlan, options: dict[str, object]
         if rng.random() < 0.5 and plan.total > 3:
             low = rng.randrange(plan.total - 1)
             plan.cancel_indexes = (low, rng.randint(low, plan.total - 1))
+
+
+def _draw_more_troubles(rng: random.Random, plan: JobPlan) -> None:
+    """Namespaces that rest, tasks that are taken back, rests of slots, and rows with options of their own."""
+    if rng.random() < 0.2:
+        plan.requeued_at = plan.submitted_at + rng.uniform(0.1, 2.5)
+    if rng.random() < 0.15:
+        plan.paused_at = plan.submitted_at + rng.uniform(0.0, 1.5)
+        plan.resumed_at = plan.paused_at + rng.uniform(0.2, 2.0)
+    waits = {}
+    if plan.total <= 20 and rng.random() < 0.3:
+        waits = {"wait_after_success_s": rng.choice([0.05, 0.3]), "wait_after_run_error_s": rng.choice([0.05, 0.3])}
+    plan.spec = msgspec.structs.replace(plan.spec, **waits)
+    if rng.random() < 0.3:
+        for index in rng.sample(range(plan.total), min(plan.total, 5)):
+            plan.rows[index] = (plan.submitted_at + rng.uniform(0.1, 3.0), None)
+    if rng.random() < 0.3:
+        # Without a limit of its own it would hang for ever.
+        index = rng.randrange(plan.total)
+        plan.rows[index] = (plan.rows.get(index, (None, None))[0], _ROW_LIMIT_S)
+        plan.behaviours[index] = HANGS
+        block = next(at for at in reversed(range(len(plan.blocks))) if plan.offsets[at] <= index)
+        plan.blocks[block][index - plan.offsets[block]] = pack_plan(0.1, HANGS, 0, index + 1)

@@ -15,10 +15,9 @@ from cyclone.master.source import Source
 from cyclone.protocol import wire
 from cyclone.protocol.client_messages import FromClient, ToClient
 from cyclone.protocol.job_messages import AnyFromClient
-from cyclone.protocol.job_spec import Namespace
 from cyclone.protocol.messages import Cancel, Hello, Results, Tasks
 from tests.simulation.body import Body, Line
-from tests.simulation.job_plans import NAMESPACES
+from tests.simulation.job_plans import NAMESPACES, namespace_of
 from tests.simulation.journal import Killed
 from tests.simulation.process import VirtualFeed
 
@@ -51,7 +50,7 @@ class VirtualMaster(Body):
             settings.task_resend_timeout_s,
             settings.crash_limit,
             settings.exit_when_done,
-            namespaces=tuple(Namespace(name=name, weight=1.0 + place) for place, name in enumerate(NAMESPACES)),
+            namespaces=tuple(map(namespace_of, NAMESPACES)),
         )
         journal = world.journal
         journal.open()

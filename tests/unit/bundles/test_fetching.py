@@ -42,10 +42,20 @@ def test_given_a_relative_path_then_it_is_looked_for_in_the_working_directory() 
     assert local_path("b.zip") == Path.cwd() / "b.zip"
 
 
-@pytest.mark.parametrize("url", ["", "ftp://host/a.zip", "file://other/a.zip", "http:///a.zip", "s3://b/a", "/a\0b"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "ftp://host/a.zip", "file://other/a.zip", "http:///a.zip", "http:/a.zip", "http://[::1/a", "s3://b/a", "/a\0b"],
+)
 def test_given_what_names_none_then_it_is_refused(url: str) -> None:
     with pytest.raises(BundleError, match="names no bundle: expected a path, or a URL of file, http or https"):
         local_path(url)
+
+
+def test_given_a_user_in_a_url_then_it_is_refused_and_no_message_has_the_password() -> None:
+    with pytest.raises(BundleError, match=r"^https://host/a\.zip has a user in it, which is not understood") as refused:
+        local_path("https://user:secret@host/a.zip")
+
+    assert "secret" not in str(refused.value)
 
 
 def test_given_a_file_then_it_is_copied_and_summed(tmp_path: Path) -> None:
@@ -113,6 +123,32 @@ def test_given_a_server_that_is_too_slow_then_it_is_given_up(
 
     with pytest.raises(BundleError, match="has not come within 0 s, only 7000 bytes of it"):
         fetch(f"{web.url}/bundle.zip", tmp_path / "copy", 10_000)
+
+
+def test_given_a_server_that_goes_on_for_ever_in_small_pieces_then_it_is_given_up_all_the_same(
+    tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "FETCH_S_MAX", 0.0)
+    monkeypatch.setattr(fetching, "_SILENCE_S_MAX", 0.2)
+
+    def trickling(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nx")
+        handler.connection.recv(1)
+
+    web.pages["/trickling"] = trickling
+
+    with pytest.raises(BundleError, match="has not come within 0 s, only 1 bytes of it"):
+        fetch(f"{web.url}/trickling", tmp_path / "copy", 10_000)
+
+
+def test_given_a_server_that_hangs_up_early_then_the_failure_says_so(tmp_path: Path, web: Web) -> None:
+    def early(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+
+    web.pages["/early"] = early
+
+    with pytest.raises(BundleError, match="/early has ended early, 7 bytes before its end$"):
+        fetch(f"{web.url}/early", tmp_path / "copy", 10_000)
 
 
 def test_given_nobody_there_then_the_failure_says_so(tmp_path: Path) -> None:

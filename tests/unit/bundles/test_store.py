@@ -230,6 +230,20 @@ def test_given_what_a_killed_worker_has_left_then_it_goes_with_the_next_bundle(t
     assert {place.name for place in folder.iterdir()} == {sha256(archive), f"{sha256(archive)}.lock", "room"}
 
 
+def test_given_a_folder_with_files_of_somebody_elses_in_it_then_they_stay(tmp_path: Path, folder: Path) -> None:
+    (folder / "photos").mkdir(parents=True)
+    (folder / "photos" / "cat.jpg").touch()
+    (folder / "thesis.old").mkdir()
+    (folder / "thesis.lock").touch()
+    folder.chmod(0o700)
+
+    content(BundleStore(folder).lend(str(bundle(tmp_path / "a")), ""))
+
+    assert (folder / "photos" / "cat.jpg").exists()
+    assert (folder / "thesis.old").exists()
+    assert (folder / "thesis.lock").exists()
+
+
 def test_given_a_folder_that_others_may_write_to_then_it_is_not_used(tmp_path: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     folder.chmod(0o755)

@@ -170,6 +170,19 @@ def test_given_more_files_than_allowed_then_unpacking_ends(
         unpacked(make(tmp_path / "archive", *(Entry(f"f{number}") for number in range(4))))
 
 
+@pytest.mark.parametrize("make", [make_tar, make_zip])
+def test_given_more_folders_than_allowed_in_the_names_of_few_files_then_unpacking_ends(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "FILES_MAX", 7)
+    fits = (Entry("a/b/c", kind=tarfile.DIRTYPE), Entry("a", kind=tarfile.DIRTYPE), Entry("a/b/x"), Entry("d/e/y"))
+    (tmp_path / "fitting").mkdir()
+    unpack(make(tmp_path / "fits", *fits), tmp_path / "fitting", MANY)
+
+    with pytest.raises(BundleError, match="it has more than 7 files and folders"):
+        unpacked(make(tmp_path / "archive", *fits, Entry("z")))
+
+
 def _truncated(archive: Path) -> Path:
     archive.write_bytes(archive.read_bytes()[:-2000])
     return archive

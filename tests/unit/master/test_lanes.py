@@ -6,12 +6,12 @@ import pytest
 
 from cyclone.master import paging as paging_module
 from cyclone.master import state as state_module
-from cyclone.master.actions import Action
-from cyclone.master.events import HorizonMoved
+from cyclone.master.actions import Action, Record
+from cyclone.master.events import HorizonMoved, TasksAdded
 from cyclone.master.lanes import Lanes, LaneTerms
 from cyclone.master.paging import LOAD_BLOCKS
-from cyclone.protocol.job_messages import NamespaceRequest
-from cyclone.protocol.job_spec import GENERATOR_JOB, Namespace
+from cyclone.protocol.job_messages import AddRequest, NamespaceRequest
+from cyclone.protocol.job_spec import GENERATOR_JOB, Namespace, TaskBlock
 from cyclone.protocol.messages import Returned, TaskRange, Tasks
 from cyclone.protocol.states import COMPLETED
 from tests.support.job_requests import WALL_OFFSET_S, add, ask, cancel, control, ids, submit
@@ -155,6 +155,21 @@ class TestTasksOfTheirOwn:
         assert [lease[1:3] for lease in leases(master.advance(2.0))] == [(2, 2)]
         assert [lease[1:3] for lease in leases(master.advance(1.0))] == [(5, 1)]
         assert not master.scheduler.state.lanes.lane(job_id).not_before
+
+    def test_given_a_turn_that_adds_them_and_puts_them_aside_then_what_is_recorded_of_them_is_whole(
+        self, master: Master
+    ) -> None:
+        job_id = submit(master, 1, sealed=False).job_id
+        ready(master, "c1", "1")
+        later = WALL_OFFSET_S + master.now + 50.0
+        request = AddRequest(1, job_id, TaskBlock(1, [b"\x90"] * 6, options=[(2, later, None), (4, later, None)]))
+        # The master's body carries out what a turn has gathered when the turn is over.
+        actions = master.scheduler.answer(b"client", request, master.now)
+        actions += master.scheduler.advance(master.now)
+        events = [action.event for action in actions if isinstance(action, Record)]
+        (added,) = [event for event in events if isinstance(event, TasksAdded)]
+        assert (added.runs, len(added.args)) == ([(job_id, 6)], 6)
+        assert sum(count for _, _, count, _ in leases(actions)) == 5
 
     def test_given_a_restart_then_their_moments_still_hold(self, master: Master) -> None:
         job_id = submit(master, 1, sealed=False).job_id

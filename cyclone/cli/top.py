@@ -1,0 +1,198 @@
+"""``cyclone top``: a live view of a master, or one look at it.
+
+Owns what is asked for a look and the terminal: keys, size, and that it is left as it was found, however this ends. What
+is shown is ``top_view``.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from cyclone.cli import common, connecting, output, selectors, top_view
+from cyclone.cli.top_view import SORTS, Sample, View
+from cyclone.errors import ConfigError, Unreachable
+
+if TYPE_CHECKING:
+    import curses
+
+    from cyclone.client.client import Client
+
+_EVERY_MIN_S = 0.1
+# How many jobs are asked for the kinds of their failures.
+_FAILING_JOBS_MAX = 10
+_ONCE_HEIGHT = 1000
+_KEYS = "q quit   p pause   s sort: {}"
+_PAINTS = {
+    top_view.HEAD: "A_BOLD",
+    top_view.FAINT: "A_DIM",
+    top_view.BAD: "A_BOLD",
+}
+_COLOURS = {top_view.GOOD: "COLOR_GREEN", top_view.BAD: "COLOR_RED", top_view.WARN: "COLOR_YELLOW"}
+
+
+def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Its command line."""
+    parser = verbs.add_parser(
+        "top",
+        help="a live view: rates, slots, namespaces, jobs, failures by cause",
+        description="Show what a master is doing, again and again: tasks a second, slots, namespaces with their shares "
+        "and what waits in them, nodes, open jobs with progress and the time that they still take, failures by cause. "
+        f"Keys: q quits, p pauses, s sorts jobs otherwise ({', '.join(SORTS)}).",
+        epilog=f"Exit codes: 0 done, 130 Ctrl-C, 143 SIGTERM, {connecting.EXIT_CODES}.",
+    )
+    parser.add_argument(
+        "-d", "--delay", metavar="TIME", type=_delay, default=1.0, help="between two looks: 1, 500ms, 1m (default: 1)"
+    )
+    parser.add_argument("--once", action="store_true", help="print one look and end, as where no terminal reads it")
+    parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help="how jobs are sorted (default: %(default)s)")
+    namespace = parser.add_argument("-n", "--namespace", metavar="NAMESPACE", help="only jobs of this namespace")
+    namespace.completer = connecting.offered_namespaces  # type: ignore[attr-defined]
+    connecting.add_options(parser)
+
+
+def top(args: argparse.Namespace) -> int:
+    """The verb; returns the exit code."""
+    with connecting.client(args) as client:
+        view = View(str(client.address), args.sort)
+        look = _Look(client, args.namespace)
+        if args.once or not (output.is_terminal() and sys.stdin.isatty()):
+            first = look()
+            time.sleep(args.delay)
+            second = look()
+            view.rates = top_view.rates(first, second)
+            width = os.get_terminal_size(sys.stdout.fileno()).columns if output.is_terminal() else _ONCE_HEIGHT
+            for line in top_view.lines(second, view, width, _ONCE_HEIGHT):
+                output.write("".join(text for text, _ in line).rstrip())
+            return common.EXIT_OK
+        return _live(look, view, args.delay)
+
+
+class _Look:
+    """One look at the master after the other."""
+
+    def __init__(self, client: "Client", namespace: str | None) -> None:
+        self._client = client
+        selection = argparse.Namespace(namespace=namespace, job_states=selectors.OPEN_JOB_STATES)
+        self._selection = selectors.ALL.selection(selection)
+
+    def __call__(self) -> Sample:
+        """Raises Unreachable."""
+        client = self._client
+        status = client.status()
+        jobs = list(islice(client.jobs(self._selection, page=top_view.JOBS_MAX), top_view.JOBS_MAX))
+        failing = [job for job in jobs if any(job.tasks.get(state) for state in selectors.BAD_TASK_STATES)]
+        kinds = [(job.job_id, client.detail(job.job_id).failures) for job in failing[:_FAILING_JOBS_MAX]]
+        return Sample(time.monotonic(), status, client.namespaces(), jobs, top_view.grouped(kinds))
+
+
+def _live(look: Callable[[], Sample], view: View, delay_s: float) -> int:
+    """Until a key or a signal ends it; the exit code."""
+    import curses
+
+    # So that Esc is not waited for.
+    os.environ.setdefault("ESCDELAY", "25")
+    with _ended_by_signals():
+        try:
+            # Whatever is wrong with the master is said where it stays to be read.
+            first = look()
+            curses.wrapper(_show, first, look, view, delay_s)
+        except curses.error as error:
+            terminal = os.environ.get("TERM", "")
+            raise ConfigError(f"a terminal {terminal!r} cannot show this ({error}): say --once, or set TERM") from None
+        except _EndedBy as ended:
+            return 128 + ended.number
+    return common.EXIT_OK
+
+
+class _EndedBy(BaseException):
+    """A signal; not an Exception, so that nothing on the way out takes it for an error of its own."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM, SIGHUP and SIGINT end by an exception, so that the terminal is restored on the way out."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise _EndedBy(number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    before = [signal.signal(number, end) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _show(screen: "curses.window", sample: Sample, look: Callable[[], Sample], view: View, delay_s: float) -> None:
+    paints, due = _paints(), time.monotonic() + delay_s
+    while True:
+        _draw(screen, sample, view, paints)
+        screen.timeout(max(0, int((due - time.monotonic()) * 1000)) if not view.paused else -1)
+        match screen.getch():
+            case 113 | 81 | 27:  # q Q Esc
+                return
+            case 112 | 32:  # p, space
+                view.paused = not view.paused
+            case 115:  # s
+                view.sort = SORTS[(SORTS.index(view.sort) + 1) % len(SORTS)]
+        if not view.paused and time.monotonic() >= due:
+            due = time.monotonic() + delay_s
+            try:
+                before, sample = sample, look()
+            except Unreachable:
+                # A master that is started again is worth waiting for.
+                view.error = "no answer"
+                continue
+            view.error, view.rates = "", top_view.rates(before, sample)
+
+
+def _draw(screen: "curses.window", sample: Sample, view: View, paints: dict[str, int]) -> None:
+    import curses
+
+    view.keys = _KEYS.format(view.sort)
+    height, width = screen.getmaxyx()
+    screen.erase()
+    for row, line in enumerate(top_view.lines(sample, view, width - 1, height)):
+        at = 0
+        for text, style in line:
+            try:
+                screen.addstr(row, at, text, paints.get(style, 0))
+            except curses.error:
+                # It became smaller while we drew: the next key that comes is KEY_RESIZE.
+                return
+            at += len(text)
+    screen.refresh()
+
+
+def _paints() -> dict[str, int]:
+    """What curses calls each style; colours only where they are wanted, and there are any."""
+    import curses
+
+    with suppress(curses.error):
+        curses.curs_set(0)
+    found: dict[str, int] = {style: getattr(curses, name) for style, name in _PAINTS.items()}
+    if os.environ.get("NO_COLOR") or not curses.has_colors():
+        return found
+    curses.use_default_colors()
+    for number, (style, colour) in enumerate(_COLOURS.items(), 1):
+        curses.init_pair(number, getattr(curses, colour), -1)
+        found[style] = found.get(style, 0) | curses.color_pair(number)
+    return found
+
+
+def _delay(text: str) -> float:
+    seconds: Any = connecting.duration(text)
+    if seconds < _EVERY_MIN_S:
+        raise argparse.ArgumentTypeError(f"{text}: a look takes some time itself; at least {_EVERY_MIN_S:g} s")
+    return float(seconds)

@@ -1,14 +1,14 @@
 """Every configuration key in one table: where it stands, how it is read, its default, and what it is for.
 
 Owns the names. How a value is read is ``config_kinds.py``'s, reading files and rules between keys are ``config.py``'s;
-the lines for sinks and metrics stand in ``config_keys_sinks.py``,
-those for clients in ``config_keys_jobs.py``. The files in ``Configuration/`` are tested against
-this table.
+the lines for sinks and metrics stand in ``config_keys_sinks.py``, those for clients in ``config_keys_jobs.py``, those
+for nodes in ``config_keys_nodes.py``. The files in ``Configuration/`` are tested against this table.
 """
 
 from cyclone import config_kinds as kinds
 from cyclone.config_key import ALL, CONTROLLER, DAEMONS, MASTER, SINKS, Key, Role
 from cyclone.config_keys_jobs import JOB_KEYS
+from cyclone.config_keys_nodes import NODE_KEYS
 from cyclone.config_keys_sinks import SINK_KEYS
 from cyclone.protocol import limits
 
@@ -30,7 +30,6 @@ PUSHGATEWAY_CLIENT_PORT = 5888
 _COUNT_MAX = 1_000_000_000
 _LOOP_S_MIN = 0.001
 # A worker needs nearly half of it for itself.
-_OUTPUT_BYTES_MIN = 1024 * 1024
 _TASK_MEMORY_BYTES_MIN = 64 << 20
 
 KEYS: tuple[Key, ...] = (
@@ -308,71 +307,7 @@ KEYS: tuple[Key, ...] = (
         CONTROLLER,
         "Private memory that a worker process, and each process that it starts, can allocate; 0: no limit.",
     ),
-    Key(
-        "processing",
-        "stdout_max_bytes",
-        kinds.size(),
-        "1MiB",
-        CONTROLLER,
-        "How much of what a task prints is passed on, the rest is counted and discarded; 0: all of it.",
-    ),
-    Key(
-        "processing",
-        "output",
-        kinds.choice("keep", "log", "both"),
-        "keep",
-        CONTROLLER,
-        "Where what tasks print goes: keep (for cyclone logs), log (the controller's), or both.",
-    ),
-    Key(
-        "processing",
-        "output_max",
-        kinds.size(_OUTPUT_BYTES_MIN),
-        "1GiB",
-        CONTROLLER,
-        "How much of it is kept on the node's disk, the oldest goes first; 0: no limit.",
-    ),
-    Key(
-        "processing",
-        "namespaces",
-        kinds.LABELS,
-        "",
-        CONTROLLER,
-        "The only namespaces whose jobs are executed here; empty: all.",
-    ),
-    Key(
-        "processing",
-        "labels",
-        kinds.LABELS,
-        "",
-        CONTROLLER,
-        "What jobs may ask of a node by name, such as gpu, rack:7.",
-    ),
-    Key(
-        "processing",
-        "resources",
-        kinds.AMOUNTS,
-        "",
-        CONTROLLER,
-        "Named amounts that the tasks here share, such as licence:2; a job says how much of each a task takes.",
-    ),
-    Key(
-        "processing",
-        "memory",
-        kinds.MEMORY,
-        None,
-        CONTROLLER,
-        "Memory that tasks share of which their jobs say how much they take; by default, or auto, what the host or the "
-        "control group has; none: nobody counts.",
-    ),
-    Key(
-        "processing",
-        "by_value",
-        kinds.SWITCH,
-        "no",
-        CONTROLLER,
-        "Whether jobs are executed whose functions come as pickled code: whoever may submit then runs any code here.",
-    ),
+    *NODE_KEYS,
     Key(
         "tasks",
         "retries",

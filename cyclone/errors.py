@@ -10,11 +10,7 @@ class ConfigError(CycloneError):
 
 
 class UsageError(CycloneError):
-    """A command line makes no sense; ``usage`` is how it is written. Commands exit with 2."""
-
-    def __init__(self, text: str, usage: str = "") -> None:
-        super().__init__(text)
-        self.usage = usage
+    """A command line makes no sense. Commands exit with 2."""
 
 
 class PluginError(CycloneError):

@@ -15,6 +15,11 @@ import sys
 import time
 
 MARK = "CYCLONE_OWNER"
+"""In the environment of all that belongs to a daemon."""
+
+WORKER_MARK = "CYCLONE_WORKER"
+"""In that of all that belongs to a worker of a controller."""
+
 # Two empty looks in a row, because a process may have been forking during the first.
 _CLEAN_LOOKS = 2
 _LOOK_S = 0.02

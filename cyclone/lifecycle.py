@@ -35,7 +35,8 @@ class Transition(NamedTuple):
 TRANSITIONS = (
     Transition((_NEW,), "queued", "added: by a generator, or by a client to a job that may run"),
     Transition((_NEW,), "held", "added to a job that is held"),
-    Transition((_NEW,), "delayed", "added with a moment before which it, or its job, must not run"),
+    Transition((_NEW,), "delayed", "added to a job whose moment has not come"),
+    Transition(("queued",), "delayed", "its turn has come, and a moment of its own has not"),
     Transition(("queued", "delayed"), "held", "its job is held"),
     Transition(("held",), "queued", "its job is released"),
     Transition(("held",), "delayed", "its job is released before its moment has come"),

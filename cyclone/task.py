@@ -313,8 +313,11 @@ def builder(task_class: type[BaseTask]) -> Callable[..., BaseTask]:
 def with_options(**options: Any) -> Callable[[F], F]:
     """Say how a function is to be executed, wherever an Executor gets it; called by itself it is what it was.
 
-        @cyclone.task(time_limit="10m", retries=3)
-        def fetch(url): ...
+    >>> @cyclone.task(time_limit="10m", retries=3)
+    ... def double(number):
+    ...     return 2 * number
+    >>> double(1), executor.submit(double, 2).result()
+    (2, 4)
 
     The options are those of ``Executor.options``, which overrule them.
     """

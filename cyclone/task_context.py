@@ -18,9 +18,10 @@ class TaskContext:
     """What the running worker knows of the current task. Outside a worker it stands for a task run by hand.
 
     The worker sets its fields for a batch, and derives the rest when it is asked, so that a task pays only for what it
-    uses. ``job_id`` is 0 for the tasks of a generator, ``node`` the name of the controller, ``slot`` the number of its
-    worker process, from 0 on, ``cpus`` how many slots the task takes, and ``by_value`` whether pickles of this job may
-    be opened here.
+    uses. ``job_id`` is 0 for the tasks of a generator, ``node`` the name of the controller, ``slot`` a number from 0 to
+    below its ``worker_count`` that no other task has meanwhile, ``cpus`` how many slots the task takes, and
+    ``by_value`` whether pickles of this job may be opened here. ``worker_dir`` is a private folder that goes with the
+    worker process, whatever it ends of, and has room for what lasts longer than a task.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class TaskContext:
         self.attempt = 1
         self.started_s: float | None = None
         self.time_limit_s: float | None = None
+        self.worker_dir: Path | None = None
         self.records: list[tuple[str, bytes]] = []
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 

@@ -16,8 +16,9 @@ from cyclone.results import OpenBlock, RecordedBlock, columns_part
 
 # About what a row takes in a message besides its bytes.
 _ROW_BYTES = 128
-# One page looks at so many rows that it does not show: some 10 ms.
-_LOOKS_MAX = 4 * TASKS_PER_BATCH_MAX
+# A page has so many rows at most, and looks at so many that it does not show: some 5 ms.
+_ROWS_MAX = 1024
+_LOOKS_MAX = TASKS_PER_BATCH_MAX
 # What it costs to pass a block over, in rows.
 _PASSED_OVER = 16
 
@@ -65,7 +66,7 @@ def list_rows(stretches: Iterable[Stretch], wanted: Wanted, rows_max: int) -> tu
     The caller owes the stretches in the order of ``low``, from one on that reaches ``wanted.start``. Those that lie
     wholly before may be among them, and rows that do not count.
     """
-    page = _Page(rows_max)
+    page = _Page(min(rows_max, _ROWS_MAX))
     # The next row of each stretch that is being read, by index.
     heads: list[tuple[int, int, TaskRow, Iterator[TaskRow]]] = []
     looked_at = 0

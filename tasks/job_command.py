@@ -14,9 +14,10 @@ class JobCommand(BaseTask):
     """Runs a command for an entry, and returns its exit code and output.
 
     ``command`` is an argument list, or a string for the shell. ``{}`` in it is the ``entry``: a number, text, any value
-    as JSON, or None for a command that is run once, whose ``{}`` are left alone. ``{index}`` (the entry, where it is a
-    whole number), ``{job_id}``, ``{task_id}``, ``{attempt}`` and ``{task_dir}`` are filled in, too; ``{{}}`` stands for
-    ``{}``. A string for the shell gets each value as one word, whatever it holds, and must not quote it once more.
+    as JSON, or None for a command that is run once, whose ``{}`` are left alone. ``{index}`` (the ``index``, or an
+    entry that is a whole number), ``{job_id}``, ``{task_id}``, ``{attempt}`` and ``{task_dir}`` are filled in, too;
+    ``{{}}`` stands for ``{}``. A string for the shell gets each value as one word, whatever it holds, and must not
+    quote it once more.
 
     The command finds CYCLONE_ENTRY, CYCLONE_ARRAY_INDEX, CYCLONE_JOB_ID, CYCLONE_JOB_NAME, CYCLONE_NAMESPACE,
     CYCLONE_TASK_ID, CYCLONE_ATTEMPT, CYCLONE_TASK_DIR (a folder that is removed after the task), CYCLONE_NODE,
@@ -35,6 +36,7 @@ class JobCommand(BaseTask):
         output_bytes_max: int = OUTPUT_BYTES,
         grace: float = GRACE_S,
         entry: Any = None,
+        index: int | None = None,
     ) -> None:
         check_command(command, output_bytes_max)
         self.command = command
@@ -42,9 +44,10 @@ class JobCommand(BaseTask):
         self.output_bytes_max = output_bytes_max
         self.grace = grace
         self.entry = entry
+        self.index = index
 
     def execute(self) -> dict[str, Any]:
-        told = variables(self.entry)
+        told = variables(self.entry, self.index)
         ended = Command(
             filled(self.command, told),
             environment(told),

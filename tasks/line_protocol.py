@@ -93,7 +93,7 @@ class LineTask(BaseTask):
         line = program.ask(json_values.encode_value(self._request()))
         try:
             answer = msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             # Perhaps it is not even the answer to this line: from here on nobody could tell.
             program.close()
             shown = line[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")

@@ -17,18 +17,26 @@ class ScriptTask(BaseTask):
     """Runs a script in a process of its own, with ``arguments`` in its ``sys.argv``, and returns exit code and output.
 
     ``name`` is what the file is called, ``source`` is what is in it, as text or bytes. Placeholders in the arguments,
-    ``entry``, the environment and the value are those of ``tasks.job_command.JobCommand``. Where a job shares name and
-    source, each of its workers writes the file once, into a folder that only its user can read. Raises CommandFailed;
-    ValueError for a name that is none.
+    ``entry``, ``index``, the environment and the value are those of ``tasks.job_command.JobCommand``. Where a job
+    shares name and source, each of its workers writes the file once, into a folder that only its user can read. Raises
+    CommandFailed; ValueError for a name that is none.
     """
 
-    def __init__(self, name: str, source: str | bytes, arguments: list[str] | None = None, entry: Any = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: str | bytes,
+        arguments: list[str] | None = None,
+        entry: Any = None,
+        index: int | None = None,
+    ) -> None:
         if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > _NAME_BYTES_MAX:
             raise ValueError(f"{name!r} is no name for a script: expected that of a file, without its folder")
         self.name = name
         self.source = source
         self.arguments = arguments
         self.entry = entry
+        self.index = index
         self._folder: Path | None = None
 
     @classmethod
@@ -45,7 +53,7 @@ class ScriptTask(BaseTask):
             new.replace(script)
 
     def execute(self) -> dict[str, Any]:
-        told = variables(self.entry)
+        told = variables(self.entry, self.index)
         arguments = filled(list(self.arguments or []), told)
         ended = Command([sys.executable, str(self._script()), *arguments], environment(told)).run()
         ended.check()
@@ -61,8 +69,8 @@ class _SameFolder:
     def __init__(self, task_class: type[ScriptTask], shared: tuple[Any, ...]) -> None:
         self._task_class = task_class
         self._shared = shared
-        # In the worker's own folder, which goes when the worker does.
-        self._folder = tempfile.TemporaryDirectory(prefix="script-") if len(shared) > 1 else None
+        where = BaseTask.current.worker_dir
+        self._folder = tempfile.TemporaryDirectory(prefix="script-", dir=where) if len(shared) > 1 else None
 
     def __call__(self, *own: Any) -> ScriptTask:
         task = self._task_class(*self._shared, *own)

@@ -14,7 +14,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import IO
 
 from cyclone.bundles import BundleError
 
@@ -24,17 +23,23 @@ FETCH_S_MAX = 3600.0
 _SILENCE_S_MAX = 60.0
 _BLOCK_BYTES = 1 << 20
 _REMOTE = ("http", "https")
+_EXPECTED = "expected a path, or a URL of file, http or https"
 
 
 def local_path(url: str) -> Path | None:
     """The file that it names, or None for one on another host. BundleError for what is neither."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise BundleError(f"a malformed URL names no bundle: {_EXPECTED} ({error})") from error
     if parts.scheme in _REMOTE and parts.netloc:
+        if "@" in parts.netloc:
+            raise BundleError(f"{shown(url)} has a user in it, which is not understood: a token in its query would be")
         return None
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(urllib.request.url2pathname(parts.path))
-    if not url or "://" in url or "\0" in url:
-        raise BundleError(f"{shown(url)!r} names no bundle: expected a path, or a URL of file, http or https")
+    if not url or "://" in url or "\0" in url or parts.scheme in _REMOTE:
+        raise BundleError(f"{shown(url)!r} names no bundle: {_EXPECTED}")
     return Path(url).absolute()
 
 
@@ -44,7 +49,8 @@ def fetch(url: str, target: Path, bytes_max: int) -> str:
     size, deadline_s = 0, time.monotonic() + FETCH_S_MAX
     try:
         with _opened(url) as source, open(target, "xb") as file:
-            while block := source.read(_BLOCK_BYTES):
+            # What has come, however little: a whole block may take for ever.
+            while block := source.read1(_BLOCK_BYTES):
                 size += len(block)
                 if size > bytes_max:
                     raise BundleError(
@@ -54,6 +60,8 @@ def fetch(url: str, target: Path, bytes_max: int) -> str:
                     raise BundleError(f"{shown(url)} has not come within {FETCH_S_MAX:g} s, only {size} bytes of it")
                 digest.update(block)
                 file.write(block)
+            if missing := getattr(source, "length", None):
+                raise BundleError(f"{shown(url)} has ended early, {missing} bytes before its end")
     except urllib.error.HTTPError as error:
         raise BundleError(f"{shown(url)} cannot be fetched: the server answers {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -79,7 +87,7 @@ def shown(url: str) -> str:
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _opened(url: str) -> IO[bytes]:
+def _opened(url: str) -> io.BufferedReader | http.client.HTTPResponse:
     path = local_path(url)
     if path is not None:
         return _regular(path)
@@ -95,7 +103,7 @@ def _opened(url: str) -> IO[bytes]:
     ):
         opener.add_handler(handler())
     opener.addheaders = [("User-Agent", "cyclone")]
-    answer: IO[bytes] = opener.open(url, timeout=_SILENCE_S_MAX)
+    answer: http.client.HTTPResponse = opener.open(url, timeout=_SILENCE_S_MAX)
     return answer
 
 

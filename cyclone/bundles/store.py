@@ -70,7 +70,7 @@ class BundleStore:
         """
         path = local_path(url)
         digest = sha256.strip().lower().removeprefix("sha256:")
-        if digest and (len(digest) != _SHA256_CHARS or set(digest) - set("0123456789abcdef")):
+        if digest and not _is_digest(digest):
             raise BundleError(f"{sha256!r} is no SHA-256: expected {_SHA256_CHARS} hexadecimal digits")
         if not digest and path is None:
             raise BundleError(f"{shown(url)} comes over a network: its sha256 must be given, too")
@@ -140,7 +140,8 @@ class BundleStore:
         with contextlib.closing(_Lock(self._folder / _ROOM)) as alone:
             alone.take(fcntl.LOCK_EX)
             bundles = []
-            for digest in {place.name.partition(".")[0] for place in self._folder.iterdir()} - {_ROOM}:
+            # Somebody may have named a folder in which there is more than ours.
+            for digest in filter(_is_digest, {place.name.partition(".")[0] for place in self._folder.iterdir()}):
                 about = _about(self._folder / digest)
                 if about is None:
                     self._remove_unused(digest)
@@ -232,6 +233,10 @@ class _Lock:
             self._descriptor = -1
 
 
+def _is_digest(text: str) -> bool:
+    return len(text) == _SHA256_CHARS and not set(text) - set("0123456789abcdef")
+
+
 def _about(folder: Path) -> dict[str, Any] | None:
     try:
         about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
@@ -250,7 +255,8 @@ def _measured(folder: Path) -> dict[str, int]:
 def _remove(folder: Path) -> None:
     """With all that is in it, also what may not be written to."""
     for place, _, _ in os.walk(folder):
-        Path(place).chmod(0o700)
+        with contextlib.suppress(FileNotFoundError):  # others clean up, too
+            Path(place).chmod(0o700)
     shutil.rmtree(folder, ignore_errors=True)
 
 

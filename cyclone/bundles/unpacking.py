@@ -72,7 +72,8 @@ class _Unpacker:
     """Puts one member after the other in its place, never through a link, never over another."""
 
     def __init__(self, folder: Path, bytes_max: int) -> None:
-        self._count = 0
+        self._members = 0
+        self._others = 0
         self._size = 0
         self._folder = folder
         self._bytes_max = bytes_max
@@ -82,13 +83,23 @@ class _Unpacker:
 
     def add(self, member: _Member) -> None:
         """BundleError where it must not be there."""
-        self._count += 1
-        if self._count > FILES_MAX:
-            raise BundleError(f"it has more than {FILES_MAX} files and folders")
         place = _place(member.name, member.name)
         if member.kind == "folder":
             self._make_folder(place, member.name)
-            return
+        else:
+            self._put(member, place)
+            self._others += 1
+        self._members += 1
+        # Folders also come with the names of what is in them, and a member may say nothing new.
+        if max(self._members, len(self._folders) - 1 + self._others) > FILES_MAX:
+            raise BundleError(f"it has more than {FILES_MAX} files and folders")
+
+    def finish(self) -> None:
+        """Nobody is to write into it any more: many tasks share it."""
+        for place in sorted(self._folders, key=len, reverse=True):
+            self._folder.joinpath(*place).chmod(0o500)
+
+    def _put(self, member: _Member, place: tuple[str, ...]) -> None:
         if not place:
             raise BundleError(f"{member.name!r} in it is no name of a file")
         self._make_folder(place[:-1], member.name)
@@ -103,11 +114,6 @@ class _Unpacker:
                 self._files.add(place)
         except FileExistsError:
             raise BundleError(f"{member.name!r} is in it twice") from None
-
-    def finish(self) -> None:
-        """Nobody is to write into it any more: many tasks share it."""
-        for place in sorted(self._folders, key=len, reverse=True):
-            self._folder.joinpath(*place).chmod(0o500)
 
     def _make_folder(self, place: tuple[str, ...], name: str) -> None:
         for length in range(len(place) + 1):

@@ -8,8 +8,8 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cyclone.cli import answers, connecting, output, selectors, tasks
-from cyclone.errors import CycloneError, UsageError
+from cyclone.cli import answers, connecting, control, output, selectors, tasks
+from cyclone.errors import UsageError
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
@@ -51,8 +51,6 @@ def cancel(args: argparse.Namespace) -> int:
         )
     if of_master and (args.dry_run or args.reason or args.states):
         raise UsageError("--dry-run, --reason and --only are for jobs and their tasks, not for the whole master")
-    if any(one.jobs.ids == ((0, 0),) for one in args.selection):
-        raise CycloneError("the tasks of job 0 are the generator's: `cyclone cancel --tasks IDS` ends them")
     with connecting.client(args) as client:
         if of_master:
             if args.all:
@@ -68,19 +66,14 @@ def _of_jobs(client: "Client", args: argparse.Namespace, dry_run: bool) -> "list
     whole = [one.jobs for one in args.selection if not one.indexes]
     chosen = [(selectors.merged(whole), ())] if whole else []
     chosen += [(one.jobs, one.indexes) for one in args.selection if one.indexes]
-    return [
-        (
-            f"job {'last' if jobs.last else selectors.fold(jobs.ids) or 'all'}",
-            client.cancel(
-                jobs.selection(args),
-                indexes=list(indexes),
-                states=args.states,
-                reason=args.reason,
-                dry_run=dry_run,
-            ),
+    found = []
+    for named, indexes in chosen:
+        jobs = control.meant(client, named, args)
+        answer = client.cancel(
+            jobs.selection(args), indexes=list(indexes), states=args.states, reason=args.reason, dry_run=dry_run
         )
-        for jobs, indexes in chosen
-    ]
+        found.append((f"job {selectors.fold(jobs.ids) or 'all'}", control.told(client, jobs, answer)))
+    return found
 
 
 def _of_master(client: "Client", args: argparse.Namespace) -> "list[tuple[str, Answer]]":

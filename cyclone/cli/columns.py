@@ -3,8 +3,9 @@
 Owns the kinds of values. Knows nothing of where rows come from and how lines are printed (``cyclone.cli.output``). What
 others have named (tasks, nodes, errors) never reaches a terminal as it is: control characters are shown as escapes.
 
-    kind        on a terminal           in a script          in JSON
+    kind        in a table              for scripts          in JSON
     text        as it is                as it is             text
+    error       without its module      as it is             text
     number      1,234                   1234                 number
     moment      12:03:44, Nov 20 12:03  2026-11-20T12:03:44Z RFC 3339 in UTC, null for none
     duration    1h30m                   5400.0               seconds
@@ -21,7 +22,8 @@ from typing import Any, NamedTuple
 
 # Control characters, and those that turn the direction of what follows.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_PARTS_S = ((86400, "d"), (3600, "h"), (60, "m"))
+# Of "package.module.Type: message" what says little to people.
+_MODULE = re.compile(r"(?:\w+\.)+(?=\w+(?::|\Z))")
 
 
 class Kind(NamedTuple):
@@ -103,6 +105,16 @@ def duration_text(seconds: float) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest % 60:02}s"
 
 
+def error_text(text: str) -> str:
+    """An error for people: its type without the module that has it."""
+    match = _MODULE.match(text)
+    return text[match.end() :] if match else text
+
+
+def _error_line(text: str | None) -> str:
+    return error_text(text or "").partition("\n")[0]
+
+
 def counted(count: int, what: str) -> str:
     """``1 task``, ``1,234 tasks``."""
     return f"{count:,} {what}{'s' * (count != 1)}"
@@ -152,6 +164,7 @@ def _plain(value: Any) -> str:
 
 
 TEXT = Kind(_plain, _plain, lambda value: value)
+ERROR = Kind(_error_line, _plain, lambda value: value)
 STATE = Kind(_plain, _plain, lambda value: value, paints=True)
 NUMBER = Kind(lambda value: "" if value is None else f"{value:,}", _plain, lambda value: value, right=True)
 ID = Kind(_plain, _plain, lambda value: value, right=True)

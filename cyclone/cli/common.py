@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cyclone.cli.interrupts import Interrupted
 from cyclone.errors import ConfigError, CycloneError, NotAllowed, PluginError, QuotaExceeded, Unreachable, UsageError
 from cyclone.protocol import limits
 from cyclone.version import __version__
@@ -48,8 +49,8 @@ _EXIT_CODES: tuple[tuple[tuple[type[CycloneError], ...], int], ...] = (
 )
 
 _NO_JOBS = (
-    "this master takes no jobs: make keys with 'cyclone keys init' and set [comm] keys, or, where every user of its host "
-    "may run commands as its controllers do, write submit = yes in [clients]"
+    "this master takes no jobs: make keys with 'cyclone keys init' and set [comm] keys, or, where every user of its "
+    "host may run commands as its controllers do, write submit = yes in [clients]"
 )
 _SEVERAL_NAMES = re.compile(r"^@|[][,!&^]")
 
@@ -78,10 +79,9 @@ def add_config_options(parser: argparse.ArgumentParser, required: bool = True) -
 
 def positive(text: str) -> int:
     """A number of things, on a command line."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of things: write 1, 2, 3...")
+    return int(text)
 
 
 def names(text: str) -> list[str]:
@@ -120,6 +120,8 @@ def guarded(
         return code
     except BrokenPipeError:
         return EXIT_FAILED
+    except Interrupted as interrupted:
+        return interrupted.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception:
@@ -314,9 +316,10 @@ def controller_parts(
         "node": identity.name,
         "task_memory_max_bytes": processing.task_memory_max_bytes,
     }
-    worker = WorkerOptions(
-        arguments, processing.environment_keep, processing.stdout_max_bytes, log_output=processing.output != "keep"
-    )
+    # Whoever starts it for one run watches it, and would miss what its tasks print.
+    is_watched = ends_with_parent and _origin(settings, "processing", "output") == "default"
+    log_output = is_watched or processing.output != "keep"
+    worker = WorkerOptions(arguments, processing.environment_keep, processing.stdout_max_bytes, log_output)
     folder = None if ends_with_parent or control.state_dir is None else folder_of(control.state_dir, identity.name)
     output = OutputOptions(
         is_kept=processing.output != "log", folder=folder, bytes_max=processing.output_max_bytes or limits.ID_MAX
@@ -332,8 +335,13 @@ def _host_name() -> str:
 def _name_of_controller(settings: "Settings", key_name: str) -> str:
     """A name that was not chosen follows the key, which is good for its own name and all below it."""
     name = settings.control.name
-    computed = ("control", "name", "computed") in ((row.section, row.key, row.origin) for row in settings.own_rows)
+    computed = _origin(settings, "control", "name") == "computed"
     return f"{key_name}/{name}"[: limits.NAME_CHARS_MAX] if key_name and computed else name
+
+
+def _origin(settings: "Settings", section: str, key: str) -> str:
+    """Where the value of a key comes from."""
+    return next(row.origin for row in settings.own_rows if (row.section, row.key) == (section, key))
 
 
 def _log_of_children(settings: "Settings", debug: bool) -> dict[str, object]:

@@ -1,8 +1,18 @@
-"""``cyclone hold``, ``release``, ``seal``: jobs wait, go on, get no more tasks. ``requeue``: tasks go back."""
+"""``cyclone hold``, ``release``, ``seal``: jobs wait, go on, get no more tasks. ``requeue``: tasks go back.
+
+Owns what is meant where jobs are changed: the same as where they are looked at. The master knows open jobs only, and
+would take an older one for the last, where that has ended.
+"""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from cyclone.cli import answers, connecting, output, selectors, tasks
+from cyclone.errors import CycloneError
+
+if TYPE_CHECKING:
+    from cyclone.client.client import Client
+    from cyclone.protocol.client_messages import Answer
 
 _ACTIONS = {
     "hold": (
@@ -43,29 +53,60 @@ def add_jobs(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
     argument.completer = connecting.offered_jobs  # type: ignore[attr-defined]
 
 
+def meant(client: "Client", jobs: selectors.Jobs, args: argparse.Namespace) -> selectors.Jobs:
+    """The jobs, by its number where the newest is meant. Raises NoSuchJob, CycloneError where it is the generator's."""
+    if jobs.last:
+        newest = next(client.jobs(jobs.selection(args)), None)
+        if newest is None:
+            raise selectors.no_job(jobs)
+        jobs = selectors.one_job(newest.job_id)
+    if jobs == selectors.one_job(0):
+        raise CycloneError(
+            "job 0 is the generator's: `cyclone pause default` lets its tasks wait, and `cyclone cancel --tasks IDS` "
+            "ends them"
+        )
+    return jobs
+
+
+def told(client: "Client", jobs: selectors.Jobs, answer: "Answer") -> "Answer":
+    """The answer about jobs; where a single one was meant that has ended, this is what it says. Raises NoSuchJob."""
+    if answer.granted or len(jobs.ids) != 1 or jobs.ids[0][0] != jobs.ids[0][1]:
+        return answer
+    job = client.detail(jobs.ids[0][0]).job
+    if job is None or job.state not in selectors.ENDED_JOB_STATES:
+        return answer
+    import msgspec
+
+    return msgspec.structs.replace(answer, text=f"job {job.job_id} has ended: {job.state}")
+
+
 def hold(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
-    with connecting.client(args) as client:
-        return answers.say([("", client.hold(selectors.merged(args.selection).selection(args)))], args)
+    return _steer(args, "hold")
 
 
 def release(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
-    with connecting.client(args) as client:
-        return answers.say([("", client.release(selectors.merged(args.selection).selection(args)))], args)
+    return _steer(args, "release")
 
 
 def seal(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
+    return _steer(args, "seal")
+
+
+def _steer(args: argparse.Namespace, wish: str) -> int:
     with connecting.client(args) as client:
-        return answers.say([("", client.seal(selectors.merged(args.selection).selection(args)))], args)
+        jobs = meant(client, selectors.merged(args.selection), args)
+        steered = {"hold": client.hold, "release": client.release, "seal": client.seal}[wish]
+        return answers.say([("", told(client, jobs, steered(jobs.selection(args))))], args)
 
 
 def requeue(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
     with connecting.client(args) as client:
         found = [
-            (f"job {job_id}", client.requeue(job_id, list(one.indexes)))
+            (f"job {job_id}", told(client, selectors.one_job(job_id), client.requeue(job_id, list(one.indexes))))
             for one in args.selection
             for job_id in tasks.submitted(client, one.jobs)
         ]

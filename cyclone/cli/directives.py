@@ -8,6 +8,7 @@ import argparse
 import re
 from typing import NoReturn
 
+from cyclone.cli.parsing import meant
 from cyclone.cli.submit_options import Given, add_options, given
 from cyclone.cli.submit_spec import make_spec
 from cyclone.errors import ConfigError
@@ -45,9 +46,12 @@ def directives(source: str, name: str) -> Given:
     for number, text in found:
         place = f"{name}, line {number}: {MARK} {text}"
         try:
-            parser.parse_args(shlex.split(text, comments=True), args)
+            _, unknown = parser.parse_known_args(shlex.split(text, comments=True), args)
         except (_Wrong, ValueError) as error:
             raise ConfigError(f"{place}: {error}") from None
+        if unknown:
+            hint = meant(unknown[0], parser) or "`cyclone submit --help` lists what there is"
+            raise ConfigError(f"{place}: {unknown[0]!r} is no option: {hint}")
         wrong = [field for field in _NOT_HERE if field in vars(args)]
         if wrong:
             raise ConfigError(f"{place}: this belongs on the command line, not into a script")

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from cyclone.cli import common, connecting, output, selectors, tasks
+from cyclone.cli import common, connecting, output, selectors
 from cyclone.cli.columns import ID, MOMENT, NUMBER, TALLY, TEXT, Column, Listing, counted, moment_text, safe
 from cyclone.errors import ConfigError
 from cyclone.units import parse_duration
@@ -213,7 +213,7 @@ def _filter(client: "Client", args: argparse.Namespace) -> "Callable[[Happening]
     if args.job and args.job.last:
         ids = tuple((job.job_id, job.job_id) for job in client.jobs(args.job.selection()))
         if not ids:
-            raise tasks.no_job(args.job)
+            raise selectors.no_job(args.job)
     nodes = set(common.names(args.node)) if args.node else None
 
     def fits(event: "Happening") -> bool:

@@ -24,12 +24,16 @@ def explain(args: argparse.Namespace) -> int:
         job_id = show.newest(client, args.place)
         job = client.detail(job_id).job
         assert job is not None
-        if args.place.number is None and job.state in selectors.ENDED_JOB_STATES:
-            # Told by what is listed: the master remembers reasons of open jobs only.
+        # What has ended is told by what is listed: the master remembers reasons of open jobs only.
+        if job.state not in selectors.ENDED_JOB_STATES:
+            reasons = client.explain(job_id, args.place.number)
+        elif args.place.number is None:
             counts = columns.TALLY.for_people(job.tasks) or "it had no tasks"
             reasons = [("ended", f"job {job_id} has ended: {job.state}; {counts}")]
         else:
-            reasons = client.explain(job_id, args.place.number)
+            row = show.one_task(client, job_id, args.place.number).row
+            error = f": {columns.error_text(row.error)}" if row.error else ""
+            reasons = [("ended", f"task {job_id}.{row.index} has ended: {row.state}{error}")]
     if args.json:
         found = [{"code": code, "text": text} for code, text in reasons]
         output.print_json("cyclone.explanation/1", {"job": job_id, "index": args.place.number, "reasons": found})

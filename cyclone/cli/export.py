@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import columns, common, connecting, export_files, jobs, output, selectors, tasks
+from cyclone.cli import columns, common, connecting, export_files, jobs, output, selectors
 from cyclone.errors import ConfigError, CycloneError
 
 if TYPE_CHECKING:
@@ -128,8 +128,8 @@ class _Job:
         try:
             for row in rows:
                 target.write(row.index, row.started + row.seconds, export_files.task_parts(self._job, row, args.parts))
-                progress["next"], progress["count"] = row.index + 1, progress["count"] + 1
-                progress["position"] = target.position
+                # All at once: a signal may come behind any line.
+                progress.update(next=row.index + 1, count=progress["count"] + 1, position=target.position)
                 if time.monotonic() >= due:
                     self._note(target, progress)
                     due = time.monotonic() + _SYNC_EVERY_S
@@ -163,7 +163,7 @@ def _jobs(client: "Client", args: argparse.Namespace) -> "Iterator[JobSummary]":
         elif chosen.ids:
             raise CycloneError("job 0 is the generator's: `cyclone journal export` writes its tasks")
     if is_none and not chosen.is_all:
-        raise tasks.no_job(chosen)
+        raise selectors.no_job(chosen)
 
 
 def _path(args: argparse.Namespace, job_id: int) -> Path:

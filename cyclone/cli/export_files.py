@@ -63,7 +63,7 @@ class Target(ABC):
     suffix = ""
 
     def __init__(self, path: Path, position: int) -> None:
-        """Go on at this position, 0 for the beginning. Raises CycloneError where what was written until there is gone."""
+        """Go on at this position, 0 for the beginning. Raises CycloneError where what was written to there is gone."""
         self.path = path
         self.position = position
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cyclone.cli import common, connecting, output, paging, selectors
@@ -50,7 +51,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "jobs",
         help="list jobs, the newest first",
         description="List jobs, the newest first. Job 0 is what the generator of the configuration has yielded.",
-        epilog=f"Exit codes: 0 done, {connecting.EXIT_CODES}.",
+        epilog=f"Exit codes: 0 done, 1 there is no job of these numbers, {connecting.EXIT_CODES}.",
     )
     argument = parser.add_argument(
         "selection",
@@ -73,9 +74,14 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def jobs(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
-    selection = selectors.merged(args.selection).selection(args)
+    chosen = selectors.merged(args.selection)
+    selection = chosen.selection(args)
     with connecting.client(args) as client:
-        rows = paging.Limited(client.jobs(selection, before=args.before, page=paging.page_rows(args)), args)
+        found = client.jobs(selection, before=args.before, page=paging.page_rows(args))
+        first = next(found, None)
+        if first is None and chosen.ids and selection == chosen.selection() and not args.before:
+            raise selectors.no_job(chosen)
+        rows = paging.Limited(found if first is None else chain([first], found), args)
         output.print_rows(LISTING, rows, args)
     if rows.last and rows.following:
         output.note(f"there are older ones: --before {rows.last.job_id} goes on, --limit 0 lists all")

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cyclone.cli.local import LocalController
 from cyclone.security import key_files
 from cyclone.security.key_files import PeerEntry, ServerKey
 from cyclone.security.registry import Reading, Registry, Signature
@@ -29,6 +30,7 @@ _CONTROLLER = "local"
 _CLIENT = "executor"
 # As long as it takes to start the next one at most.
 _STOP_S = 5.0
+_LOOK_S = 0.2
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -104,6 +106,18 @@ class Ending:
             service.leave()
 
 
+class SeldomWatched(LocalController):
+    """Looks after its controller now and then: each look is a system call, in each of the two turns of a round trip."""
+
+    _look_at = 0.0
+
+    def turn(self, service: "MasterService") -> None:
+        """Start it, and start it again where it has died."""
+        if service.woke_at >= self._look_at:
+            self._look_at = service.woke_at + _LOOK_S
+            super().turn(service)
+
+
 def _options(keys: PrivateKeys) -> "MasterOptions":
     from cyclone.master.client_desk import ClientOptions
     from cyclone.master.scheduler import SchedulerOptions
@@ -124,7 +138,6 @@ def _options(keys: PrivateKeys) -> "MasterOptions":
 
 def _run(told: dict[str, Any], ending: Ending) -> None:
     from cyclone import logs
-    from cyclone.cli.local import LocalController
     from cyclone.master.journal import NoJournal
     from cyclone.master.service import MasterService
 
@@ -137,7 +150,7 @@ def _run(told: dict[str, Any], ending: Ending) -> None:
         "log.level=warning",
         *told["overrides"],
     ]
-    controller = LocalController(_CONTROLLER, None, overrides, debug=False)
+    controller = SeldomWatched(_CONTROLLER, None, overrides, debug=False)
     with MasterService(_options(keys), NoJournal(), [ending, controller]) as service:
         overrides.append(f"comm.key_file={keys.write_controller_key(service.guard.folder)}")
         with open(told["ready_fd"], "w", encoding="ascii") as ready:

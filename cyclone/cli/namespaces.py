@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cyclone.cli import answers, common, connecting, nodes, output, selectors
 from cyclone.cli.columns import NUMBER, STATE, TALLY, TEXT, Column, Listing, counted
+from cyclone.cli.submit_values import argument, label
 from cyclone.errors import ConfigError, NoSuchNamespace, UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         help="make a namespace, or change it",
         description="Make a namespace, or change it: what is not named stays as it is.",
     )
-    made.add_argument("name", metavar="NAME", help="the namespace")
+    made.add_argument("name", metavar="NAME", type=argument(label), help="the namespace")
     made.add_argument("--weight", metavar="W", type=_weight, help="its part of the slots against others (default: 1)")
     for what, text in (("jobs", "jobs that are open"), ("tasks", "tasks without a result")):
         made.add_argument(f"--{what}-max", metavar="N", type=_bound, help=f"at most so many {text}; none for no bound")
@@ -85,7 +86,9 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         output.add_json_option(verb)
         connecting.add_options(verb)
         verb.epilog = f"Exit codes: 0 done, 1 not granted, {connecting.EXIT_CODES}."
-    resumed.add_argument("--nodes", metavar="NODES", help="controllers instead: node7, node[001-176], @group")
+    resumed.add_argument(
+        "--nodes", metavar="NODES", type=nodes.names, help="controllers instead: node7, node[001-176], @group"
+    )
 
 
 def namespaces(args: argparse.Namespace) -> int:
@@ -111,7 +114,7 @@ def resume(args: argparse.Namespace) -> int:
     if bool(args.nodes) == bool(args.names):
         raise UsageError("resume what? Give namespaces, or controllers by --nodes; for jobs there is `cyclone release`")
     if args.nodes:
-        return nodes.mark(args, common.names(args.nodes), undo=True)
+        return nodes.mark(args, args.nodes, undo=True)
     return _pause(args, False)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from cyclone.cli import answers, common, connecting, output, status
 from cyclone.cli.columns import DURATION, NAMES, NUMBER, PAIRS, SIZE, STATE, TEXT, Column, Listing
+from cyclone.cli.submit_values import argument, label
+from cyclone.errors import ConfigError
 
 if TYPE_CHECKING:
     from cyclone.protocol.client_messages import ControllerStatus
@@ -61,10 +63,12 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "long it has been silent.",
         epilog=f"Exit codes: 0 done, {connecting.EXIT_CODES}.",
     )
-    names = nodes.add_argument("names", metavar="NODES", nargs="?", help=f"only these: {_NODES_FORMS}")
-    names.completer = connecting.offered_nodes  # type: ignore[attr-defined]
+    option = nodes.add_argument("names", metavar="NODES", nargs="?", type=names, help=f"only these: {_NODES_FORMS}")
+    option.completer = connecting.offered_nodes  # type: ignore[attr-defined]
     nodes.add_argument("-s", "--state", choices=("up", *_MARKS), help="only those in this state")
-    nodes.add_argument("-n", "--namespace", metavar="NAMESPACE", help="only those that serve this namespace")
+    nodes.add_argument(
+        "-n", "--namespace", metavar="NAMESPACE", type=argument(label), help="only those that serve this namespace"
+    )
     nodes.add_argument("-C", "--label", metavar="LABEL", help="only those with this label")
     nodes.add_argument("--idle", action="store_true", help="only those with a free slot that get tasks")
     nodes.add_argument("--each", action="store_true", help="a line for each, also where there are many")
@@ -78,8 +82,8 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "elsewhere. `cyclone drain --undo`, or `cyclone resume --nodes`, gives them tasks again.",
         epilog=f"Exit codes: 0 done, 1 not granted, {connecting.EXIT_CODES}.",
     )
-    names = drained.add_argument("names", metavar="NODES", help=f"names of controllers: {_NODES_FORMS}")
-    names.completer = connecting.offered_nodes  # type: ignore[attr-defined]
+    option = drained.add_argument("names", metavar="NODES", type=names, help=f"names of controllers: {_NODES_FORMS}")
+    option.completer = connecting.offered_nodes  # type: ignore[attr-defined]
     drained.add_argument("--undo", action="store_true", help="give them tasks again")
     output.add_json_option(drained)
     connecting.add_options(drained, "--timeout")
@@ -87,7 +91,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def nodes(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
-    wanted = set(common.names(args.names)) if args.names else None
+    wanted = set(args.names) if args.names else None
     with connecting.client(args) as client:
         found = [one for one in client.status().controllers if _fits(one, args, wanted)]
     folded = args.fold or (len(found) > status.APART_MAX and output.is_terminal() and not args.each)
@@ -105,7 +109,15 @@ def nodes(args: argparse.Namespace) -> int:
 
 def drain(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
-    return mark(args, common.names(args.names), args.undo)
+    return mark(args, args.names, args.undo)
+
+
+def names(text: str) -> list[str]:
+    """The names that a set of nodes stands for; for argparse."""
+    try:
+        return common.names(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def mark(args: argparse.Namespace, names: Iterable[str], undo: bool) -> int:

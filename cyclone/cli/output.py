@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from cyclone.cli.columns import Column, Listing, safe
-from cyclone.errors import ConfigError, CycloneError
+from cyclone.errors import ConfigError, CycloneError, UsageError
 
 # So many rows are looked at for the widths of a table; a wider one that follows is printed as it is.
 _MEASURED_ROWS = 200
@@ -73,7 +73,7 @@ def print_rows(listing: Listing, rows: Iterable[Any], args: argparse.Namespace, 
     columns = list(shape.columns) if shape else [column for column in listing.columns if column.shown]
     if args.json:
         if shape and shape.template:
-            raise ConfigError("--json has no template: name the fields, such as -o id,state")
+            raise UsageError("--json has no template: name the fields, such as -o id,state")
         lines = _json_lines(listing, columns if shape else listing.columns, rows)
     elif shape and shape.template:
         lines = _template_lines(shape, rows)
@@ -102,11 +102,12 @@ def print_json(schema: str, fields: dict[str, Any]) -> None:
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Names and what is to be said of them, in two columns; nothing of what is empty."""
+    """Names and what is to be said of them, in two columns; nothing of what is empty. A text may have several lines."""
     chosen = [(name, text) for name, text in pairs if text]
     width = max((len(name) for name, _ in chosen), default=0)
     for name, text in chosen:
-        write(f"{name:<{width}}{_GAP}{text}")
+        for number, line in enumerate(text.splitlines()):
+            write(f"{'' if number else name:<{width}}{_GAP}{safe(line)}")
 
 
 def write(line: str) -> None:
@@ -253,7 +254,7 @@ def _table_lines(columns: Sequence[Column], rows: Iterable[Any], header: bool) -
     """Columns as wide as the first rows need; on a terminal what is last is cut where the line would be too long."""
     terminal = is_terminal()
     colours = _colours_wanted()
-    texts = ([safe(_text(column, column.get(row), terminal)) for column in columns] for row in rows)
+    texts = ([safe(column.kind.for_people(column.get(row))) for column in columns] for row in rows)
     head = [(column.title or column.name).upper() for column in columns]
     measured = []
     for cells in texts:
@@ -280,10 +281,6 @@ def _table_lines(columns: Sequence[Column], rows: Iterable[Any], header: bool) -
         yield True, line(measured.pop(0))
     for cells in texts:
         yield True, line(cells)
-
-
-def _text(column: Column, value: Any, terminal: bool) -> str:
-    return (column.kind.for_people if terminal else column.kind.for_scripts)(value)
 
 
 def _painted(state: str) -> str:

@@ -46,6 +46,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         *_verbs("show", "show"),
         *_verbs("explain", "explain"),
         *_verbs("results", "results"),
+        *_verbs("logs", "logs"),
         *_verbs("export", "export"),
         *_verbs("wait", "wait"),
         *_verbs("stats", "stats"),
@@ -97,7 +98,8 @@ _ELSEWHERE = {
     **dict.fromkeys(("dashboard", "htop", "live"), "top"),
     **dict.fromkeys(("server", "ping", "sdiag", "uptime"), "status"),
     **dict.fromkeys(("namespace", "partition", "ns"), "namespaces"),
-    **dict.fromkeys(("cat", "output", "result", "values"), "results"),
+    **dict.fromkeys(("cat", "result", "values"), "results"),
+    **dict.fromkeys(("log", "output", "stdout", "stderr", "tail", "peek"), "logs"),
     **dict.fromkeys(("rerun", "retry-failed", "resubmit"), "retry"),
     **dict.fromkeys(("undrain",), "drain"),
     **dict.fromkeys(("man",), "manual"),
@@ -112,7 +114,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
-        raise UsageError(_hint(message), self.format_usage())
+        raise UsageError(_hint(message, self.prog))
 
 
 class _Program(Parser):
@@ -155,10 +157,15 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if unknown:
         [verbs] = [action for action in program._actions if isinstance(action, argparse._SubParsersAction)]
         verb: argparse.ArgumentParser = verbs.choices[args.verb]
-        near = difflib.get_close_matches(unknown[0], verb._option_string_actions, 1)
-        hint = f"is {near[0]} meant?" if near else f"`cyclone {args.verb} --help` lists what it takes"
-        raise UsageError(f"{args.verb} does not take {' '.join(unknown)!r}: {hint}", verb.format_usage())
+        hint = meant(unknown[0], verb) or f"`cyclone {args.verb} --help` lists what it takes"
+        raise UsageError(f"{args.verb} does not take {' '.join(unknown)!r}: {hint}")
     return args
+
+
+def meant(word: str, verb: argparse.ArgumentParser) -> str:
+    """Which option may be meant by one that is not there; '' where none is like it."""
+    near = difflib.get_close_matches(word, verb._option_string_actions, 1)
+    return f"is {near[0]} meant?" if near else ""
 
 
 def called(argv: Sequence[str]) -> list[str]:
@@ -173,13 +180,16 @@ def function(name: str) -> Any:
     return getattr(importlib.import_module(module), found)
 
 
-def _hint(message: str) -> str:
-    """argparse's words about a verb that is not there name all forty: name the one that may be meant."""
+def _hint(message: str, prog: str) -> str:
+    """argparse's words, with what would be right; of a verb that is not there it names all forty."""
+    if message == "the following arguments are required: VERB":
+        return "what is to be done? `cyclone --help` lists the verbs"
     start = "argument VERB: invalid choice: "
     if not message.startswith(start):
-        return message
+        is_ours = message.startswith("argument ") and ": expected " not in message
+        return message if is_ours else f"{message}; `{prog} --help` lists what it takes"
     word = message.removeprefix(start).partition(" (choose from")[0].strip("'\"")
     near = difflib.get_close_matches(word, VERBS, 1)
-    meant = _ELSEWHERE.get(word) or (near[0] if near else "")
-    hint = f"is `cyclone {meant}` meant?" if meant in VERBS else "`cyclone --help` lists them"
+    verb = _ELSEWHERE.get(word) or (near[0] if near else "")
+    hint = f"is `cyclone {verb}` meant?" if verb in VERBS else "`cyclone --help` lists them"
     return f"there is no verb {word!r}: {hint}"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from cyclone.cli import common, connecting, output, selectors, tasks
-from cyclone.cli.columns import DURATION, ID, MOMENT, NUMBER, PACKED, SIZE, STATE, TEXT, Column, Listing
+from cyclone.cli.columns import DURATION, ERROR, ID, MOMENT, NUMBER, PACKED, SIZE, STATE, TEXT, Column, Listing
 from cyclone.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ LISTING = Listing(
         Column("task_id", lambda task: task.row.task_id, ID),
         Column("state", lambda task: task.row.state, STATE),
         Column("value", lambda task: task.row.value, PACKED),
-        Column("error", lambda task: task.row.error or None, TEXT),
+        Column("error", lambda task: task.row.error or None, ERROR),
         Column("attempt", lambda task: task.row.attempt, NUMBER),
         Column("node", lambda task: task.row.controller, TEXT),
         Column("started", lambda task: task.row.started, MOMENT),

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import common, connecting, output, submit, submit_options
+from cyclone.cli.live import Live
 from cyclone.cli.submit_wait import pass_on, say_failure, telling_that_it_goes_on
 from cyclone.errors import Unreachable, UsageError
 
@@ -78,6 +79,7 @@ class _Run:
         self._client = client
         self._job_id = job_id
         self._count = count
+        self._live = Live(client, job_id, is_on=count == 1)
         self._seen = 0
         self._largest = 0
 
@@ -94,11 +96,12 @@ class _Run:
 
     def _follow(self) -> None:
         """To the end, from behind what was seen: results come in the same order each time."""
+        self._live.follow()
         for result in islice(self._client.results(self._job_id), self._seen, None):
             self._seen += 1
             code = task_exit_code(result)
             self._largest = max(self._largest, code)
-            pass_on(result)
+            pass_on(result, self._live)
             if code and (self._count != 1 or not _tells_by_itself(result)):
                 say_failure(result)
 
@@ -143,7 +146,8 @@ def _client(args: argparse.Namespace) -> "Iterator[Client]":
     from cyclone.client.client import Client
     from cyclone.client.local_cluster import LocalCluster
 
-    cluster = LocalCluster(args.workers or len(os.sched_getaffinity(0)))
+    # What its task prints comes to us, and not into the log of the cluster, which is our standard error.
+    cluster = LocalCluster(args.workers or len(os.sched_getaffinity(0)), ["processing.output=keep"])
     with contextlib.closing(cluster), Client(cluster.address()) as client:
         try:
             yield client

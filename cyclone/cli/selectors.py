@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from cyclone.cli import connecting
-from cyclone.errors import ConfigError, UsageError
+from cyclone.cli.submit_values import argument, label
+from cyclone.errors import ConfigError, NoSuchJob, UsageError
 
 if TYPE_CHECKING:
     from cyclone.protocol.job_spec import JobSelection
@@ -86,6 +87,11 @@ ALL = Jobs()
 LAST = Jobs(last=True)
 # Fields of a JobSelection, and how a command line calls them.
 _FILTERS = {name: name for name in ("namespace", "owner", "name", "session", "tags")} | {"states": "job_states"}
+
+
+def one_job(number: int) -> Jobs:
+    """The job with this number."""
+    return Jobs(((number, number),))
 
 
 def jobs(text: str) -> Jobs:
@@ -182,10 +188,21 @@ def fold(ranges: Iterable[tuple[int, int]]) -> str:
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
 
+def no_job(jobs: Jobs) -> NoSuchJob:
+    """The error where nothing is meant by a selection."""
+    from cyclone.protocol.job_messages import NO_JOB
+
+    if jobs.ids and jobs == one_job(jobs.ids[0][0]):
+        return NoSuchJob(NO_JOB, f"there is no job {jobs.ids[0][0]}")
+    return NoSuchJob(NO_JOB, f"there are no jobs {fold(jobs.ids)}" if jobs.ids else "there are no jobs yet")
+
+
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """Options that narrow which jobs are meant, alike in all verbs; ``Jobs.selection`` reads them."""
     group = parser.add_argument_group("which jobs")
-    option = group.add_argument("-n", "--namespace", metavar="NAMESPACE", help="only jobs of this namespace")
+    option = group.add_argument(
+        "-n", "--namespace", metavar="NAMESPACE", type=argument(label), help="only jobs of this namespace"
+    )
     option.completer = connecting.offered_namespaces  # type: ignore[attr-defined]
     group.add_argument("--name", metavar="NAME", help="only jobs of this name")
     group.add_argument("--owner", metavar="KEY", help="only jobs that were submitted with the key of this name")

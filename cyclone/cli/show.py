@@ -54,12 +54,13 @@ def show(args: argparse.Namespace) -> int:
         if args.place.number is None:
             _show_job(client.detail(job_id), args.json)
         else:
-            _show_task(_one(client, job_id, args.place.number), args.json)
+            _show_task(one_task(client, job_id, args.place.number), args.json)
     return common.EXIT_OK
 
 
-def _one(client: "Client", job_id: int, number: int) -> tasks.JobTask:
-    chosen = selectors.Tasks(selectors.Jobs(((job_id, job_id),)), ((number, number),))
+def one_task(client: "Client", job_id: int, number: int) -> tasks.JobTask:
+    """A task with its arguments and value. Raises CycloneError where there is none."""
+    chosen = selectors.Tasks(selectors.one_job(job_id), ((number, number),))
     for task in tasks.chosen(client, [chosen], with_args=True, with_values=True):
         return task
     raise CycloneError(f"job {job_id} has no task {number}")
@@ -97,7 +98,7 @@ def _show_job(detail: "JobDetail", as_json: bool) -> None:
     if detail.failures:
         output.write("\nfailures")
     for text, count, index in detail.failures:
-        output.write(f"{count:>9,}  {columns.safe(text)}  (such as {job.job_id}.{index})")
+        output.write(f"{count:>9,}  {columns.safe(columns.error_text(text))}  (such as {job.job_id}.{index})")
 
 
 def _options(spec: "JobSpec") -> dict[str, Any]:
@@ -157,6 +158,6 @@ def _show_task(task: tasks.JobTask, as_json: bool) -> None:
             ("peak", named["peak_bytes"]),
             ("args", named["args"]),
             ("value", named["value"]),
-            ("error", named["error"]),
+            ("error", columns.error_text(task.row.error)),
         ]
     )

@@ -111,7 +111,7 @@ def stats(args: argparse.Namespace) -> int:
     if not (args.json or args.shape or args.parsable):
         for one in shown:
             for cause, count, index in one.causes.ranked()[:_CAUSES_SHOWN]:
-                output.note(f"job {one.job_id}: {count:,} x {cause} (such as {one.job_id}.{index})")
+                output.note(f"job {one.job_id}: {count:,} x {columns.error_text(cause)} (such as {one.job_id}.{index})")
     return common.EXIT_OK
 
 

@@ -210,26 +210,13 @@ def _add(group: "argparse._ArgumentGroup", option: Option) -> None:
         *flags,
         dest=option.field,
         metavar=option.metavar,
-        type=_reader(option),
+        type=values.argument(_property if option.field == "properties" else option.read),
         action="append" if option.many else "store",
         default=argparse.SUPPRESS,
         help=option.help,
     )
     if option.field in _OFFERED:
         action.completer = _OFFERED[option.field]  # type: ignore[attr-defined]
-
-
-def _reader(option: Option) -> Callable[[str], object]:
-    assert option.read is not None
-    read = _property if option.field == "properties" else option.read
-
-    def checked(text: str) -> object:
-        try:
-            return read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return checked
 
 
 def _property(text: str) -> tuple[str, str]:

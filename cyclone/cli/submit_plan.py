@@ -47,17 +47,21 @@ class Plan(NamedTuple):
 
     def described(self, packed: bytes) -> dict[str, Any]:
         """A task's own properties by name."""
-        return dict(zip(self.names, decode(packed), strict=True))
+        # The last ones may be left out.
+        return dict(zip(self.names, decode(packed), strict=False))
 
 
 class _Tasks(NamedTuple):
-    """How tasks are made: properties that they share, and those that each has of its own."""
+    """How tasks are made: properties that they share, and those that each has of its own.
+
+    ``pack`` gets an entry and its place in the array, from 0 on; None and None where there is no array.
+    """
 
     task_class: str
     shared: bytes
     shared_names: tuple[str, ...]
     names: tuple[str, ...]
-    pack: Callable[[Any], bytes]
+    pack: Callable[[Any, int | None], bytes]
     options: Given
 
 
@@ -92,7 +96,11 @@ def _tasks_of(given: Given, entries: arrays.Entries | None, output_bytes: int) -
         from cyclone.cli.submit_class import class_tasks
 
         made = class_tasks(given["task_class"], given.get("properties", {}), entries)
-        return _Tasks(given["task_class"], made.shared, made.shared_names, made.names, made.pack, made.options)
+
+        def pack_own(entry: Any, _: int | None) -> bytes:
+            return made.pack(entry)
+
+        return _Tasks(given["task_class"], made.shared, made.shared_names, made.names, pack_own, made.options)
     if "properties" in given:
         raise UsageError("-p/--property belongs to --class MODULE:CLASS")
     if "script" in given:
@@ -111,7 +119,7 @@ def _tasks_of(given: Given, entries: arrays.Entries | None, output_bytes: int) -
 
 
 def _programs(task_class: str, names: tuple[str, ...], shared: list[Any], entries: arrays.Entries | None) -> _Tasks:
-    """Tasks whose last property is their entry. Several lists of words are put into the arguments here."""
+    """Tasks whose last properties are entry and index. Several lists of words are put into the arguments here."""
     at = next(number for number, name in enumerate(names) if name in ("command", "arguments"))
     words = shared[at]
     if entries is not None and entries.lists > 1 and isinstance(words, str):
@@ -122,16 +130,16 @@ def _programs(task_class: str, names: tuple[str, ...], shared: list[Any], entrie
             shared[at] = words
         if entries.lists > 1:
             return _with_filled_words(task_class, names, shared, at)
-    return _Tasks(task_class, _encoded(names, shared), names, ("entry",), _pack_entry, {})
+    return _Tasks(task_class, _encoded(names, shared), names, ("entry", "index"), _pack_entry, {})
 
 
 def _with_filled_words(task_class: str, names: tuple[str, ...], shared: list[Any], at: int) -> _Tasks:
     """Of what tasks have in common, all before the words is shared."""
-    own = (*names[at:], "entry")
+    own = (*names[at:], "entry", "index")
 
-    def pack_filled(entry: list[str]) -> bytes:
+    def pack_filled(entry: list[str], index: int | None) -> bytes:
         words = [_fill(word, entry) for word in shared[at]]
-        return encode_properties(own, (words, *shared[at + 1 :], entry))
+        return encode_properties(own, (words, *shared[at + 1 :], entry, index))
 
     return _Tasks(task_class, _encoded(names[:at], shared[:at]) if at else b"", names[:at], own, pack_filled, {})
 
@@ -149,27 +157,29 @@ def _fill(word: str, entry: list[str]) -> str:
     return arrays.NUMBERED.sub(value, word)
 
 
-def _pack_entry(entry: Any) -> bytes:
+def _pack_entry(entry: Any, index: int | None) -> bytes:
+    # A whole number is its own index.
+    place = () if index is None or type(entry) is int else (index,)
     # An array of a million comes this way: what has a plain form is packed in one call.
     if type(entry) in (int, str):
         try:
-            return pack((entry,))
+            return pack((entry, *place))
         except (OverflowError, ValueError):
             pass  # text that is not valid Unicode, or too large a number: encode knows, or says so
-    return pack((msgspec.Raw(encode(entry)),))
+    return pack((msgspec.Raw(encode(entry)), *place))
 
 
-def _packed(entries: arrays.Entries | None, pack_one: Callable[[Any], bytes]) -> Iterator[bytes]:
+def _packed(entries: arrays.Entries | None, pack_one: Callable[[Any, int | None], bytes]) -> Iterator[bytes]:
     if entries is None:
-        yield pack_one(None)
+        yield pack_one(None, None)
         return
-    for number, entry in enumerate(entries.open(), 1):
+    for index, entry in enumerate(entries.open()):
         try:
-            packed = pack_one(entry)
+            packed = pack_one(entry, index)
         except NotSerialisable as error:
-            raise ConfigError(f"{entries.origin}: entry {number} {error}") from None
+            raise ConfigError(f"{entries.origin}: entry {index + 1} {error}") from None
         except ConfigError as error:
-            raise ConfigError(f"{entries.origin}: entry {number}: {error}") from None
+            raise ConfigError(f"{entries.origin}: entry {index + 1}: {error}") from None
         yield packed
 
 

@@ -6,7 +6,9 @@ caller adds where the text came from. Reads the wall clock, because people name 
 
 import os
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from cyclone.protocol import limits
 from cyclone.units import parse_duration, parse_size
@@ -20,6 +22,20 @@ _VARIABLE = re.compile(r"[^=\x00]+")
 _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,254}")
 # What Cyclone itself tells its tasks and its commands by.
 _OUR_VARIABLES = "CYCLONE_"
+
+Value = TypeVar("Value")
+
+
+def argument(read: Callable[[str], Value]) -> Callable[[str], Value]:
+    """The reader for argparse, which shows what a ValueError says only of an error of its own."""
+
+    def checked(text: str) -> Value:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise ArgumentTypeError(str(error)) from None
+
+    return checked
 
 
 def duration(text: str) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import common, output
 from cyclone.cli.columns import TALLY
+from cyclone.cli.live import Live, write
 from cyclone.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -25,14 +26,19 @@ _PRINTED = "; standard "
 
 
 def wait(client: "Client", job_id: int, follow: bool = False, progress: bool = False) -> "JobSummary":
-    """The job when it has ended; with ``follow``, what its tasks print is passed on as they end."""
+    """The job when it has ended; with ``follow``, what its one task prints is passed on as it comes, what several
+    print as they end.
+    """
     from cyclone.cli.wait import Progress, waited
 
     shown = Progress(progress)
     with telling_that_it_goes_on(job_id), contextlib.closing(shown):
         if follow:
+            summary = client.detail(job_id).job
+            live = Live(client, job_id, is_on=summary is not None and sum(summary.tasks.values()) == 1)
+            live.follow()
             for result in client.results(job_id):
-                pass_on(result)
+                pass_on(result, live)
                 say_failure(result)
         (job,) = waited(client, [job_id], None, shown)
     return job
@@ -48,14 +54,18 @@ def telling_that_it_goes_on(job_id: int) -> Iterator[None]:
         raise
 
 
-def pass_on(result: "JobTaskResult") -> None:
-    """What a program has printed goes where ours does; the value of another task is a line of JSON."""
+def pass_on(result: "JobTaskResult", live: Live) -> None:
+    """What a program has printed goes where ours does, without what was shown live; the value of another task is a line
+    of JSON.
+    """
     value = result.value
     printed = value if _is_program(value) else None if result.ok else _printed_in_vain(result)
     if printed is not None:
         for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
-            _write(stream, printed[name])
-            if printed.get(f"{name}_truncated"):
+            kept, shown = printed[name], live.shown_bytes(result.attempt, name)
+            kept = kept if isinstance(kept, bytes) else kept.encode("utf-8", "surrogateescape")
+            write(stream, kept[shown:])
+            if printed.get(f"{name}_truncated") and shown < printed[f"{name}_bytes"]:
                 output.note(f"cyclone: task {result.job_id}.{result.index}: its {name} was longer; this was kept of it")
     elif value is not None:
         from cyclone import json_values
@@ -96,10 +106,3 @@ def exit_code(job: "JobSummary") -> int:
     """0 where every task has completed."""
     others = [state for state, count in job.tasks.items() if count and state not in _SUCCESSES]
     return common.EXIT_FAILED if others else common.EXIT_OK
-
-
-def _write(stream: Any, printed: str | bytes) -> None:
-    """Bytes as they were printed, whatever they are."""
-    stream.flush()
-    stream.buffer.write(printed if isinstance(printed, bytes) else printed.encode("utf-8", "surrogateescape"))
-    stream.flush()

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from cyclone.cli import common, connecting, output, paging, selectors
-from cyclone.cli.columns import DURATION, ID, MOMENT, NUMBER, PACKED, SIZE, STATE, TEXT, Column, Listing
-from cyclone.errors import CycloneError, NoSuchJob
+from cyclone.cli.columns import DURATION, ERROR, ID, MOMENT, NUMBER, PACKED, SIZE, STATE, TEXT, Column, Listing
+from cyclone.errors import CycloneError
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
@@ -39,7 +39,7 @@ COLUMNS = (
     Column("seconds", _if_it_ran("seconds"), DURATION, title="time"),
     Column("cpu_s", _if_it_ran("cpu_s"), DURATION, shown=False, title="cpu"),
     Column("peak_bytes", _if_it_ran("peak_bytes"), SIZE, shown=False, title="peak"),
-    Column("error", lambda task: task.row.error, TEXT),
+    Column("error", lambda task: task.row.error, ERROR),
 )
 ARGS = Column("args", lambda task: task.row.args, PACKED, shown=False)
 VALUE = Column("value", lambda task: task.row.value, PACKED, shown=False)
@@ -127,7 +127,7 @@ def job_ids(client: "Client", jobs: selectors.Jobs) -> Iterator[int]:
     Raises NoSuchJob where there is none, unless all are meant.
     """
     if jobs.ids and jobs.ids[-1][1] > _JOB_ID_MAX:
-        raise no_job(jobs)
+        raise selectors.no_job(jobs)
     if jobs.ids and all(low == high for low, high in jobs.ids):
         # Also where there is none of that number: then the question for its tasks says so.
         yield from (low for low, _ in jobs.ids)
@@ -137,7 +137,7 @@ def job_ids(client: "Client", jobs: selectors.Jobs) -> Iterator[int]:
         is_none = False
         yield job.job_id
     if is_none and not jobs.is_all:
-        raise no_job(jobs)
+        raise selectors.no_job(jobs)
 
 
 def submitted(client: "Client", jobs: selectors.Jobs) -> Iterator[int]:
@@ -147,10 +147,3 @@ def submitted(client: "Client", jobs: selectors.Jobs) -> Iterator[int]:
             yield job_id
         elif jobs.ids:
             raise CycloneError("job 0 is the generator's: this is for jobs that were submitted")
-
-
-def no_job(jobs: selectors.Jobs) -> NoSuchJob:
-    """The error where nothing is meant by a selection."""
-    from cyclone.protocol.job_messages import NO_JOB
-
-    return NoSuchJob(NO_JOB, f"there are no jobs {selectors.fold(jobs.ids)}" if jobs.ids else "there are no jobs yet")

@@ -1,12 +1,13 @@
 """``cyclone wait``: until jobs have ended, and how they did."""
 
 import argparse
+import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import columns, common, connecting, control, jobs, output, selectors, tasks
+from cyclone.cli import columns, common, connecting, control, jobs, output, selectors
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
@@ -24,8 +25,8 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "wait",
         help="wait until jobs have ended",
         description="Wait until jobs have ended. `all` are those that are open now.",
-        epilog="Exit codes: 0 every task completed, 1 some did not (with --infra-only: 0), 124 the time is over, "
-        f"{connecting.EXIT_CODES}.",
+        epilog="Exit codes: 0 every task completed, 1 some did not (with --infra-only: 0), 124 the time is over, which "
+        f"tells how far they are, {connecting.EXIT_CODES}.",
     )
     control.add_jobs(parser)
     selectors.add_filters(parser)
@@ -44,29 +45,32 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 def wait(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
-    late = ""
     with connecting.client(args) as client:
         ids = _ids(client, args)
-        ended: list[JobSummary] = []
-        progress = Progress(args.progress)
-        try:
+        found: list[JobSummary] = []
+        is_late = False
+        with contextlib.closing(Progress(args.progress)) as progress:
             for first in range(0, len(ids), _JOBS_AT_ONCE):
-                ended += waited(client, ids[first : first + _JOBS_AT_ONCE], deadline, progress)
-        except TimeoutError as error:
-            late = str(error)
-        finally:
-            progress.close()
+                some = ids[first : first + _JOBS_AT_ONCE]
+                try:
+                    found += waited(client, some, deadline, progress)
+                except TimeoutError:
+                    is_late = True
+                    found += sorted(_now(client, some), key=lambda job: job.job_id)
     if args.json:
-        fields = [{one.name: one.kind.as_json(one.get(job)) for one in jobs.LISTING.columns} for job in ended]
-        output.print_json("cyclone.wait/1", {"timed_out": bool(late), "jobs": fields})
+        fields = [{one.name: one.kind.as_json(one.get(job)) for one in jobs.LISTING.columns} for job in found]
+        output.print_json("cyclone.wait/1", {"timed_out": is_late, "jobs": fields})
     elif not args.quiet:
-        for job in ended:
+        for job in found:
             output.note(f"job {job.job_id} {job.state}: {columns.TALLY.for_people(job.tasks) or 'no tasks'}")
-    if late:
-        output.note(f"cyclone: {late}")
+    if is_late:
         return common.EXIT_TIMEOUT
-    good = args.infra_only or all(job.state == "completed" for job in ended)
+    good = args.infra_only or all(job.state == "completed" for job in found)
     return common.EXIT_OK if good else common.EXIT_FAILED
+
+
+def _now(client: "Client", ids: Sequence[int]) -> "Iterator[JobSummary]":
+    return client.jobs(selectors.Jobs(tuple(selectors.joined((one, one) for one in ids))).selection())
 
 
 def _ids(client: "Client", args: argparse.Namespace) -> list[int]:
@@ -77,7 +81,7 @@ def _ids(client: "Client", args: argparse.Namespace) -> list[int]:
     args.job_states = selectors.OPEN_JOB_STATES if chosen.is_all else ()
     found = sorted(job.job_id for job in client.jobs(chosen.selection(args)))
     if not found and not chosen.is_all:
-        raise tasks.no_job(chosen)
+        raise selectors.no_job(chosen)
     return found
 
 
@@ -92,7 +96,7 @@ def waited(client: "Client", ids: Sequence[int], deadline: float | None, progres
         except TimeoutError:
             if left_s is not None and left_s <= progress.every_s:
                 raise
-            progress.show(list(client.jobs(selectors.Jobs(tuple((one, one) for one in ids)).selection())))
+            progress.show(list(_now(client, ids)))
         else:
             progress.show(ended)
             return ended
@@ -116,7 +120,7 @@ class Progress:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(unit=" tasks", smoothing=0.1, file=sys.stderr)
+            self._bar = tqdm(total=total, initial=ended, unit=" tasks", smoothing=0.1, file=sys.stderr)
         self._bar.total = total
         self._bar.n = ended
         self._bar.set_postfix_str(f"{bad:,} failed" if bad else "", refresh=False)

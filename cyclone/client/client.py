@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from cyclone.client.connection import Address, Connection, find_address
+from cyclone.client.following import follow
 from cyclone.client.job_results import JobTaskResult, OpenJobBlock
 from cyclone.client.submitting import Blocks, check, pause_s
 from cyclone.client.task_output import OutputReader
@@ -21,7 +22,6 @@ from cyclone.protocol import limits
 from cyclone.protocol.client_messages import Answer, DrainRequest, StatusReport, StatusRequest
 from cyclone.protocol.event_messages import EventsReport, EventsRequest
 from cyclone.protocol.job_messages import (
-    FOLLOW_S,
     NO_JOB,
     AddRequest,
     AnyFromClient,
@@ -31,9 +31,7 @@ from cyclone.protocol.job_messages import (
     DetailRequest,
     ExplainRequest,
     Explanation,
-    FollowRequest,
     JobDetail,
-    JobResults,
     JobsReport,
     JobsRequest,
     JobSummary,
@@ -59,7 +57,8 @@ ENDED_STATES = frozenset({"completed", "failed", "cancelled"})
 _LOOK_MIN_S, _LOOK_MAX_S = 0.01, 0.5
 # Of the time that has passed: whoever waits for long hears of the end with a delay of so little of it.
 _LOOK_SHARE = 0.1
-_FOLLOW_WINDOW_BYTES = 8 << 20
+# The master refuses more ranges in one request.
+_PROCESSED_AT_A_TIME = 1024
 
 A = TypeVar("A", bound=AnyToClient)
 
@@ -71,9 +70,11 @@ class Client:
     ``$CYCLONE_SERVER``, else that of the profile, else the one on this host. Not for several threads at once. All
     questions raise Unreachable where no master answers in time, and NotAllowed where the key gives no right to them.
 
-        with Client("tcp://head:5678", key_file="me.key") as client:
-            for job in client.jobs():
-                ...
+    >>> with Client(address) as client:
+    ...     job_id = client.submit(JobSpec(task_class="tasks.empty:EmptyTask"), [b"\\x90"] * 3)
+    ...     [job] = client.wait([job_id], timeout_s=30)
+    ...     job.state, job.tasks["completed"], [result.state for result in client.results(job_id)]
+    ('completed', 3, ['completed', 'completed', 'completed'])
     """
 
     def __init__(
@@ -138,6 +139,9 @@ class Client:
         answer = self._asked(Submitted, lambda n: SubmitRequest(n, key, spec, block, last))
         check(answer, blocks.end)
         blocks.taken(answer.count)
+        if answer.sealed and not last:
+            # Its key made it before, and whoever did so has said that it is whole.
+            return answer.job_id
         if not (blocks.exhausted and not blocks.waiting and (answer.sealed or not sealed)):
             self._stream(answer.job_id, blocks, sealed, pause_s(answer, 0.0))
         return answer.job_id
@@ -284,7 +288,14 @@ class Client:
 
     def processed(self, job_id: int, indexes: IndexRanges) -> Answer:
         """These completed tasks were taken by their consumer."""
-        return self._asked(Answer, lambda n: ProcessedRequest(n, job_id, indexes))
+        granted = 0
+        for at in range(0, len(indexes), _PROCESSED_AT_A_TIME):
+            some = indexes[at : at + _PROCESSED_AT_A_TIME]
+            answer = self._asked(Answer, partial(ProcessedRequest, job_id=job_id, indexes=some))
+            granted += answer.count
+            if not answer.granted:
+                return answer
+        return Answer(0, True, granted, "processed")
 
     def set_namespace(self, namespace: Namespace) -> Answer:
         """Make a namespace, or change it."""
@@ -334,45 +345,9 @@ class Client:
         job = self.detail(job_id).job
         assert job is not None
         with Connection(self.address, self._connection.timeout_s) as connection:
-            for report in _follow(connection, job_id, position):
+            for report in follow(connection, job_id, position):
                 for block in report.blocks:
                     yield from OpenJobBlock(job_id, job.task_class, block, read_value)
-
-
-def _follow(connection: Connection, job_id: int, position: int) -> Iterator[JobResults]:
-    """What is recorded of a job, in order and without gaps, until all is told."""
-    resume, said, ask_at, heard_at = False, False, 0.0, time.monotonic()
-    while True:
-        now = time.monotonic()
-        if now >= ask_at or not (said or connection.is_blocked):
-            ask_at = now + FOLLOW_S
-            said = connection.say(FollowRequest(1, job_id, position, _FOLLOW_WINDOW_BYTES, resume))
-        answer = connection.hear(max(0.0, ask_at - now))
-        now = time.monotonic()
-        if answer is None:
-            if now - heard_at > connection.timeout_s:
-                raise connection.unreachable()
-            continue
-        heard_at = now
-        if isinstance(answer, Answer):
-            raise NoSuchJob(NO_JOB, answer.text)
-        if not isinstance(answer, JobResults) or answer.job_id != job_id:
-            continue
-        if answer.after > position:
-            # Something got lost; what follows it on the way is no news.
-            ask_at = ask_at if resume else now
-            resume = True
-            continue
-        if answer.position < position or (answer.after < position and answer.blocks):
-            # It was under way already when we asked for something else.
-            continue
-        resume = False
-        if answer.position > position:
-            position, ask_at = answer.position, now
-        yield answer
-        if answer.finished:
-            connection.say(FollowRequest(1, job_id, position, 0))
-            return
 
 
 def _ranges(numbers: Iterable[int]) -> IndexRanges:

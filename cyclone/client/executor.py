@@ -83,6 +83,8 @@ class _Core:
         self._is_shut = False
         self._lock = threading.Lock()
         self._jobs: OrderedDict[tuple[object, str], _FunctionJob] = OrderedDict()
+        # All that may be open, also of functions that have no job any more.
+        self._futures: weakref.WeakSet[FutureTasks] = weakref.WeakSet()
         self._maps: weakref.WeakSet[MapTasks] = weakref.WeakSet()
         # Whoever forgets the Executor still gets what was submitted.
         weakref.finalize(self, stream.close, wait=False).atexit = False
@@ -90,6 +92,8 @@ class _Core:
     def job_of(self, function: Callable[..., Any], view: "TaskExecutor") -> _FunctionJob:
         """Where calls of a function go: to a job of its own, or to one whose tasks bring their function along."""
         key: tuple[object, str] = (function, view.key) if type(function) in _FUNCTIONS else _NO_KEY
+        # Before the lock, which in a child that was forked another thread may hold for ever.
+        self._check()
         with self._lock:
             self._check()
             job = self._jobs.get(key)
@@ -112,6 +116,7 @@ class _Core:
 
     def begin_map(self, tasks: MapTasks, spec: JobSpec) -> None:
         """Open the job of a map."""
+        self._check()
         with self._lock:
             self._check()
             tasks.job = self.stream.open(spec, tasks)
@@ -119,12 +124,15 @@ class _Core:
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """See ``Executor.shutdown``."""
+        if self.stream.is_forked:
+            self._is_shut = True
+            return
         with self._lock:
             self._is_shut = True
-            jobs, maps = list(self._jobs.values()), list(self._maps)
+            futures, maps = list(self._futures), list(self._maps)
         if cancel_futures:
-            for job in jobs:
-                job.tasks.cancel_waiting(self._slots)
+            for tasks in futures:
+                tasks.cancel_waiting(self._slots)
             for one in maps:
                 one.cancel_waiting()
         else:
@@ -141,6 +149,7 @@ class _Core:
     def _open(self, key: tuple[object, str], spec: JobSpec, stamp: byvalue.Stamp, pack: _Pack) -> _FunctionJob:
         tasks = FutureTasks(self.stream, self.by_value)
         tasks.job = self.stream.open(spec, tasks)
+        self._futures.add(tasks)
         job = self._jobs[key] = _FunctionJob(tasks, pack, stamp)
         if len(self._jobs) > _JOBS_MAX:
             self._drop(next(iter(self._jobs)))
@@ -174,11 +183,14 @@ class TaskExecutor(concurrent.futures.Executor):
     def __init__(self, core: _Core, options: Mapping[str, Any]) -> None:
         self._core = core
         self._options = options
-        self._fields = {"namespace": core.namespace, **job_fields(options)}
+        self._fields = job_fields({"namespace": core.namespace, **options})
         self.key = repr(sorted(self._fields.items()))
 
     def options(self, **options: Any) -> "TaskExecutor":
-        """The same with other options for what is submitted by it: ``ex.options(cpus=2, time_limit="1m").submit(f)``.
+        """The same with other options for what is submitted by it.
+
+        >>> executor.options(time_limit="1m", retries=3).submit(len, "abc").result()
+        3
 
         cpus, mem, resources, time_limit, retries, retry_delay, retry_on, priority, name, tags, namespace, limits and
         whatever else a ``JobSpec`` has.
@@ -187,6 +199,9 @@ class TaskExecutor(concurrent.futures.Executor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[T]:
         """Have ``fn(*args, **kwargs)`` called by a worker; the future of what it returns.
+
+        >>> executor.submit(pow, 2, 10).result()
+        1024
 
         Raises NotSerialisable where that cannot be sent, PayloadTooLarge where it is too much.
         """
@@ -206,6 +221,9 @@ class TaskExecutor(concurrent.futures.Executor):
         buffersize: int | None = None,
     ) -> Iterator[T]:
         """What ``fn`` returns for each item, in order.
+
+        >>> next(executor.map(lambda number: number + 1, itertools.count()))
+        1
 
         Unlike the standard library's it may be given endless iterables: not more than ``buffersize`` calls are under
         way beyond what was yielded, as many as it takes to keep the workers busy where that is None. ``chunksize`` is
@@ -254,8 +272,9 @@ class Executor(TaskExecutor):
     one with a worker for each processor. ``max_workers`` is ``workers`` for a private one; elsewhere it bounds how many
     tasks of each function run at once.
 
-        with Executor(workers=4) as executor:
-            print(sum(executor.map(math.factorial, range(100))))
+    >>> with Executor(workers=1) as executor:
+    ...     sum(executor.map(math.factorial, range(10)))
+    409114
 
     ``by_value``: send functions, arguments and results that have no plain form pickled; a private cluster does, another
     one only where both ends say so. What else is given are options, as ``options`` takes them. Raises ValueError,

@@ -116,7 +116,6 @@ class FutureTasks:
         self._pending: deque[TaskFuture[Any]] = deque()
         self._sent: dict[int, TaskFuture[Any]] = {}
         self._closed = False
-        self._error: Exception | None = None
         self.job: JobStream | None = None
 
     @property
@@ -225,7 +224,7 @@ class FutureTasks:
 
     def _fail(self, sent: list[TaskFuture[Any]], error: Exception) -> None:
         with self._lock:
-            self._closed, self._error = True, error
+            self._closed = True
             pending, self._pending = self._pending, deque()
         for future in [*sent, *(future for future in pending if future.claim())]:
             if not future.done():

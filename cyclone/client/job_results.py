@@ -3,7 +3,7 @@
 Owns how a ``JobBlock`` becomes ``JobTaskResult``s. Knows no socket.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cyclone.protocol import states
@@ -72,3 +72,16 @@ class OpenJobBlock(OpenBlock):
             if accepted is None or accepted[row]:
                 value = outcome if status == states.COMPLETED else None
                 yield JobTaskResult(value, self.recorded.first + row, task_class, self)
+
+
+def in_order(results: Iterable[JobTaskResult], start: int = 0) -> Iterator[JobTaskResult]:
+    """Results by their index from ``start`` on, each as soon as all before it are there.
+
+    Those that come early are kept until then: how many, the job's own order decides, and the longest task.
+    """
+    early: dict[int, JobTaskResult] = {}
+    for result in results:
+        early[result.index] = result
+        while found := early.pop(start, None):
+            yield found
+            start += 1

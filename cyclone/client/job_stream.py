@@ -84,6 +84,10 @@ class JobStream:
         self._blocks: deque[TaskBlock] = deque()
         self._under_way = 0
         self._asked_first = self._seal_under_way = self._sealed = False
+        # Whether the master has to say first that it still knows the job; whether it is asked.
+        self._is_doubted = self._asked_again = False
+        # The empty job that has come of asking who does not know it.
+        self._made_instead = 0
         self._next = self._taken = 0
         self._answer_due = math.inf
         # 0 where there is no pause; how long the last one was.
@@ -106,11 +110,6 @@ class JobStream:
         return not rest and (self._sealed or not (self._asked_first or self.job_id))
 
     @property
-    def is_idle(self) -> bool:
-        """Nothing is under way at this moment."""
-        return not self._blocks and not self.open_results
-
-    @property
     def deadline(self) -> float:
         """When ``advance`` has something to do by itself."""
         if self._over:
@@ -129,19 +128,32 @@ class JobStream:
             return
         self._pause_until = 0.0
         self._gather()
-        if self.job_id:
+        if self._is_doubted:
+            self._ask_again(now, send)
+        elif self.job_id:
             self._send_blocks(now, send)
             self._follow(now, send)
         elif not self._asked_first and (self._blocks or (self.tasks.exhausted() and self._next)):
             self._send_first(now, send)
 
     def reconnected(self) -> None:
-        """What was under way may be lost."""
+        """What was under way may be lost; and perhaps it is another master, that has other jobs by these numbers."""
         self._rewind()
         self._resume, self._follow_at = True, 0.0
+        self._is_doubted = bool(self.job_id)
+
+    def leave(self, send: Send) -> None:
+        """It is over: the master may forget what was read, and that it is followed."""
+        if self._made_instead:
+            send(self, lambda number: AddRequest(number, self._made_instead, sealed=True))
+        elif self._follow_request:
+            for window in (_WINDOW_BYTES, 0) if self._unacknowledged_bytes else (0,):
+                send(self, self._follow_maker(window), self._follow_request)
 
     def on_submitted(self, answer: Submitted, now: float) -> None:
         """The master has taken tasks, or refuses them."""
+        if self._is_doubted and not self._is_known(answer):
+            return
         if not self.job_id and answer.job_id:
             self.job_id, self._position, self._follow_at = answer.job_id, answer.number, now
         self._acknowledge(answer.count)
@@ -160,7 +172,6 @@ class JobStream:
 
     def on_results(self, message: JobResults, now: float) -> None:
         """Results, some of which may be known, or missing in between."""
-        self._heard_at = now
         if message.after > self._position:
             # What follows on the way is no news.
             self._follow_at = self._follow_at if self._resume else 0.0
@@ -188,8 +199,24 @@ class JobStream:
             self.open_results = 0
             self.tasks.lost(error)
 
+    def _is_known(self, answer: Submitted) -> bool:
+        """Whether the master has the job after all; else it is given up."""
+        if not self._asked_again or answer.request < self._floor:
+            return False
+        # Of a job that has ended it does not say how many tasks it had.
+        if answer.job_id == self.job_id and (answer.sealed or answer.count >= self._taken):
+            self._is_doubted = self._asked_again = False
+            return True
+        if answer.code != codes.BUSY:
+            self._made_instead = answer.job_id
+            self.fail(
+                NoSuchJob(codes.NO_JOB, f"the master was started anew and does not know job {self.job_id} any more")
+            )
+        return False
+
     def _gather(self) -> None:
-        while len(self._blocks) < _BLOCKS_UNDER_WAY_MAX:
+        # What is not taken yet can still be cancelled without asking anybody.
+        while len(self._blocks) < (_BLOCKS_UNDER_WAY_MAX if self.job_id else 1):
             rows = self.tasks.take(self._next, TASKS_PER_BATCH_MAX, BATCH_BYTES_TARGET)
             if not rows:
                 return
@@ -204,6 +231,12 @@ class JobStream:
             self._asked_first, self._seal_under_way = True, last
             self._under_way = 1 if block else 0
             self._answer_due = now + RESEND_S
+
+    def _ask_again(self, now: float, send: Send) -> None:
+        """The same key names the same job, whatever else is said; where nobody knows it, it makes an empty one."""
+        if not self._asked_again:
+            self._asked_again = self._sent(send, lambda n: SubmitRequest(n, self._key, self.spec))
+            self._answer_due = now + RESEND_S if self._asked_again else math.inf
 
     def _send_blocks(self, now: float, send: Send) -> None:
         while self._under_way < len(self._blocks):
@@ -236,20 +269,20 @@ class JobStream:
     def _follow(self, now: float, send: Send) -> None:
         if not self._is_following or now < self._follow_at:
             return
-        position, resume = self._position, self._resume
-        number = send(
-            self,
-            lambda number: FollowRequest(number, self.job_id, position, _WINDOW_BYTES, resume),
-            self._follow_request,
-        )
+        number = send(self, self._follow_maker(_WINDOW_BYTES), self._follow_request)
         if number:
             self._follow_request = number
             self._follow_at = now + FOLLOW_S
             self._unacknowledged_bytes = 0
 
+    def _follow_maker(self, window_bytes: int) -> Callable[[int], FollowRequest]:
+        job_id, position, resume = self.job_id, self._position, self._resume
+        return lambda number: FollowRequest(number, job_id, position, window_bytes, resume)
+
     def _rewind(self) -> None:
         """Send again what is not acknowledged."""
         self._under_way = 0
+        self._asked_again = False
         self._seal_under_way = False
         self._asked_first = bool(self.job_id)
         self._answer_due = math.inf

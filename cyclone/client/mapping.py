@@ -170,6 +170,7 @@ class MapTasks:
 
     def _next(self, end_at: float | None) -> Segment:
         """The results behind those that were yielded, waited for."""
+        self._drain()
         while self._yielded not in self._segments:
             if self._pid != os.getpid():
                 raise RuntimeError("these results belong to the process that was forked")

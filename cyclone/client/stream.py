@@ -86,10 +86,10 @@ class Stream:
         self._requests: dict[int, JobStream | _Cancel] = {}
         self._cancels: dict[_Cancel, None] = {}
         self._number = 0
-        # What other threads leave here.
-        self._lock = threading.Lock()
+        # What other threads leave here; and whatever is collected as garbage while they hold the lock.
+        self._lock = threading.RLock()
         self._notes: deque[Callable[[], None]] = deque()
-        self.has_rows = self._sleeping = self._ended = False
+        self.has_rows = self._sleeping = self._ended = self.is_forked = False
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._closing = False
         self._blocked = False
@@ -141,11 +141,13 @@ class Stream:
 
     def forked(self) -> None:
         """This is a child that was forked: nothing of the stream works here, and nobody must wait for it."""
-        self._lock = threading.Lock()
-        self._ended, self._sleeping = True, False
+        self._lock = threading.RLock()
+        self._ended, self._sleeping, self.is_forked = True, False, True
         self.broken = CycloneError("this Executor belongs to the process that was forked: make a new one in this one")
         for job in self._jobs:
             job.tasks.forked(self.broken)
+        while self._notes:
+            self._notes.popleft()()
 
     def _tell(self, note: Callable[[], None]) -> None:
         with self._lock:
@@ -216,6 +218,7 @@ class Stream:
         for job in list(self._jobs):
             job.advance(now, self._send)
             if job.is_over:
+                job.leave(self._send)
                 self._forget(job)
         self._say_silence(now)
 
@@ -224,6 +227,9 @@ class Stream:
         return _BLOCKED_S if self._blocked else min(_WAIT_MAX_S, max(0.0, min(due, default=math.inf) - now))
 
     def _begin(self, job: JobStream) -> None:
+        if self.is_forked and self.broken:
+            job.tasks.forked(self.broken)
+            return
         if self.broken:
             job.fail(self.broken)
             return

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from cyclone.lifecycle import OPEN_STATES
 from cyclone.protocol.job_messages import OutputAnswer
 from cyclone.protocol.messages import STDERR, STDOUT
-from cyclone.protocol.states import FINAL_STATES
 
 # While nobody can answer at once: a task that waits, or a node that is away.
-_PAUSE_MIN_S, _PAUSE_MAX_S = 0.05, 1.0
+_PAUSE_MIN_S, _PAUSE_MAX_S = 0.01, 1.0
 
 Ask = Callable[[int, int, float], OutputAnswer]
 """Asks for an attempt (0: the last) from an offset on, and lets the answer wait for so long."""
@@ -57,6 +57,7 @@ class OutputReader:
     def follow(self, wait_s: float) -> Iterator[TaskOutput | None]:
         """What there is and what comes, to the end; None where nothing has come for a while, ``wait_s`` at most."""
         while True:
+            asked_at = time.monotonic()
             answer = self._asked(wait_s)
             if answer.pieces:
                 self._pause_s = _PAUSE_MIN_S
@@ -66,10 +67,10 @@ class OutputReader:
                 # Another one may have followed, or will.
                 self._attempt = 0
                 continue
-            if answer.ended and (self._is_one or answer.state in FINAL_STATES):
+            if answer.ended and (self._is_one or answer.state not in OPEN_STATES):
                 return
             yield None
-            if answer.ended or answer.text:
+            if time.monotonic() - asked_at < wait_s / 2:
                 time.sleep(min(self._pause_s, wait_s))
                 self._pause_s = min(2 * self._pause_s, _PAUSE_MAX_S)
 
@@ -90,5 +91,6 @@ class OutputReader:
         self.lost_bytes += answer.offset - self._offset
         self._offset = answer.offset
         for stream, data in answer.pieces:
-            yield TaskOutput(answer.attempt, answer.controller, self._offset, _NAMES[stream], data)
+            piece = TaskOutput(answer.attempt, answer.controller, self._offset, _NAMES[stream], data)
             self._offset += len(data)
+            yield piece

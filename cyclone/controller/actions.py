@@ -22,12 +22,16 @@ class StartWorker:
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Give the worker a batch whose first row has the number ``base``; ``jobs`` are those it has not been told of."""
+    """Give the worker a batch whose first row has the number ``base``; ``jobs`` are those it has not been told of.
+
+    ``place`` is the slot that its tasks are told, from 0 to below ``worker_count``, as long as it has any its alone.
+    """
 
     worker: int
     base: int
     piece: Piece
     jobs: list[Job]
+    place: int
 
 
 @dataclass(frozen=True, slots=True)

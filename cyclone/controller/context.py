@@ -27,13 +27,13 @@ class WorkerContext(TaskContext):
     """The running task as seen from inside, derived from the batch when asked: a task pays only for what it uses."""
 
     def __init__(
-        self, words: memoryview, scratch: Path, node: str, slot: int, task_modules: Sequence[str], output_mark: bytes
+        self, words: memoryview, scratch: Path, node: str, task_modules: Sequence[str], output: tuple[bytes, int]
     ) -> None:
         super().__init__()
-        self.printing = Printing(words, output_mark, self._has_printed)
-        self.node, self.slot = node, slot
+        self.printing = Printing(words, *output, self._has_printed)
+        self.node = node
         self._words, self._times = words, pipe.seconds_view(words)
-        self._scratch_root = scratch
+        self.worker_dir = self._scratch_root = scratch
         self._task_modules = task_modules
         self.scratch_made: Path | None = None
         # Whether the task has left something that is to be looked at when it has ended.
@@ -44,6 +44,7 @@ class WorkerContext(TaskContext):
 
     def begin(self, batch: pipe.Execute) -> None:
         """What follows are rows of this batch."""
+        self.slot = batch.slot
         self._base, self._first, self.attempt = batch.base, batch.first, batch.attempt
         self._time_limits = {batch.first + row: limit_s for row, limit_s in batch.time_limits}
 
@@ -69,7 +70,7 @@ class WorkerContext(TaskContext):
     def printed(self, stream: int, data: bytes) -> None:
         """It is the task's own output; whoever has closed that does not want it."""
         with contextlib.suppress(OSError):
-            self.printing.write(stream, data)
+            self.printing.pass_on(stream, data)
 
     def _has_printed(self) -> None:
         self.left = True

@@ -52,7 +52,7 @@ class Crew:
     """See the module."""
 
     def __init__(self, options: AgentOptions, outbox: Outbox) -> None:
-        self.slots = [Slot(worker) for worker in range(options.worker_count + options.spare_workers)]
+        self.slots = [Slot(worker, worker) for worker in range(options.worker_count + options.spare_workers)]
         self.queue = WorkQueue()
         self.pace = Pace()
         self.jobs = JobBook()

@@ -10,7 +10,7 @@ passes it: so it is never starved, and it starves nobody for longer than what ru
 from cyclone.controller.actions import Execute, RetireWorker
 from cyclone.controller.job_book import JobBook
 from cyclone.controller.options import AgentOptions
-from cyclone.controller.slots import Phase, Slot, taken
+from cyclone.controller.slots import Phase, Slot, settle, taken
 from cyclone.controller.watch import Published
 from cyclone.controller.work import Pace, WorkQueue
 
@@ -84,6 +84,7 @@ class HandOut:
                 return
             free -= cpus
             if not self._retire(slot, now, wanted):
+                settle(slot, self._slots, self._options.worker_count)
                 self._execute(slot, share, wanted)
                 slot.cpus = cpus
 
@@ -107,7 +108,7 @@ class HandOut:
         slot.alone = self._jobs.goes_alone(head.runs[0][0])
         piece = self._queue.take(self._jobs.rows_together(head, rows))
         new_jobs = slot.tell([self._jobs[job] for job in dict.fromkeys([job for job, _ in piece.runs])])
-        wanted.append(Execute(slot.worker, slot.give(piece), piece, new_jobs))
+        wanted.append(Execute(slot.worker, slot.give(piece), piece, new_jobs, slot.place))
 
     def _retire(self, slot: Slot, now: float, wanted: Wanted) -> bool:
         worn = 0 < self._options.worker_max_tasks < slot.next_seq

@@ -15,9 +15,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple
 
-from cyclone.controller.printed import LOG, Unmarker
+from cyclone.controller.printed import DROPPED, DROPPED_BYTES, LOG, Unmarker
 from cyclone.logs import escape_lines
 from cyclone.protocol.limits import LOG_LINE_CHARS_MAX
 from cyclone.protocol.messages import STDOUT, TaskRange
@@ -33,14 +33,11 @@ _READ_BYTES = 1 << 16
 _READS_MAX = 32
 
 
-class Rows(Protocol):
-    """Where a worker is."""
+class Rows(NamedTuple):
+    """Where a worker is: the row that it is or was last in, and the task in a row, None where it is not out there."""
 
-    def current(self) -> int:
-        """The number of the row that it is or was last in."""
-
-    def lease(self, seq: int) -> TaskRange | None:
-        """The task in this row, None where it is not out at the worker."""
+    current: Callable[[], int]
+    lease: Callable[[int], TaskRange | None]
 
 
 class TaskOutput:
@@ -51,11 +48,18 @@ class TaskOutput:
     """
 
     def __init__(
-        self, descriptor: int, mark: bytes, bytes_max: int, keep: Keep | None = None, is_logged: bool = True
+        self,
+        descriptor: int,
+        mark: bytes,
+        rows: Rows,
+        bytes_max: int,
+        keep: Keep | None = None,
+        is_logged: bool = True,
     ) -> None:
         os.set_blocking(descriptor, False)
         self._descriptor = descriptor
         self._unmarker = Unmarker(mark)
+        self._rows = rows
         self._bytes_max = bytes_max
         self._keep = keep
         self._is_logged = is_logged
@@ -76,13 +80,13 @@ class TaskOutput:
         """To be polled for reading, until ``closed``."""
         return self._descriptor
 
-    def relay(self, rows: Rows) -> bool:
+    def relay(self) -> bool:
         """Pass on what is there; whether there was anything.
 
         Where the worker is, is asked when the bytes are read: a task that goes on printing is then the right one.
         """
         # Asked before the read, too: of a task that has ended by now nothing more can come into the pipe.
-        left = self.discarding and rows.current()
+        left = self.discarding and self._rows.current()
         try:
             data = os.read(self._descriptor, _READ_BYTES)
         except BlockingIOError:
@@ -97,17 +101,17 @@ class TaskOutput:
                 del marks[:1]
             elif not self.discarding:
                 # It was there before what follows it was.
-                seq = marks[0] if marks else rows.current()
-            self._take(rows, seq, stream, piece)
+                seq = marks[0] if marks else self._rows.current()
+            self._take(seq, stream, piece)
         # Of a task that printed too much the pipe was still full when it ended: that is all its own.
         if left and len(data) < _READ_BYTES:
             self.settle(left, executing=True)
         return True
 
-    def drain(self, rows: Rows) -> None:
+    def drain(self) -> None:
         """Pass on all that is there, within reason."""
         for _ in range(_READS_MAX):
-            if not self.relay(rows):
+            if not self.relay():
                 break
 
     def settle(self, seq: int, executing: bool) -> None:
@@ -122,20 +126,23 @@ class TaskOutput:
             self.discarded_bytes += self._discarded
             self._discarded = 0
 
-    def close(self, rows: Rows) -> None:
+    def close(self) -> None:
         """After the worker's end: pass on its last words, and give the pipe up."""
-        self.drain(rows)
-        self._take(rows, 0, STDOUT, self._unmarker.end())
+        self.drain()
+        self._take(0, STDOUT, self._unmarker.end())
         self.settle(self._seq, executing=False)
         self._end_line()
         os.close(self._descriptor)
 
-    def _take(self, rows: Rows, seq: int, stream: int, data: bytes) -> None:
+    def _take(self, seq: int, stream: int, data: bytes) -> None:
         if seq > self._seq:
             self.settle(seq, executing=True)
             self._seq, self._lease, self._passed = seq, None, 0
         # A batch that has ended has no ids any more.
-        self._lease = self._lease or rows.lease(self._seq)
+        self._lease = self._lease or self._rows.lease(self._seq)
+        if stream == DROPPED:
+            self._discarded += int.from_bytes(data[:DROPPED_BYTES], "little")
+            return
         room = self._bytes_max - self._passed if self._bytes_max else len(data)
         shown = data[:room]
         if self._keep and self._lease and shown:

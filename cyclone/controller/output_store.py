@@ -118,14 +118,8 @@ class OutputStore:
     def write(self) -> None:
         """What was appended is in a file, or counted as dropped."""
         self._end_record()
-        segment = self._open
-        if segment is None:
-            return
-        size = segment.size
-        self._tried(_KEEPING, segment.write)
-        self.dropped_bytes += size - segment.size
-        if segment.size >= self._segment_bytes:
-            self._seal(segment)
+        if self._open:
+            self._write(self._open)
 
     def find(self, task_id: int, attempt: int, offset: int, bytes_max: int) -> Found | None:
         """What a task has printed in its last lease here, or in the last with this attempt; None for nothing."""
@@ -152,6 +146,15 @@ class OutputStore:
             self.dropped_bytes += len(growing.data)
         else:
             self._open.append(growing.record())
+            if self._open.size >= self._segment_bytes:
+                self._write(self._open)
+
+    def _write(self, segment: Segment) -> None:
+        size = segment.size
+        self._tried(_KEEPING, segment.write)
+        self.dropped_bytes += size - segment.size
+        if segment.size >= self._segment_bytes:
+            self._seal(segment)
 
     def _new_segment(self) -> Segment:
         assert self._scope is not None, "begin() is owed"

@@ -35,11 +35,12 @@ TOLD_BYTES_MAX = 64 << 20
 class Execute(msgspec.Struct, array_like=True, tag=1, gc=False):
     """Controller to worker: run these rows. ``jobs`` are those of them that the worker has not been told of.
 
-    ``base`` numbers the first row; ``first``, ``attempt``, ``runs``, ``args`` and ``time_limits`` are those of a
-    ``TaskBatch``.
+    ``base`` numbers the first row, ``slot`` is what the tasks are told as theirs; ``first``, ``attempt``, ``runs``,
+    ``args`` and ``time_limits`` are those of a ``TaskBatch``.
     """
 
     base: int
+    slot: int
     first: int
     attempt: int
     jobs: list[Job]

@@ -16,13 +16,13 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cyclone import guardian
 from cyclone.controller import pipe, surroundings
-from cyclone.controller.output import Keep, TaskOutput
+from cyclone.controller.output import Keep, Rows, TaskOutput
 from cyclone.controller.printed import MARK_BYTES
 from cyclone.controller.watch import Progress
 from cyclone.controller.work import Piece
@@ -30,7 +30,7 @@ from cyclone.errors import ProtocolError
 from cyclone.logs import stderr_is_journal
 from cyclone.processes import Guard, end_text, python_command, signal_name
 from cyclone.protocol.framing import Channel, socket_pair
-from cyclone.protocol.messages import Job
+from cyclone.protocol.messages import Job, TaskRange
 
 # A stop takes about 0.1 ms; a process in an uninterruptible system call may take for ever.
 _STOP_WAIT_S = 0.01
@@ -57,9 +57,19 @@ class WorkerOptions:
 
 
 class WorkerProcess:
-    """One worker process and our ends of what we share with it. ``keep`` takes what its tasks print."""
+    """One worker process and our ends of what we share with it.
 
-    def __init__(self, worker: int, guard: Guard, options: WorkerOptions, keep: Keep | None = None) -> None:
+    ``lease`` tells which task is in a row of it, ``keep`` takes what its tasks print.
+    """
+
+    def __init__(
+        self,
+        worker: int,
+        guard: Guard,
+        options: WorkerOptions,
+        lease: Callable[[int], TaskRange | None],
+        keep: Keep | None = None,
+    ) -> None:
         self.worker = worker
         self._guard = guard
         our_end, channel = socket_pair()
@@ -79,8 +89,8 @@ class WorkerProcess:
         output_mark = os.urandom(MARK_BYTES)
         about = {
             "output_mark": output_mark.hex(),
+            "stdout_max_bytes": options.stdout_max_bytes,
             "parent_pid": os.getpid(),
-            "slot": worker,
             "scratch": str(scratch),
             "relayed_to_journal": stderr_is_journal(),
         }
@@ -95,13 +105,14 @@ class WorkerProcess:
             stdout=printed,
             stderr=printed,
             umask=surroundings.UMASK,
-            env=environment | {"CYCLONE_WORKER": self.mark},
+            env=environment | {guardian.WORKER_MARK: self.mark},
         )
         channel.close()
         nudges.close()
         os.close(words)
         os.close(printed)
-        self.output = TaskOutput(readable, output_mark, options.stdout_max_bytes, keep, options.log_output)
+        rows = Rows(lambda: int(self.words[pipe.EXECUTING_SEQ]), lease)
+        self.output = TaskOutput(readable, output_mark, rows, options.stdout_max_bytes, keep, options.log_output)
         self._killed = self._retired = self._asked_to_end = False
         self.pid = self._process.pid
         self.pidfd = os.pidfd_open(self.pid)
@@ -112,12 +123,12 @@ class WorkerProcess:
         words = self.words
         return Progress(words[pipe.EXECUTING_SEQ], self._times[pipe.STARTED_S], bool(words[pipe.EXECUTING]))
 
-    def execute(self, base: int, piece: Piece, jobs: list[Job]) -> None:
+    def execute(self, base: int, piece: Piece, jobs: list[Job], slot: int) -> None:
         """Give it a batch. Whatever limit an earlier take-back had set is off again."""
         self.words[pipe.LIMIT_SEQ] = pipe.NO_LIMIT
         limits = piece.time_limits() if piece.limits_s else []
         self.channel.send(
-            pipe.pack(pipe.Execute(base, piece.first, piece.attempt, jobs, piece.runs, piece.args, limits))
+            pipe.pack(pipe.Execute(base, slot, piece.first, piece.attempt, jobs, piece.runs, piece.args, limits))
         )
 
     def read(self) -> Iterator[pipe.Ready | pipe.Done]:
@@ -198,7 +209,7 @@ class WorkerProcess:
     def sweep(self) -> None:
         """After its end: kill what its tasks left behind, also what left its process group."""
         self._signal_group(signal.SIGKILL)
-        guardian.clear(f"CYCLONE_WORKER={self.mark}".encode(), {self.pid}, clean_looks=1)
+        guardian.clear(f"{guardian.WORKER_MARK}={self.mark}".encode(), {self.pid}, clean_looks=1)
 
     def _remove_scratch(self) -> None:
         try:

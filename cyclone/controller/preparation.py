@@ -7,6 +7,7 @@ owes ``leave`` behind the rows of a job.
 """
 
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 from cyclone.controller.context import Terminated
 from cyclone.controller.pipe import ToldJobs
 from cyclone.errors import ClassRefused, CycloneError, PluginError
+from cyclone.guardian import MARK, WORKER_MARK
 from cyclone.plugins import load_allowed_class
 from cyclone.protocol.limits import VALUE_BYTES_MAX
 from cyclone.protocol.messages import Job
@@ -25,7 +27,9 @@ Builder = Callable[..., Executable]
 
 # By these what a worker leaves behind is found and ended: a job that brings the environment of another task along, as
 # one does that is submitted by a task, must not pass for that one.
-_MARKS = frozenset({"CYCLONE_WORKER", "CYCLONE_OWNER"})
+_MARKS = frozenset({MARK, WORKER_MARK})
+# What tempfile looks at once, and never again by itself.
+_TEMPORARY = frozenset({"TMPDIR", "TEMP", "TMP"})
 # Of the bytes that a result may have: the text of the error must fit, too.
 _PICKLED_BYTES_MAX = VALUE_BYTES_MAX // 4
 
@@ -150,6 +154,7 @@ class _Surroundings:
                 before = os.environ.get(name)
                 os.environ[name] = value
                 self._variables[name] = before
+        self._let_tempfile_look_anew()
         if job.directory:
             self._folder = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             os.chdir(job.directory)
@@ -161,8 +166,13 @@ class _Surroundings:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        self._let_tempfile_look_anew()
         self._variables = {}
         if self._folder is not None:
             folder, self._folder = self._folder, None
             os.fchdir(folder)
             os.close(folder)
+
+    def _let_tempfile_look_anew(self) -> None:
+        if not _TEMPORARY.isdisjoint(self._variables):
+            tempfile.tempdir = None

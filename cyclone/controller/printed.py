@@ -1,7 +1,7 @@
-"""How a worker tells its controller which row has printed what, in the one pipe that its outputs are. PURE.
+"""How a worker tells its controller which row has printed what, in the one pipe that its outputs are.
 
-Owns the framing. What goes through the worker's own streams is cut into pieces, each behind a mark with the row's
-number and the stream; a piece and its mark are one write that the kernel does not mix with others. Whatever else
+Owns the framing, and knows no descriptor. What goes through the worker's own streams is cut into pieces, each behind a
+mark with the row's number and the stream; both are one write, which the kernel does not mix with others. Whatever else
 arrives was written past those streams, by a library or a child, and nobody knows whose it is.
 """
 
@@ -16,10 +16,15 @@ MARK_BYTES = 16
 LOG = 3
 """The stream of what a worker logs, besides STDOUT and STDERR."""
 
+DROPPED = 4
+"""The stream of how many bytes a worker has not even passed on, as a number of ``DROPPED_BYTES`` bytes."""
+
+DROPPED_BYTES = 8
+
 _HEAD = struct.Struct("<QBH")  # row, stream, how many bytes follow
 # pipe(7): up to PIPE_BUF bytes are written in one piece.
 _DATA_BYTES_MAX = 4096 - MARK_BYTES - _HEAD.size
-_STREAMS = frozenset({STDOUT, STDERR, LOG})
+_STREAMS = frozenset({STDOUT, STDERR, LOG, DROPPED})
 
 
 class Printed(NamedTuple):

@@ -5,6 +5,7 @@ ends, which the context owes (``flush`` where ``dirty`` was called). Where a tas
 the pipe, that gets the bytes as they are.
 """
 
+import contextlib
 import io
 import os
 import select
@@ -15,15 +16,20 @@ from typing import Any, TextIO
 from cyclone.controller import pipe, printed
 from cyclone.protocol.messages import STDERR, STDOUT
 
-_DESCRIPTORS = {STDOUT: 1, STDERR: 2, printed.LOG: 2}
+_DESCRIPTORS = {STDOUT: 1, STDERR: 2, printed.LOG: 2, printed.DROPPED: 2}
 
 
 class Printing:
-    """``dirty`` is called whenever a row prints; ``words`` are the worker's, ``mark`` is what its controller knows."""
+    """``dirty`` is called whenever a row prints; ``words`` are the worker's, ``mark`` is what its controller knows.
 
-    def __init__(self, words: memoryview, mark: bytes, dirty: Callable[[], None]) -> None:
+    ``bytes_max`` is what the controller takes of a row, 0 for all.
+    """
+
+    def __init__(self, words: memoryview, mark: bytes, bytes_max: int, dirty: Callable[[], None]) -> None:
         self._words = words
         self._mark = mark
+        self._bytes_max = bytes_max
+        self._passed = self._dropped = 0
         self._dirty = dirty
         # The descriptors are those of the controller's pipe, until a task changes that.
         self._pipes = {descriptor: _identity(descriptor) for descriptor in set(_DESCRIPTORS.values())}
@@ -44,15 +50,24 @@ class Printing:
         else:
             _write(descriptor, data)
 
+    def pass_on(self, stream: int, data: bytes) -> None:
+        """A program of this row prints this: the controller need not read for ever what it discards."""
+        self._dirty()
+        room = max(0, self._bytes_max - self._passed) if self._bytes_max else len(data)
+        self._passed += len(data)
+        self._dropped += len(data[room:])
+        self.write(stream, data[:room])
+
     def flush(self) -> None:
-        """Pass on what has no end of line yet."""
+        """The row ends: pass on what has no end of line yet."""
+        dropped, self._passed, self._dropped = self._dropped, 0, 0
+        if dropped:
+            with contextlib.suppress(OSError):
+                self.write(printed.DROPPED, dropped.to_bytes(printed.DROPPED_BYTES, "little"))
         for stream in (self._stdout, self._stderr):
-            # A task may have closed it, or what is behind it.
-            if not stream.closed:
-                try:
-                    stream.flush()
-                except OSError:
-                    continue
+            # A task may have closed it, taken it apart, or closed what is behind it.
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
 
     def _stream(self, stream: int, like: TextIO) -> io.TextIOWrapper:
         buffer: Any = _Buffer(_Raw(self, stream), self._dirty)

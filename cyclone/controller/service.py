@@ -101,22 +101,6 @@ class _Published:
         return process.progress() if process else None
 
 
-class _Rows:
-    """Where one worker is, for its ``TaskOutput``."""
-
-    def __init__(self, agent: Agent, process: WorkerProcess) -> None:
-        self._agent = agent
-        self._process = process
-
-    def current(self) -> int:
-        """The row that it is or was last in."""
-        return self._process.progress().seq
-
-    def lease(self, seq: int) -> TaskRange | None:
-        """The task in this row."""
-        return self._agent.crew.slots[self._process.worker].range_at(seq)
-
-
 class ControllerService:
     """See the module."""
 
@@ -134,7 +118,7 @@ class ControllerService:
         self.agent = Agent(identity, agent, jitter.random)
         self.traffic = Traffic()
         self.bad_messages = 0
-        self.discarded_bytes = 0
+        self._discarded_bytes = 0
         # When the wait of this turn was over, in monotonic seconds.
         self.woke_at = 0.0
         self._workers: dict[int, WorkerProcess] = {}
@@ -148,6 +132,11 @@ class ControllerService:
         self._stops = 0
         self._status_at = 0.0
         self._reconnect_at = math.inf
+
+    @property
+    def discarded_bytes(self) -> int:
+        """What tasks have printed beyond what each of them may."""
+        return self._discarded_bytes + sum(process.output.discarded_bytes for process in self._workers.values())
 
     def run(self) -> int:
         """Until the agent wants to exit; the exit code."""
@@ -275,7 +264,7 @@ class ControllerService:
                     self._carry_out(self.agent.worker_ready(process.worker, now))
                 else:
                     # What a row has printed was there before it was reported; behind that its task is not known.
-                    process.output.drain(_Rows(self.agent, process))
+                    process.output.drain()
                     self.output.changed()
                     if self._meter:
                         self._meter.reported(self.agent, process.worker, report)
@@ -285,7 +274,7 @@ class ControllerService:
             process.kill()
         if process.output.discarding:
             seen = process.progress()
-            process.output.drain(_Rows(self.agent, process))
+            process.output.drain()
             process.output.settle(seen.seq, seen.executing)
         if fd == process.pidfd:
             self._on_worker_end(process, now)
@@ -297,14 +286,14 @@ class ControllerService:
             self._poll_worker(process)
 
     def _on_output(self, process: WorkerProcess) -> None:
-        process.output.relay(_Rows(self.agent, process))
+        process.output.relay()
         if process.output.closed:
             self._forget_output(process)
 
     def _close_output(self, process: WorkerProcess) -> None:
-        process.output.close(_Rows(self.agent, process))
+        process.output.close()
         self.output.changed()
-        self.discarded_bytes += process.output.discarded_bytes
+        self._discarded_bytes += process.output.discarded_bytes
 
     def _forget_output(self, process: WorkerProcess) -> None:
         if self._by_output.pop(process.output.fileno(), None):
@@ -339,9 +328,9 @@ class ControllerService:
             match action:
                 case actions.Send(message):
                     self._send(message)
-                case actions.Execute(worker, base, piece, jobs):
+                case actions.Execute(worker, base, piece, jobs, place):
                     process = self._workers[worker]
-                    process.execute(base, piece, jobs)
+                    process.execute(base, piece, jobs, place)
                     if process.channel.unsent_bytes:
                         self._poll_worker(process)
                 case actions.StartWorker(worker):
@@ -391,7 +380,11 @@ class ControllerService:
 
     def _start_worker(self, worker: int) -> None:
         keep = self.output.keep if self._options.output.is_kept else None
-        process = WorkerProcess(worker, self._guard, self._options.worker, keep)
+
+        def lease(seq: int) -> TaskRange | None:
+            return self.agent.crew.slots[worker].range_at(seq)
+
+        process = WorkerProcess(worker, self._guard, self._options.worker, lease, keep)
         self._workers[worker] = process
         self._by_fd[process.channel.fileno()] = self._by_fd[process.pidfd] = process
         self._poll_worker(process)

@@ -39,16 +39,18 @@ class Batch:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A place for one worker process, which may die and be replaced. ``unreported`` counts the rows out at the worker.
+    """Where one worker process is, which may die and be replaced. ``unreported`` counts the rows out at the worker.
 
     ``taking_back``: the service was asked to take the unstarted rows back; until the worker has ended all its batches
     it gets no new ones. ``feed_at`` is when it will have so little left that it should. ``ending_seq`` is the row whose
     time limit made us end the worker. What was given to it last takes ``cpus`` slots, this one and others that stay
     idle; with ``alone`` it is a single row, behind which nothing more is given. Until ``rest_until_s``, 0 for no rest,
-    the slots are taken although nothing runs any more.
+    the slots are taken although nothing runs any more. Tasks know ``place`` as their slot: there are spare workers, but
+    no spare places, so that it is this one's alone only while it is taken.
     """
 
     worker: int
+    place: int
     phase: Phase = Phase.DEAD
     batches: deque[Batch] = field(default_factory=deque)
     unreported: int = 0
@@ -138,6 +140,14 @@ class Slot:
     def held(self) -> list[TaskRange]:
         """The rows out at the worker."""
         return [batch.piece.range(batch.reported, len(batch.piece)) for batch in self.batches if batch.unreported]
+
+
+def settle(slot: Slot, slots: list[Slot], count: int) -> None:
+    """Give one that is to be taken a place of its own, of so many. That is its last one if it can be: a process may
+    have bound to it, such as a GPU, what it keeps from task to task."""
+    occupied = {other.place for other in slots if other.batches or other.rest_until_s}
+    if slot.place in occupied or slot.place >= count:
+        slot.place = next(place for place in range(count) if place not in occupied)
 
 
 def taken(slots: list[Slot]) -> int:

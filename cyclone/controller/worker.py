@@ -106,8 +106,8 @@ class Worker:
         self._memory = MemoryBound(options["task_memory_max_bytes"])
         modules = options["task_modules"]
         self._preparation = Preparation(modules, options["by_value"])
-        mark, scratch = bytes.fromhex(options["output_mark"]), Path(options["scratch"])
-        self._context = WorkerContext(words, scratch, options["node"], options["slot"], modules, mark)
+        scratch, output = Path(options["scratch"]), (bytes.fromhex(options["output_mark"]), options["stdout_max_bytes"])
+        self._context = WorkerContext(words, scratch, options["node"], modules, output)
         self.printing = self._context.printing
         self._usage = Usage()
         self._suspicious_s = SUSPICIOUS_SHARE * quickest_close_s()

@@ -9,7 +9,7 @@ import msgspec
 
 from cyclone.journal.blocks import DamagedRow, Row, check, checksum, pack
 from cyclone.master.events import JobSubmitted
-from cyclone.protocol.job_lists import kept_until
+from cyclone.protocol.job_lists import kept_until, with_processed
 from cyclone.protocol.job_messages import JobSummary
 from cyclone.protocol.job_spec import JobSpec, Namespace
 from cyclone.protocol.messages import Job
@@ -42,6 +42,22 @@ class OpenJob(msgspec.Struct):
         return mine != others
 
 
+class EndedJob(msgspec.Struct, array_like=True, frozen=True):
+    """The body of a row of ``ended_jobs``: how the job is listed, why it was cancelled where it was, and of how many of
+    its tasks a consumer has said that it took them.
+    """
+
+    summary: JobSummary
+    reason: str = ""
+    taken: int = 0
+
+    def with_taken(self, more: int) -> "EndedJob":
+        """A consumer has taken so many more."""
+        taken = self.taken + more
+        tasks = with_processed(self.summary.tasks, taken)
+        return EndedJob(msgspec.structs.replace(self.summary, tasks=tasks), self.reason, taken)
+
+
 class _Submission(msgspec.Struct, array_like=True, frozen=True):
     """The body of a row of ``submitted``. What is shared by all tasks is usually the same in both, and stands once."""
 
@@ -64,7 +80,7 @@ class _Open(msgspec.Struct, array_like=True, frozen=True):
 
 _decode_submission = msgspec.msgpack.Decoder(_Submission).decode
 _decode_open = msgspec.msgpack.Decoder(_Open).decode
-_decode_summary = msgspec.msgpack.Decoder(JobSummary).decode
+_decode_ended = msgspec.msgpack.Decoder(EndedJob).decode
 _decode_namespace = msgspec.json.Decoder(Namespace).decode
 
 
@@ -99,9 +115,9 @@ def open_of(row: Row) -> OpenJob:
     return OpenJob(row[0], it.apart, it.sealed, it.held, it.closed, it.closed, sum(it.closed.values()), it.horizon)
 
 
-def ended_row(job: JobSummary, until: int | None) -> Row:
+def ended_row(ended: EndedJob, until: int | None) -> Row:
     """A row of ``ended_jobs``; ``until`` is the Unix time at which it is let go, None where that is ``keep``'s."""
-    body = pack(job)
+    body, job = pack(ended), ended.summary
     columns = (job.job_id, job.namespace, job.owner, job.name, job.session, job.state, until)
     return (*columns, checksum(body, *columns), body)
 
@@ -111,10 +127,10 @@ def until_of(finished: float, keep_s: float | None) -> int | None:
     return None if keep_s is None else math.ceil(kept_until(finished, keep_s))
 
 
-def ended_of(row: Row) -> JobSummary:
+def ended_of(row: Row) -> EndedJob:
     """Of a row of ``ended_jobs``."""
     check("ended_jobs", row)
-    return _decode_summary(row[-1])
+    return _decode_ended(row[-1])
 
 
 def namespace_row(namespace: Namespace) -> Row:

@@ -8,7 +8,6 @@ order: ``copy_jobs``, ``add_block`` for each block of tasks, all other rows in t
 from collections.abc import Callable, Iterator
 
 import apsw
-import msgspec
 
 from cyclone.journal import blocks, job_rows, recovery
 from cyclone.journal.blocks import Progress, Row, add_counts
@@ -16,7 +15,6 @@ from cyclone.journal.job_queries import JobQueries
 from cyclone.journal.job_rows import OpenJob
 from cyclone.journal.lookup import Lookup
 from cyclone.protocol import states
-from cyclone.protocol.job_lists import COMPLETED, PROCESSED
 from cyclone.protocol.job_spec import GENERATOR_JOB
 
 _LOST = states.STATE_NAMES[states.LOST]
@@ -64,7 +62,7 @@ class JobsCopy:
                 self._db.execute(
                     f"INSERT INTO ended_jobs({job_rows.ENDED_JOBS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row
                 )
-                found.expected = sum(job_rows.ended_of(row).tasks.values())
+                found.expected = sum(job_rows.ended_of(row).summary.tasks.values())
 
     def add_block(self, first: int, body: bytes, ended: dict[str, int] | None) -> bool:
         """A block of tasks, with its tasks by state where it was closed; False where nobody knows its job any more."""
@@ -127,10 +125,8 @@ class JobsCopy:
         """Where it is lost that tasks of an ended job were processed, they count as completed again."""
         job = job_rows.ended_of(row)
         query = "SELECT coalesce(sum(last - first + 1), 0) FROM processed WHERE job_id = ?"
-        more = self._db.execute(query, (job.job_id,)).get - job.tasks.get(PROCESSED, 0)
-        if more:
-            tasks = add_counts(job.tasks, {COMPLETED: -more, PROCESSED: more})
-            columns = job_rows.ended_row(msgspec.structs.replace(job, tasks=tasks), row[6])
+        if more := self._db.execute(query, (job.summary.job_id,)).get - job.taken:
+            columns = job_rows.ended_row(job.with_taken(more), row[6])
             self._db.execute(
                 f"REPLACE INTO ended_jobs({job_rows.ENDED_JOBS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", columns
             )

@@ -166,7 +166,7 @@ class SqliteJournal:
         with self._reading():
             return self._queries.ended_jobs(selection, before, page)
 
-    def ended_job(self, job_id: int) -> tuple[JobSubmitted, JobSummary] | None:
+    def ended_job(self, job_id: int) -> tuple[JobSubmitted, JobSummary, str] | None:
         """See ``Journal.ended_job``."""
         with self._reading():
             return self._queries.ended_job(job_id)

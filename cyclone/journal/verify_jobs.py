@@ -11,18 +11,19 @@ import apsw
 
 from cyclone.journal import blocks, job_rows
 from cyclone.journal.blocks import Columns, DamagedRow, Part, Progress, Row, add_counts
-from cyclone.protocol.job_lists import COMPLETED, PROCESSED
+from cyclone.protocol.job_lists import with_processed
 from cyclone.protocol.job_spec import GENERATOR_JOB
 
 
 class _Job:
     """What the rows of a job add up to. ``counts`` are those that were recorded of it: in closed blocks of an open job,
-    or in all of an ended one.
+    or in all of an ended one, of which so many were ``taken``.
     """
 
-    def __init__(self, counts: dict[str, int], is_open: bool) -> None:
-        self.counts = counts
+    def __init__(self, is_open: bool) -> None:
         self.is_open = is_open
+        self.counts: dict[str, int] = {}
+        self.taken = 0
         self.closed: dict[str, int] = {}
         self.ended: dict[str, int] = {}
         self.tasks = 0
@@ -65,12 +66,15 @@ class JobsVerifier:
         job_id = row[0]
         if job_id in self._jobs:
             yield f"the job {job_id} is both open and ended"
-        counts: dict[str, int] = {}
+        job = self._jobs[job_id] = _Job(is_open)
         try:
-            counts = job_rows.open_of(row).closed if is_open else job_rows.ended_of(row).tasks
+            if is_open:
+                job.counts = job_rows.open_of(row).closed
+            else:
+                ended = job_rows.ended_of(row)
+                job.counts, job.taken = ended.summary.tasks, ended.taken
         except DamagedRow as error:
             yield str(error)
-        self._jobs[job_id] = _Job(counts, is_open)
 
     def check_block(self, first: int, count: int, columns: Columns, parts: list[Part], closed: bool) -> Iterator[str]:
         """A block of tasks, and all results that reach it."""
@@ -111,12 +115,12 @@ class JobsVerifier:
         """What follows from all blocks."""
         db, dropped = self._db, bool(progress.jobs_dropped)
         for job_id, job in self._jobs.items():
-            derived, recorded = job.closed if job.is_open else job.ended, dict(job.counts)
-            if taken := recorded.pop(PROCESSED, 0):
-                recorded = add_counts(recorded, {COMPLETED: taken})
+            derived, recorded = job.closed if job.is_open else job.ended, with_processed(job.counts, 0)
             if not _fits(derived, recorded, dropped):
                 yield f"the job {job_id} counts {recorded}, but its blocks have {derived}"
-            yield from self._check_processed(job_id, job, taken, dropped)
+            if job.counts != with_processed(recorded, job.taken):
+                yield f"the job {job_id} counts {job.counts}, of which {job.taken} were taken"
+            yield from self._check_processed(job_id, job, dropped)
         total: dict[str, int] = progress.jobs_dropped
         for job in self._jobs.values():
             total = add_counts(total, job.closed)
@@ -143,7 +147,7 @@ class JobsVerifier:
                 yield f"two tasks of the job {job_id} have the index {offset}"
             end = (job_id, offset + count)
 
-    def _check_processed(self, job_id: int, job: _Job, taken: int, dropped: bool) -> Iterator[str]:
+    def _check_processed(self, job_id: int, job: _Job, dropped: bool) -> Iterator[str]:
         total, end = 0, -1
         for first, last in self._db.execute(
             "SELECT first, last FROM processed WHERE job_id = ? ORDER BY first", (job_id,)
@@ -151,8 +155,8 @@ class JobsVerifier:
             if not end < first <= last or (last >= job.tasks and not dropped):
                 yield f"the job {job_id} of {job.tasks} tasks has processed ones from {first} to {last}"
             total, end = total + last - first + 1, last + 1
-        if not job.is_open and total != taken:
-            yield f"the job {job_id} counts {taken} processed tasks, but {total} are"
+        if not job.is_open and total != job.taken:
+            yield f"the job {job_id} counts {job.taken} processed tasks, but {total} are"
 
 
 def _fits(derived: dict[str, int], recorded: dict[str, int], lenient: bool) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 from cyclone.journal import blocks, compaction, job_rows
 from cyclone.journal.blocks import Part, Progress, Row, add_counts
 from cyclone.journal.compaction import Keep
-from cyclone.journal.job_rows import OpenJob
+from cyclone.journal.job_rows import EndedJob, OpenJob
 from cyclone.journal.open_blocks import OpenBlock, OpenBlocks
 from cyclone.master.events import (
     AttemptsEnded,
@@ -36,7 +36,7 @@ from cyclone.master.events import (
     TasksAdded,
     TasksProcessed,
 )
-from cyclone.protocol.job_lists import COMPLETED, PROCESSED, ended_summary
+from cyclone.protocol.job_lists import ended_summary, with_processed
 from cyclone.protocol.job_spec import GENERATOR_JOB
 
 # An ended job without any task that says nothing itself, where ``keep`` knows no age.
@@ -45,6 +45,13 @@ _EMPTY_KEEP_S = 86400.0
 _REACHING = (
     "SELECT first, last FROM processed WHERE job_id = :job AND first <= :high + 1 AND last >= :low - 1"
     " AND first >= coalesce((SELECT max(first) FROM processed WHERE job_id = :job AND first <= :low), 0)"
+)
+# Of the wishes that reach all of a job the one that reaches farthest.
+_WHY_CANCELLED = (
+    "SELECT reason FROM cancellations WHERE job_id = :job AND job_id > 0 AND reason <> '' AND last >= coalesce("
+    "(SELECT first + count - 1 FROM job_blocks WHERE job_id = :job ORDER BY offset DESC LIMIT 1), 0)"
+    " AND first <= coalesce((SELECT first FROM job_blocks WHERE job_id = :job ORDER BY offset LIMIT 1), first)"
+    " ORDER BY last DESC, id DESC LIMIT 1"
 )
 
 
@@ -193,10 +200,6 @@ class Turn:
         assert sum(job.ended.values()) == job.added, f"the job {job_id} ends with {job.added} tasks and {job.ended}"
         row: Row = execute(f"SELECT {job_rows.SUBMITTED} FROM submitted WHERE job_id = ?", (job_id,)).get
         submitted = job_rows.submitted_of(row)
-        tasks = dict(job.ended)
-        query = "SELECT sum(last - first + 1) FROM processed WHERE job_id = ?"
-        if taken := execute(query, (job_id,)).get:
-            tasks = {**tasks, COMPLETED: tasks[COMPLETED] - taken, PROCESSED: taken}
         keep_s = submitted.spec.keep_s
         is_empty = execute("SELECT 1 FROM job_blocks WHERE job_id = ? LIMIT 1", (job_id,)).get is None
         if keep_s is None and is_empty and self._keep != Keep():
@@ -205,8 +208,12 @@ class Turn:
         until = job_rows.until_of(finished, keep_s)
         if until is not None:
             self.until = until if self.until is None else min(until, self.until)
+        query = "SELECT coalesce(sum(last - first + 1), 0) FROM processed WHERE job_id = ?"
+        taken = execute(query, (job_id,)).get
+        tasks = with_processed(job.ended, taken)
         summary = ended_summary(job_id, submitted.spec, submitted.owner, submitted.submitted, finished, tasks)
-        self._write_ended(job_rows.ended_row(summary, until))
+        reason = execute(_WHY_CANCELLED, {"job": job_id}).get or ""
+        self._write_ended(job_rows.ended_row(EndedJob(summary, reason, taken), until))
         execute("DELETE FROM open_jobs WHERE job_id = ?", (job_id,))
         # The second condition is that of the index.
         execute("DELETE FROM cancellations WHERE job_id = ? AND job_id > 0", (job_id,))
@@ -232,9 +239,7 @@ class Turn:
             execute("INSERT INTO processed VALUES (?, ?, ?)", (job_id, first, last))
             more += last - first + 1 - sum(b - a + 1 for a, b in reached)
         if row is not None and more:
-            job = job_rows.ended_of(row)
-            tasks = add_counts(job.tasks, {COMPLETED: -more, PROCESSED: more})
-            self._write_ended(job_rows.ended_row(msgspec.structs.replace(job, tasks=tasks), row[6]))
+            self._write_ended(job_rows.ended_row(job_rows.ended_of(row).with_taken(more), row[6]))
 
     def compact(self, closing: Sequence[OpenBlock], drops: int, consumed: int, now: float, until: float) -> None:
         """Close these blocks, and drop what is to go, so many of them; ``until``: when a job says so itself."""

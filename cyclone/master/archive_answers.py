@@ -4,8 +4,6 @@ Owns how both are put together. Each answer is a page, whose size and time are b
 asks on where it ends.
 """
 
-from collections.abc import Iterator
-
 import msgspec
 
 from cyclone.lifecycle import BAD_ENDS
@@ -23,6 +21,10 @@ from cyclone.protocol.job_messages import (
     TasksRequest,
 )
 from cyclone.protocol.limits import ID_MAX, PAGE_ROWS_MAX
+
+# An answer has so many rows at most, and for one so many runs of open tasks are looked at: some milliseconds.
+_ROWS_MAX = 1024
+_RUNS_MAX = 4096
 
 AnyList = JobsReport | TasksReport | JobDetail
 
@@ -45,7 +47,7 @@ class ArchiveAnswers:
                 return self._detail(request)
 
     def _jobs(self, request: JobsRequest) -> JobsReport:
-        selection, page = request.selection, 1 if request.selection.last else request.page
+        selection, page = request.selection, 1 if request.selection.last else min(request.page, _ROWS_MAX)
         opened = self._scheduler.job_summaries(selection, request.before, page + 1)
         ended, looked_to = self._journal.ended_jobs(selection, request.before, page + 1)
         # Of those that are older than what was looked at, some may have ended: they wait for their page.
@@ -59,23 +61,31 @@ class ArchiveAnswers:
         rows, end = self._journal.task_rows(
             request.job_id, request.start, request.page, request.states, request.with_args, request.with_values
         )
-        stop = ID_MAX if end is None else end
-        both = sorted([*rows, *self._live(request, stop)], key=lambda row: row.index)
+        live, live_end = self._live(request, ID_MAX if end is None else end)
+        if live_end is not None:
+            rows, end = [row for row in rows if row.index < live_end], live_end
+        both = sorted([*rows, *live], key=lambda row: row.index)
         if len(both) > request.page:
             return TasksReport(request.request, both[: request.page], both[request.page].index)
         return TasksReport(request.request, both, end)
 
-    def _live(self, request: TasksRequest, stop: int) -> Iterator[TaskRow]:
-        """One more than a page of those without a result, by index."""
-        left = request.page + 1
-        for run in self._scheduler.live_tasks(request.job_id, request.start, stop):
+    def _live(self, request: TasksRequest, stop: int) -> tuple[list[TaskRow], int | None]:
+        """Those without a result, by index, as many as a page has; and from where on there may be more."""
+        found: list[TaskRow] = []
+        room = min(request.page, _ROWS_MAX)
+        for looked_at, run in enumerate(self._scheduler.live_tasks(request.job_id, request.start, stop)):
+            if looked_at == _RUNS_MAX or len(found) == room:
+                return found, run.index
             if request.states and run.state not in request.states:
                 continue
-            for row in range(min(run.count, left)):
-                yield TaskRow(run.index + row, run.task_id + row, run.state, run.attempt, run.controller)
-            left -= min(run.count, left)
-            if not left:
-                return
+            count = min(run.count, room - len(found))
+            found += [
+                TaskRow(run.index + row, run.task_id + row, run.state, run.attempt, run.controller)
+                for row in range(count)
+            ]
+            if count < run.count:
+                return found, run.index + count
+        return found, None
 
     def _detail(self, request: DetailRequest) -> JobDetail:
         if found := self._scheduler.detail(request.job_id):
@@ -83,8 +93,9 @@ class ArchiveAnswers:
         ended = self._journal.ended_job(request.job_id)
         if ended is None:
             return JobDetail(request.request, None)
-        submitted, summary = ended
-        return _without_shared(JobDetail(request.request, summary, submitted.spec, self._failures(summary)), request)
+        submitted, summary, reason = ended
+        detail = JobDetail(request.request, summary, submitted.spec, self._failures(summary), reason)
+        return _without_shared(detail, request)
 
     def _failures(self, job: JobSummary) -> list[tuple[str, int, int]]:
         """The kinds of errors of a job that has ended, by a first page of them."""

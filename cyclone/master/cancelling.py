@@ -49,7 +49,7 @@ class Cancelling:
     @property
     def deadline(self) -> float:
         """When ``carry_out`` has something to do at the latest."""
-        return self._look_at if self._state.cancellations else math.inf
+        return self._look_at if self._state.cancellations.pending else math.inf
 
     def request(self, request: CancelRequest) -> tuple[int, int]:
         """Remember what is to end; how many tasks that is, and how many more may be meant of which no class is known.
@@ -113,7 +113,7 @@ class Cancelling:
 
     def carry_out(self) -> None:
         """Once per turn: end what can be ended, ask for the rest, and forget the wishes that are fulfilled."""
-        if not self._state.cancellations:
+        if not self._state.cancellations.pending:
             return
         # Only what came back, was loaded or is new can be ended; all else waits for a controller.
         is_due = self._turn.now >= self._look_at

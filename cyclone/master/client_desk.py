@@ -6,7 +6,7 @@ Consult and Follow, ``recorded`` and ``deliver`` for what is, in its order, and 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cyclone.master.actions import Action, Consult, Follow, Send
 from cyclone.master.archive_answers import ArchiveAnswers
@@ -70,10 +70,10 @@ class ClientDesk:
 
     def _asked(self, peer: bytes, request: AnyFromClient, who: Who, now: float) -> list[Action]:
         if isinstance(request, OutputRequest):
-            self._outputs.ask(peer, request, now)
+            self._outputs.ask(peer, request)
             return []
         if isinstance(request, ProcessedRequest):
-            return self._scheduler.answer(peer, request, now, who, self._ended_job(request.job_id, who))
+            return self._scheduler.answer(peer, request, now, who, self._ended_job(request, who))
         if not isinstance(request, SubmitRequest):
             return self._scheduler.answer(peer, request, now, who)
         known_job = self._journal.job_of_key(request.key)
@@ -84,17 +84,22 @@ class ClientDesk:
             return [Send(peer, refused)]
         return self._scheduler.answer(peer, request, now, who, known_job)
 
-    def _ended_job(self, job_id: int, who: Who) -> int | None:
-        """This job, where it has ended and may be steered by who asks."""
-        if job_id in self._scheduler.state.jobs.records:
+    def _ended_job(self, request: ProcessedRequest, who: Who) -> int | None:
+        """The job that is meant, where it has ended, has these tasks, and may be steered by who asks."""
+        if request.job_id in self._scheduler.state.jobs.records:
             return None
-        found = self._journal.ended_job(job_id)
-        return job_id if found and who.may_steer(found[0].owner) else None
+        if (found := self._journal.ended_job(request.job_id)) is None:
+            return None
+        submitted, summary, _ = found
+        has_them = all(high < sum(summary.tasks.values()) for _, high in request.indexes)
+        return request.job_id if has_them and who.may_steer(submitted.owner) else None
 
     def carry_out(self, action: Consult | Follow, now: float) -> None:
         """Answer from what is recorded."""
         if isinstance(action, Follow):
-            self._feeds.follow(action, now)
+            # It may have ended since, in the same turn.
+            is_open = action.request.job_id in self._scheduler.state.jobs.records
+            self._feeds.follow(replace(action, is_open=action.is_open and is_open), now)
         else:
             self._send(action.peer, self._archive.answer(action.request))
 

@@ -28,9 +28,12 @@ FEEDS_MAX = 10_000
 _FORGOTTEN_AFTER_S = 10 * FOLLOW_S
 # A client that has heard nothing for so long is told how far it must be, in case that what it was sent last got lost.
 _REMIND_S = FOLLOW_S / 2
-# How long the journal is read in a turn for clients that are behind: little while there is other work.
+# How long the journal is read in a turn for clients that are behind, and how long is sent: little while there is other
+# work.
 _BUSY_SLICE_S = 0.002
 _IDLE_SLICE_S = 0.005
+# A client whose queue is full is left alone for so long.
+_FULL_S = 0.05
 # A message is ended here: it must fit a frame together with one more block.
 _MESSAGE_BYTES_MAX = limits.MESSAGE_BYTES_MAX - limits.BODY_BYTES_MAX - (64 << 10)
 # What is around a block in a message.
@@ -43,7 +46,9 @@ def _size(blocks: list[JobBlock]) -> int:
 
 @dataclass(slots=True, eq=False)
 class _Feed:
-    """One job for one client. All results up to ``sent`` are told; ``gathered`` follow by number, up to ``reached``."""
+    """One job for one client. All results up to ``sent`` are told, which the client has up to ``taken``; ``gathered``
+    follow by number, up to ``reached``.
+    """
 
     peer: bytes
     job_id: int
@@ -53,6 +58,7 @@ class _Feed:
     window_bytes: int
     heard_at: float
     is_open: bool
+    taken: int = 0
     # Whether it has all that is recorded, so that what is recorded next is next for it, too.
     live: bool = False
     gathered: deque[tuple[int, list[JobBlock]]] = field(default_factory=deque)
@@ -65,7 +71,7 @@ class _Feed:
 
     @property
     def has_room(self) -> bool:
-        return not self.under_way or self.under_way_bytes + self.gathered_bytes <= self.window_bytes
+        return self.under_way_bytes + self.gathered_bytes <= self.window_bytes
 
     def take(self, number: int, blocks: list[JobBlock]) -> None:
         self.reached = number
@@ -86,6 +92,7 @@ class _Feed:
         self.reading = None
 
     def acknowledged(self, position: int) -> None:
+        self.taken = max(self.taken, min(position, self.sent))
         while self.under_way and self.under_way[0][0] <= position:
             self.under_way_bytes -= self.under_way.popleft()[1]
 
@@ -98,10 +105,14 @@ class ClientFeeds:
         self._send = send
         self._last = last
         self._feeds: dict[tuple[bytes, int], _Feed] = {}
+        self._by_peer: dict[bytes, dict[int, _Feed]] = {}
         self._by_job: dict[int, dict[bytes, _Feed]] = {}
-        # A dict for its order: those that have something to be sent, and those that are behind.
+        # Dicts for their order: those that have something to be sent, and those that lack something and have room for
+        # it. Those whose client's queue was full lack something, too, but are left alone until ``_full_until``.
         self._due: dict[_Feed, None] = {}
         self._behind: dict[_Feed, None] = {}
+        self._full: dict[_Feed, None] = {}
+        self._full_until = 0.0
         self._look_at = 0.0
 
     def __len__(self) -> int:
@@ -120,12 +131,15 @@ class ClientFeeds:
             if feed is None:
                 return
         feed.heard_at, feed.request, feed.window_bytes = now, request.request, request.window_bytes
+        # It may have ended in the turn in which it was asked for.
+        feed.is_open &= action.is_open
         feed.acknowledged(request.position)
-        self._journal.forget(request.job_id, request.position)
+        self._journal.forget(request.job_id, min(one.taken for one in self._by_job[request.job_id].values()))
         if request.resume and request.position < feed.reached:
             feed.go_to(request.position, action.start)
+        if not feed.live and feed.has_room and feed not in self._full:
             self._behind[feed] = None
-        if feed.live and (feed.gathered or not feed.is_open or now - feed.sent_at >= _REMIND_S):
+        if now - feed.sent_at >= _REMIND_S or (feed.live and (feed.gathered or not feed.is_open)):
             self._due[feed] = None
 
     def deliver(self, number: int, block: RecordedBlock, parts: tuple[tuple[int, int, int, int], ...]) -> None:
@@ -143,7 +157,7 @@ class ClientFeeds:
                 self._due[feed] = None
                 if not feed.has_room:
                     # It has time until it has acknowledged what is under way; what it lacks then is read again.
-                    self._fall_behind(feed)
+                    feed.live, feed.reading = False, None
 
     def ended(self, job_id: int) -> None:
         """All tasks of this job have their results."""
@@ -154,21 +168,24 @@ class ClientFeeds:
 
     def gone(self, peer: bytes) -> None:
         """This client cannot be reached."""
-        for feed in [feed for feed in self._feeds.values() if feed.peer == peer]:
+        for feed in list(self._by_peer.get(peer, {}).values()):
             self._remove(feed)
 
     def turn(self, now: float, idle: bool) -> bool:
         """Send what is due, read what some lack; whether there is more to be done at once."""
-        more = self._catch_up(time.monotonic() + (_IDLE_SLICE_S if idle else _BUSY_SLICE_S)) if self._behind else False
-        due, self._due = self._due, {}
-        for feed in due:
-            if (feed.peer, feed.job_id) in self._feeds:
-                self._flush(feed, now)
+        slice_s = _IDLE_SLICE_S if idle else _BUSY_SLICE_S
+        if self._full and now >= self._full_until:
+            self._behind |= self._full
+            self._full = {}
+        if self._behind:
+            self._catch_up(time.monotonic() + slice_s)
+        if self._due:
+            self._send_due(now, time.monotonic() + slice_s)
         if now >= self._look_at:
             self._look_at = now + FOLLOW_S
             for feed in [f for f in self._feeds.values() if now - f.heard_at > _FORGOTTEN_AFTER_S]:
                 self._remove(feed)
-        return more
+        return bool(self._behind or self._due)
 
     def _begin(self, action: Follow, now: float) -> _Feed | None:
         request = action.request
@@ -178,20 +195,21 @@ class ClientFeeds:
         if len(self._feeds) >= FEEDS_MAX:
             self._refuse(action.peer, request, f"the master serves {FEEDS_MAX} clients that follow already: try later")
             return None
-        start = max(request.position, action.start)
+        position = min(request.position, self._last)
+        start = max(position, action.start)
         feed = _Feed(
             action.peer,
             request.job_id,
             request.request,
-            request.position,
+            position,
             start,
             request.window_bytes,
             now,
             action.is_open,
         )
         self._feeds[action.peer, request.job_id] = feed
+        self._by_peer.setdefault(action.peer, {})[request.job_id] = feed
         self._by_job.setdefault(request.job_id, {})[action.peer] = feed
-        self._behind[feed] = None
         return feed
 
     def _refuse(self, peer: bytes, request: FollowRequest, text: str) -> None:
@@ -199,35 +217,50 @@ class ClientFeeds:
 
     def _remove(self, feed: _Feed) -> None:
         del self._feeds[feed.peer, feed.job_id]
-        followers = self._by_job[feed.job_id]
-        del followers[feed.peer]
+        jobs, followers = self._by_peer[feed.peer], self._by_job[feed.job_id]
+        del jobs[feed.job_id], followers[feed.peer]
+        if not jobs:
+            del self._by_peer[feed.peer]
         if not followers:
             del self._by_job[feed.job_id]
-        self._behind.pop(feed, None)
-        self._due.pop(feed, None)
+        for among in (self._behind, self._due, self._full):
+            among.pop(feed, None)
 
-    def _fall_behind(self, feed: _Feed) -> None:
-        feed.live = False
-        feed.reading = None
-        self._behind[feed] = None
+    def _catch_up(self, until: float) -> None:
+        """Read for those that are behind and have room, in turn, each a message's worth at a time."""
+        for _ in range(len(self._behind)):
+            feed = next(iter(self._behind))
+            del self._behind[feed]
+            if self._read(feed, until):
+                self._behind[feed] = None
+            if time.monotonic() >= until:
+                return
 
-    def _catch_up(self, until: float) -> bool:
-        """Read for those that are behind and have room, each a message's worth at a time; whether some lack more."""
-        for feed in list(self._behind):
-            while feed.has_room and feed.gathered_bytes < limits.BATCH_BYTES_TARGET:
-                if feed.reading is None:
-                    feed.reading = self._journal.job_results_after(feed.job_id, feed.reached)
-                found = next(feed.reading, None)
-                if found is None:
-                    feed.live, feed.reading, feed.reached = True, None, self._last
-                    del self._behind[feed]
-                    self._due[feed] = None
-                    break
-                feed.take(*found)
-                self._due[feed] = None
-                if time.monotonic() >= until:
-                    return True
-        return any(feed.has_room for feed in self._behind)
+    def _read(self, feed: _Feed, until: float) -> bool:
+        """For one of them; whether it lacks more, and has room for it."""
+        while feed.has_room and feed.gathered_bytes < limits.BATCH_BYTES_TARGET:
+            if feed.reading is None:
+                feed.reading = self._journal.job_results_after(feed.job_id, feed.reached)
+            found = next(feed.reading, None)
+            self._due[feed] = None
+            if found is None:
+                feed.live, feed.reading, feed.reached = True, None, self._last
+                return False
+            feed.take(*found)
+            if time.monotonic() >= until:
+                break
+        return feed.has_room
+
+    def _send_due(self, now: float, until: float) -> None:
+        """A message to each for which something is due."""
+        for _ in range(len(self._due)):
+            # A client that turns out to be away takes all of its own along.
+            if (feed := next(iter(self._due), None)) is None:
+                return
+            del self._due[feed]
+            self._flush(feed, now)
+            if time.monotonic() >= until:
+                return
 
     def _flush(self, feed: _Feed, now: float) -> None:
         """Send the next message, also an empty one: it says how far its reader must be."""
@@ -243,11 +276,15 @@ class ClientFeeds:
         elif feed.live:
             position = feed.reached = self._last
         finished = feed.live and not feed.is_open and not feed.gathered
-        lost = self._journal.lost_results(feed.job_id)
+        # How much it lacks in all is known at the end.
+        lost = self._journal.lost_results(feed.job_id) if finished else 0
         message = JobResults(feed.request, feed.job_id, feed.sent, position, blocks, finished, lost)
         if not self._send(feed.peer, message):
             feed.go_to(feed.sent)
-            self._behind[feed] = None
+            self._due.pop(feed, None)
+            self._behind.pop(feed, None)
+            self._full[feed] = None
+            self._full_until = now + _FULL_S
             return
         feed.sent_at, feed.sent = now, position
         if size:

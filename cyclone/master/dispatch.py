@@ -88,8 +88,7 @@ class Dispatcher:
             # At once, so that the lane does not offer it again.
             span.holder = session.session_id
             taken = span.count
-            self._lanes.charge(lane, taken)
-            self._lanes.rank(lane)
+            self._lanes.taken(lane, taken)
             spans.append(span)
             count -= taken
             bytes_left -= args_bytes
@@ -111,7 +110,7 @@ class Dispatcher:
         """
         if lane.not_before and self._put_aside(lane):
             return None, 0
-        waiting = lane.next_returned()
+        waiting = lane.next_returned() if lane.returned_count else None
         if waiting is None:
             # The window knows without counting.
             before = lane.window.fresh_bytes

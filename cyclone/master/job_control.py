@@ -27,6 +27,8 @@ from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, JobSelection
 NAMESPACES_MAX = 1024
 # What is processed of an open job is in memory: a consumer that goes in order needs a range or two.
 PROCESSED_RANGES_MAX = 65536
+# In one request; each of them is looked up.
+PROCESSED_PER_REQUEST_MAX = 1024
 # So many wishes for parts of jobs may come of one request: each is looked at until it is fulfilled.
 WISHES_MAX = 4096
 _ALL = 1 << 62
@@ -109,10 +111,13 @@ class JobControl:
     def processed(self, request: ProcessedRequest, who: Who, known_job: int | None) -> Answer:
         """A consumer has taken completed tasks; ``known_job`` is one that has ended, and that who asks may steer."""
         number, job_id = request.request, request.job_id
+        if len(request.indexes) > PROCESSED_PER_REQUEST_MAX:
+            text = f"{len(request.indexes)} ranges of tasks: name at most {PROCESSED_PER_REQUEST_MAX} at a time"
+            return _answer(number, False, 0, text)
         record = self._state.jobs.records.get(job_id)
         if record is None:
             if known_job != job_id:
-                return _answer(number, False, 0, f"there is no job {job_id}, or it is somebody else's")
+                return _answer(number, False, 0, f"there is no job {job_id} with these tasks, or it is somebody else's")
             self._turn.emit(TasksProcessed(job_id, tuple(request.indexes)))
             return _answer(number, True, _count(request.indexes), "processed")
         if not who.may_steer(record.owner):

@@ -24,6 +24,7 @@ from cyclone.master.events import (
 )
 from cyclone.master.extents import Extents, IndexSet
 from cyclone.master.lanes import Lanes, LaneTerms
+from cyclone.protocol.job_lists import spec_bytes
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, GENERATOR_JOB, JobSpec, Namespace
 from cyclone.protocol.messages import Job, JobOptions
 from cyclone.protocol.states import STATE_NAMES
@@ -231,7 +232,7 @@ class Jobs:
             event.job, event.spec, event.key, event.owner, event.submitted, event.number, event.spec.held
         )
         job_id = record.job_id
-        record.spec_bytes = _size(record.spec)
+        record.spec_bytes = spec_bytes(record.spec)
         self.spec_bytes += record.spec_bytes
         self.records[job_id] = record
         self._by_id[job_id] = record.job
@@ -304,9 +305,3 @@ class Jobs:
             not_before=max(0.0, spec.not_before - self.wall_offset_s) if spec.not_before else 0.0,
             by_value=spec.by_value,
         )
-
-
-def _size(spec: JobSpec) -> int:
-    """About what a job takes in memory besides its tasks."""
-    texts = sum(len(name) + len(value) for name, value in spec.environment.items())
-    return 4096 + len(spec.shared) + texts + len(spec.directory) + sum(map(len, (*spec.nodes, *spec.exclude)))

@@ -78,8 +78,8 @@ class Journal(Protocol):
         the last one: one call looks at so many jobs only.
         """
 
-    def ended_job(self, job_id: int) -> tuple[JobSubmitted, JobSummary] | None:
-        """An ended job; None for any other, and when it has been let go."""
+    def ended_job(self, job_id: int) -> tuple[JobSubmitted, JobSummary, str] | None:
+        """An ended job, and why it was cancelled where it was; None for any other, and when it has been let go."""
 
     def task_rows(
         self, job_id: int, start: int, page: int, states: Sequence[str], with_args: bool, with_values: bool

@@ -31,8 +31,12 @@ class Keeper:
     def deadline(self) -> float:
         """When ``advance`` has something to do at the latest, in monotonic seconds."""
         jobs = self._jobs
+        if jobs.over or self._wanted:
+            return self._turn.now
+        if not jobs.records:
+            return self._cancelling.deadline
         expires_at = jobs.expiring[0][0] - jobs.wall_offset_s if jobs.expiring else math.inf
-        return min(expires_at, self._cancelling.deadline, self._turn.now if jobs.over or self._wanted else math.inf)
+        return min(expires_at, self._cancelling.deadline)
 
     def advance(self) -> None:
         """See the module."""
@@ -50,4 +54,5 @@ class Keeper:
                 self._turn.emit(CancelWanted(1, limits.ID_MAX, "", job_id, states.EXPIRED, reason))
                 self._cancelling.recall({job_id})
         self._cancelling.carry_out()
-        self._outcomes.end_jobs()
+        if jobs.over:
+            self._outcomes.end_jobs()

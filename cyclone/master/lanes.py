@@ -8,7 +8,7 @@ it. Who is next is asked of a ``Picker``.
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from cyclone.master.lane import TASK_S_MIN
 from cyclone.master.lane import Lane as Lane
@@ -36,6 +36,9 @@ class Lanes:
         self.version = 0
         self.ready_count = 0
         self._lanes: dict[int, Lane] = {}
+        # That of a job which is open. Asked for every batch: so without a call between.
+        self.lane: Callable[[int], Lane] = self._lanes.__getitem__
+        self.find: Callable[[int], Lane | None] = self._lanes.get
         self._shelves: dict[Needs, Shelf] = {}
         self._starts: list[tuple[float, int]] = []
         self.is_alone = True
@@ -72,10 +75,6 @@ class Lanes:
         """Whether anything may be leased, also what is only stored, to whoever has what it needs."""
         shelves = (shelf for share in self.shares.active.values() for shelf in share.active)
         return any(not shelf.is_bounded or ((lane := shelf.first()) and self.room(lane)) for shelf in shelves)
-
-    def lane(self, job_id: int) -> Lane:
-        """That of a job which is open."""
-        return self._lanes[job_id]
 
     def open(self, job_id: int, terms: LaneTerms) -> Lane:
         """A lane for a new job."""
@@ -138,9 +137,13 @@ class Lanes:
         self.ready_count += counted - lane.counted
         lane.counted = counted
         is_ready = may_go and (counted > 0 or lane.stored_count > 0)
-        if is_ready and lane.key is not None and lane.key[1] <= lane.head:
-            return
-        self._place(lane, is_ready)
+        # Only what came back can be in front of what was first before.
+        if lane.key is None:
+            is_in_place = not is_ready
+        else:
+            is_in_place = is_ready and (not lane.returned_count or lane.key[1] <= lane.head)
+        if not is_in_place:
+            self._place(lane, is_ready)
 
     def occupy(self, session: Session, lane: Lane, count: int) -> None:
         """So many tasks of a lane are with this session from now on, or with a negative count no longer are."""
@@ -208,17 +211,19 @@ class Lanes:
             room = min(room, self.limits.room(limits)) if limits else room
         return max(0, int(room))
 
-    def charge(self, lane: Lane, count: int) -> None:
-        """So many tasks are taken out of a lane, to be leased at once."""
+    def taken(self, lane: Lane, count: int) -> None:
+        """So many tasks were taken out of a lane, to be leased at once."""
         if not self.is_alone:
             lane.pending_s += self.shares.charge(lane, count)
+        self.rank(lane)
 
     # What time brings.
 
     @property
     def deadline(self) -> float:
         """When ``due`` may have something to do."""
-        return min(self._starts[0][0] if self._starts else math.inf, self.limits.deadline)
+        limits = self.limits.deadline
+        return min(self._starts[0][0], limits) if self._starts else limits
 
     def due(self, now: float) -> None:
         """Let those be leased whose time has come, and what was held back by leases that are over by now."""
@@ -227,8 +232,7 @@ class Lanes:
             if lane:
                 lane.is_early = False
                 self._look_whether_it_rests(lane)
-        limits = self.limits
-        if (limits.closed_until or limits.is_lingering) and limits.deadline <= now:
+        if self.limits.deadline <= now:
             for job_id, count in self.limits.due(now):
                 if lane := self._lanes.get(job_id):
                     lane.lingering -= count

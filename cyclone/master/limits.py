@@ -11,11 +11,15 @@ from collections.abc import Collection, Mapping
 
 
 class Limits:
-    """See the module. ``closed_until``: when those leases are over that an earlier epoch may have lost sight of."""
+    """See the module. ``closed_until``: when those leases are over that an earlier epoch may have lost sight of.
+
+    ``deadline`` is when ``due`` may have something to say.
+    """
 
     def __init__(self) -> None:
         self.used: dict[str, int] = {}
         self.closed_until = 0.0
+        self.deadline = math.inf
         self._lingering: list[tuple[float, int, int, tuple[str, ...]]] = []
 
     def room(self, amounts: Mapping[str, int]) -> int:
@@ -30,9 +34,15 @@ class Limits:
             else:
                 del self.used[name]
 
+    def close(self, until: float) -> None:
+        """Nobody takes anything before then."""
+        self.closed_until = until
+        self.deadline = min(self.deadline, until)
+
     def linger(self, until: float, job_id: int, names: Collection[str], count: int) -> None:
         """So many units that a job has taken stay so until then."""
         heapq.heappush(self._lingering, (until, job_id, count, tuple(names)))
+        self.deadline = min(self.deadline, until)
 
     def due(self, now: float) -> list[tuple[int, int]]:
         """What need not linger any more is free; of which jobs, and how many tasks."""
@@ -43,18 +53,11 @@ class Limits:
             _, job_id, count, names = heapq.heappop(self._lingering)
             self.take(names, -count)
             found.append((job_id, count))
+        self.deadline = self.closed_until or math.inf
+        if self._lingering:
+            self.deadline = min(self.deadline, self._lingering[0][0])
         return found
-
-    @property
-    def is_lingering(self) -> bool:
-        """Whether anything lingers."""
-        return bool(self._lingering)
 
     def lingering(self) -> list[tuple[int, int, tuple[str, ...]]]:
         """``(job, how many tasks, names)`` of what lingers now."""
         return [(job_id, count, names) for _, job_id, count, names in self._lingering]
-
-    @property
-    def deadline(self) -> float:
-        """When ``due`` may have something to say."""
-        return min(self._lingering[0][0] if self._lingering else math.inf, self.closed_until or math.inf)

@@ -14,7 +14,7 @@ from cyclone.master.failures import Failures
 from cyclone.master.jobs import JobRecord
 from cyclone.master.spans import Holdings, Span
 from cyclone.master.state import State
-from cyclone.protocol.job_lists import id_windows, is_meant
+from cyclone.protocol.job_lists import id_windows, is_meant, with_processed
 from cyclone.protocol.job_messages import JobDetail, JobSummary, NamespaceSummary
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, GENERATOR_JOB, JobSelection
 
@@ -103,13 +103,7 @@ def summary(state: State, record: JobRecord, running: Counter[int]) -> JobSummar
 
 def counts(state: State, record: JobRecord, running: int) -> dict[str, int]:
     """The tasks of a job by state, those of which there are any; so many of those that are out are executed."""
-    tasks = {**_open_counts(state, record.job_id, running), **record.ended}
-    if record.processed.count and (processed := min(record.processed.count, tasks.get("completed", 0))):
-        tasks["processed"] = processed
-        tasks["completed"] -= processed
-        if not tasks["completed"]:
-            del tasks["completed"]
-    return tasks
+    return with_processed({**_open_counts(state, record.job_id, running), **record.ended}, record.processed.count)
 
 
 def _open_counts(state: State, job_id: int, running: int) -> dict[str, int]:
@@ -205,11 +199,20 @@ def _in_windows(state: State, selection: JobSelection, before: int) -> Iterator[
         # They are in rising order.
         yield from (record for job_id, record in reversed(records.items()) if not before or job_id < before)
         return
-    for low, high in id_windows(selection, before):
-        if high - low < len(records):
+    if sum(high - low + 1 for low, high in selection.ids) < len(records):
+        for low, high in id_windows(selection, before):
             yield from (records[job_id] for job_id in range(high, low - 1, -1) if job_id in records)
-        else:
-            yield from (record for job_id, record in reversed(records.items()) if low <= job_id <= high)
+        return
+    # However many ranges these are: each of them, and each record, is looked at once.
+    windows = id_windows(selection, before)
+    low, high = next(windows, (0, 0))
+    for job_id, record in reversed(records.items()):
+        while low and job_id < low:
+            low, high = next(windows, (0, 0))
+        if not low:
+            return
+        if job_id <= high:
+            yield record
 
 
 def _pieces(state: State, job_id: int, start: int, stop: int) -> Iterator[Piece]:

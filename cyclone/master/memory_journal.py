@@ -1,9 +1,9 @@
 """Submitted jobs and their results in bounded memory, for a master that has no journal.
 
 Owns what is asked for after the turn in which it was recorded: keys, ended jobs, rows of tasks, results for whoever
-follows a job. Results beyond the bound go: those of ended jobs first, in the order in which these ended, then the
-arguments of tasks of open jobs, then the oldest results of open jobs. Of ended jobs beyond ``ENDED_JOBS_MAX`` nothing
-is known any more but their key. The caller owes every recorded event.
+follows a job. What is beyond the bound goes: results of ended jobs first, in the order in which these ended, then these
+jobs themselves, then the arguments of tasks of open jobs, then the oldest results of open jobs. Of ended jobs that went
+so, or are beyond ``ENDED_JOBS_MAX``, nothing is known any more but their key. The caller owes every recorded event.
 """
 
 import bisect
@@ -15,10 +15,18 @@ from operator import attrgetter, itemgetter
 
 import msgspec
 
-from cyclone.master.events import JobEnded, JobSubmitted, Recorded, ResultsRecorded, TasksAdded, TasksProcessed
+from cyclone.master.events import (
+    CancelWanted,
+    JobEnded,
+    JobSubmitted,
+    Recorded,
+    ResultsRecorded,
+    TasksAdded,
+    TasksProcessed,
+)
 from cyclone.master.extents import Extents, IndexSet
 from cyclone.protocol import states
-from cyclone.protocol.job_lists import COMPLETED, PROCESSED, ended_summary, id_windows, is_meant, kept_until
+from cyclone.protocol.job_lists import ended_summary, id_windows, is_meant, kept_until, spec_bytes, with_processed
 from cyclone.protocol.job_messages import JobBlock, JobSummary, TaskRow
 from cyclone.protocol.job_spec import GENERATOR_JOB, JobSelection
 from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
@@ -48,7 +56,8 @@ class _Job:
     """
 
     __slots__ = (
-        *("args", "by_index", "ended", "entries", "extents", "finished", "head", "lost", "processed", "submitted"),
+        *("args", "by_index", "ended", "entries", "extents", "finished", "head", "lost", "processed"),
+        *("submitted", "wish"),
     )
 
     def __init__(self, submitted: JobSubmitted) -> None:
@@ -62,18 +71,25 @@ class _Job:
         self.processed = IndexSet()
         self.finished = 0.0
         self.lost = 0
+        self.wish: CancelWanted | None = None
 
     @property
     def is_fleeting(self) -> bool:
         """Whether nobody wants its results but who follows it."""
         return self.submitted.spec.keep_s == 0
 
+    def is_within(self, wish: CancelWanted) -> bool:
+        """Whether it is wished that all of it ends."""
+        found = self.extents
+        return not found or (wish.first <= found.first_id and wish.last >= found.last_id)
+
+    @property
+    def reason(self) -> str:
+        """Why it was cancelled: of the wishes that reach all of it, the one that reaches farthest says so."""
+        return self.wish.reason if self.wish and self.is_within(self.wish) else ""
+
     def summary(self) -> JobSummary:
-        tasks = dict(self.ended)
-        if self.processed.count:
-            tasks[COMPLETED] = tasks.get(COMPLETED, 0) - self.processed.count
-            tasks[PROCESSED] = self.processed.count
-        job = self.submitted
+        job, tasks = self.submitted, with_processed(self.ended, self.processed.count)
         return ended_summary(job.job.job_id, job.spec, job.owner, job.submitted, self.finished, tasks)
 
     def add(self, number: int, blocks: list[JobBlock]) -> None:
@@ -147,6 +163,8 @@ class JobsInMemory:
                 case JobSubmitted(job=job, key=key):
                     self._jobs[job.job_id] = _Job(event)
                     self._keys[key] = job.job_id
+                case CancelWanted(job_id=int(job_id)):
+                    self._cancel(job_id, event)
                 case JobEnded(job_id, finished):
                     self._end(job_id, finished)
                 case TasksProcessed(job_id, indexes):
@@ -178,10 +196,10 @@ class JobsInMemory:
                     found.append(summary)
         return found, 0
 
-    def ended_job(self, job_id: int) -> tuple[JobSubmitted, JobSummary] | None:
+    def ended_job(self, job_id: int) -> tuple[JobSubmitted, JobSummary, str] | None:
         """See ``Journal.ended_job``."""
         job = self._jobs.get(job_id)
-        return (job.submitted, job.summary()) if job and job.finished else None
+        return (job.submitted, job.summary(), job.reason) if job and job.finished else None
 
     def task_rows(
         self, job_id: int, start: int, page: int, states: Sequence[str], with_args: bool, with_values: bool
@@ -245,9 +263,16 @@ class JobsInMemory:
                 job.add(event.number, blocks)
                 self._bytes += _size_bytes(blocks)
 
+    def _cancel(self, job_id: int, wish: CancelWanted) -> None:
+        job = self._jobs.get(job_id)
+        if job and wish.reason and job.is_within(wish) and not (job.wish and job.wish.last > wish.last):
+            job.wish = wish
+
     def _end(self, job_id: int, finished: float) -> None:
         job = self._jobs[job_id]
         job.finished = finished
+        # While it was open, its options were counted by whoever took it in.
+        self._bytes += spec_bytes(job.submitted.spec)
         self._places.remove(job_id)
         self._with_args.pop(job_id, None)
         bisect.insort(self._ended, job_id)
@@ -263,6 +288,7 @@ class JobsInMemory:
         """Everything about an ended job but its key."""
         if job := self._jobs.get(job_id):
             self._drop_results(job)
+            self._bytes -= spec_bytes(job.submitted.spec)
             self._holding.pop(job_id, None)
             del self._jobs[job_id], self._by_end[job_id]
             del self._ended[bisect.bisect_left(self._ended, job_id)]
@@ -275,6 +301,8 @@ class JobsInMemory:
         while self._bytes > target and self._holding:
             self._drop_results(self._jobs[job_id := next(iter(self._holding))])
             del self._holding[job_id]
+        while self._bytes > target and self._by_end:
+            self._let_go(next(iter(self._by_end)))
         while self._bytes > target and self._with_args:
             self._drop_args(self._jobs[job_id := next(iter(self._with_args))])
             del self._with_args[job_id]

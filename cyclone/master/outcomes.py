@@ -97,7 +97,7 @@ class Outcomes:
         bad = len(verdict.retried) + len(verdict.crashed)
         self.passed_over += len(batch.statuses) - verdict.accepted_count - bad
         self._suspicion.learn(session, verdict.accepted_count + bad, verdict.failed_count(batch.statuses) + bad)
-        if self._state.cancellations or (self._state.jobs.records and batch.statuses.strip(b"\0")):
+        if self._state.cancellations.pending or (self._state.jobs.records and batch.statuses.strip(b"\0")):
             self._settle(session, batch, verdict)
         elif verdict.accepted_count:
             self._record(batch, verdict, session.name)
@@ -154,7 +154,7 @@ class Outcomes:
         return found
 
     def _wish_for(self, task_id: int, job_id: int) -> CancelWanted | None:
-        wished = self._wished(task_id, [(job_id, 1)]) if self._state.cancellations else None
+        wished = self._wished(task_id, [(job_id, 1)]) if self._state.cancellations.pending else None
         return wished[0][2] if wished else None
 
     def _end_reported(self, batch: ResultBatch, verdict: Verdict, task_id: int, wish: CancelWanted) -> None:

@@ -1,8 +1,8 @@
 """What clients ask about what tasks have printed: passed on to the controllers that have it, and the answers back.
 
 Owns the questions under way. What a task prints never stays here: it lies with whoever executed it. The caller owes
-``ask`` for each request, ``told`` for each ``Output`` of a session that is known, ``gone`` for a client that cannot be
-reached, and ``turn`` once per turn.
+``ask`` for each request, ``told`` for each ``Output``, ``gone`` for a client that cannot be reached, and ``turn`` once
+per turn, when all that it has brought is recorded.
 """
 
 from collections import Counter
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from cyclone.lifecycle import OPEN_STATES
 from cyclone.master.journal import Journal
 from cyclone.master.scheduler import Scheduler
 from cyclone.master.sessions import Session
@@ -24,9 +25,8 @@ _PENDING_MAX = 2048
 _ASKED_MAX = 64
 # How long a controller has to answer, besides the time that it may wait.
 _ANSWER_S = 3.0
-_LOOK_S = 0.1
+_LOOK_S = 0.01
 _NAMED_MAX = 3
-_OPEN = frozenset({"held", "blocked", "delayed", "queued", "leased", "running"})
 _BUSY = "the master has as many questions about what tasks print under way as it can: ask again"
 
 
@@ -41,7 +41,7 @@ class _Task(NamedTuple):
     @property
     def is_open(self) -> bool:
         """Whether it may be tried again, or still runs."""
-        return self.state in _OPEN
+        return self.state in OPEN_STATES
 
 
 @dataclass(slots=True)
@@ -73,11 +73,42 @@ class OutputRelay:
         self._pending: dict[int, _Pending] = {}
         self._numbers: dict[tuple[bytes, int], int] = {}
         self._under_way: Counter[bytes] = Counter()
+        self._heard: list[tuple[bytes, OutputRequest | Output]] = []
+        # Those whose task nobody has had yet.
+        self._to_begin: dict[int, None] = {}
         self._number = 0
         self._look_at = 0.0
 
-    def ask(self, peer: bytes, request: OutputRequest, now: float) -> None:
-        """Answer it, or find out who can. One that is repeated while it is under way is the same question."""
+    def ask(self, peer: bytes, request: OutputRequest) -> None:
+        """Answer it with this turn, or find out who can. One that is repeated while it is under way is the same."""
+        self._heard.append((peer, request))
+
+    def told(self, peer: bytes, output: Output) -> None:
+        """A controller answers."""
+        self._heard.append((peer, output))
+
+    def turn(self, now: float) -> None:
+        """What was heard has its consequences, now that all that this turn has brought is recorded.
+
+        Who has waited too long hears so; what has begun is asked for.
+        """
+        heard, self._heard = self._heard, []
+        for peer, message in heard:
+            if isinstance(message, Output):
+                self._on_output(peer, message)
+            else:
+                self._on_request(peer, message, now)
+        if self._pending and now >= self._look_at:
+            self._look_at = now + _LOOK_S
+            self._look(now)
+
+    def gone(self, peer: bytes) -> None:
+        """This client cannot be reached."""
+        if self._under_way[peer]:
+            for number in [number for number, pending in self._pending.items() if pending.peer == peer]:
+                self._forget(number)
+
+    def _on_request(self, peer: bytes, request: OutputRequest, now: float) -> None:
         if (peer, request.request) in self._numbers:
             return
         if self._under_way[peer] >= _PENDING_PER_PEER_MAX or len(self._pending) >= _PENDING_MAX:
@@ -89,25 +120,32 @@ class OutputRelay:
             self._to_client(peer, Answer(request.request, False, 0, text))
             return
         asked = self._whom_to_ask(request, task)
-        if not asked:
+        is_to_begin = task.is_open and not task.attempt and request.wait_s > 0
+        if not (asked or is_to_begin):
             self._to_client(peer, _nothing(request, task, self._why_nobody(task)))
             return
         self._number += 1
-        self._pending[self._number] = _Pending(
-            peer, request, task, now + request.wait_s + _ANSWER_S, {each.session_id: each.name for each in asked}
-        )
+        until = now + request.wait_s + (_ANSWER_S if asked else 0.0)
+        self._pending[self._number] = _Pending(peer, request, task, until, {})
         self._numbers[peer, request.request] = self._number
         self._under_way[peer] += 1
+        if asked:
+            self._pass_on(self._number, asked)
+        else:
+            self._to_begin[self._number] = None
+
+    def _pass_on(self, number: int, asked: list[Session]) -> None:
+        pending = self._pending[number]
+        request = pending.request
+        pending.sessions = {session.session_id: session.name for session in asked}
         # Where several are asked, nobody knows which of them will ever have it.
         wait_s = request.wait_s if len(asked) == 1 else 0.0
+        wanted = pending.task.task_id, request.attempt, request.offset, request.bytes_max, wait_s
         for session in asked:
-            wanted = request.attempt, request.offset, request.bytes_max
-            self._to_controller(
-                session.peer, FetchOutput(session.session_id, self._number, task.task_id, *wanted, wait_s)
-            )
+            self._to_controller(session.peer, FetchOutput(session.session_id, number, *wanted))
 
-    def told(self, peer: bytes, output: Output) -> None:
-        """A controller answers. What it was not asked is passed over."""
+    def _on_output(self, peer: bytes, output: Output) -> None:
+        """What a controller was not asked is passed over."""
         session = self._scheduler.state.sessions.by_id.get(output.session)
         pending = self._pending.get(output.request)
         if session is None or session.peer != peer or pending is None or output.session not in pending.sessions:
@@ -119,18 +157,18 @@ class OutputRelay:
         if not pending.sessions:
             self._finish(output.request)
 
-    def turn(self, now: float) -> None:
-        """Who has waited too long hears so."""
-        if now >= self._look_at:
-            self._look_at = now + _LOOK_S
-            for number in [number for number, pending in self._pending.items() if now >= pending.until]:
+    def _look(self, now: float) -> None:
+        for number in list(self._to_begin):
+            pending = self._pending[number]
+            task = self._task(pending.request)
+            if task and task.attempt:
+                pending.task, pending.until = task, max(pending.until, now + _ANSWER_S)
+                del self._to_begin[number]
+                self._pass_on(number, self._whom_to_ask(pending.request, task))
+            elif not (task and task.is_open):
                 self._finish(number)
-
-    def gone(self, peer: bytes) -> None:
-        """This client cannot be reached."""
-        if self._under_way[peer]:
-            for number in [number for number, pending in self._pending.items() if pending.peer == peer]:
-                self._forget(number)
+        for number in [number for number, pending in self._pending.items() if now >= pending.until]:
+            self._finish(number)
 
     def _finish(self, number: int) -> None:
         pending = self._forget(number)
@@ -160,6 +198,7 @@ class OutputRelay:
 
     def _forget(self, number: int) -> _Pending:
         pending = self._pending.pop(number)
+        self._to_begin.pop(number, None)
         del self._numbers[pending.peer, pending.request.request]
         self._under_way[pending.peer] -= 1
         if not self._under_way[pending.peer]:
@@ -186,14 +225,13 @@ class OutputRelay:
         return list(sessions.by_id.values()) if len(sessions.by_id) <= _ASKED_MAX else []
 
     def _why_nobody(self, task: _Task) -> str:
-        """Why there is nothing to be shown."""
+        """Why there is nothing to be shown, '' where there is nothing wrong with that."""
         if not task.attempt:
-            return "it has not run"
+            return ""
         if task.controller and task.controller not in self._scheduler.state.sessions.by_name:
             return f"what it printed lies on {task.controller}, which is away"
-        if task.controller and not task.is_open:
-            return "it has printed nothing, or that is not kept any more"
-        return "it is not known who has executed this attempt"
+        sessions = len(self._scheduler.state.sessions.by_id)
+        return "" if task.controller or sessions <= _ASKED_MAX else "it is not known any more who had this attempt"
 
 
 def _rank(output: Output) -> tuple[bool, int, int]:

@@ -30,13 +30,15 @@ class _Block:
 
     def take(self, count_max: int, bytes_max: int) -> Span:
         """A span off the front: at least one task, else within both bounds."""
-        start, stop = self.taken, min(self.taken + count_max, len(self.args))
+        args, count = self.args, len(self.args)
+        start, stop = self.taken, min(self.taken + count_max, count)
         if self.bytes_left > bytes_max:
-            stop = min(stop, fitting(self.args, start, stop, bytes_max))
+            stop = min(stop, fitting(args, start, stop, bytes_max))
         self.taken = stop
         # Nearly every block goes in one piece: then nothing is copied, and nothing counted.
-        args = self.args if stop - start == len(self.args) else self.args[start:stop]
-        self.bytes_left = max(0, self.bytes_left - sum(map(len, args))) if stop < len(self.args) else 0
+        if stop - start < count:
+            args = args[start:stop]
+        self.bytes_left = max(0, self.bytes_left - sum(map(len, args))) if stop < count else 0
         return Span(self.first + start, 0, slice_runs(self.runs, start, stop), args, job_id=self.job_id)
 
 
@@ -134,7 +136,7 @@ class TaskQueue:
     @property
     def head(self) -> int:
         """The first id that waits, 0 where nothing does."""
-        if self._returned and (span := self.next_returned()):
+        if self.returned_count and (span := self.next_returned()):
             return span.first
         return self.next_new()
 
@@ -144,13 +146,14 @@ class TaskQueue:
 
     def add_fresh(self, first: int, runs: Runs, args: list[bytes], args_bytes: int) -> None:
         """Tasks that were never leased, behind all others."""
+        count, window = len(args), self.window
         self.bytes_added += args_bytes
-        self.tasks_added += len(args)
-        self.window.bytes_added += args_bytes
-        self.window.tasks_added += len(args)
-        self.last_id = max(self.last_id, first + len(args) - 1)
+        self.tasks_added += count
+        window.bytes_added += args_bytes
+        window.tasks_added += count
+        self.last_id = max(self.last_id, first + count - 1)
         self._fresh.append(_Block(self.job_id, first, runs, args, args_bytes))
-        self._count_fresh(len(args), args_bytes)
+        self._count_fresh(count, args_bytes)
 
     def add_stored(self, first: int, count: int) -> None:
         """The same for a block that is not in memory."""
@@ -209,6 +212,8 @@ class TaskQueue:
     def drop_returned(self, count: int) -> None:
         """So many tasks of spans that wait do so no more: they are held, or done."""
         self._count_returned(-count)
+        if not self.returned_count:
+            self._returned.clear()
 
     def push(self, span: Span) -> None:
         """Order a part of a waiting span that was cut; its tasks are counted already."""

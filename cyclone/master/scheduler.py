@@ -360,7 +360,10 @@ class Scheduler:
             announced = dict.fromkeys(job for span in spans for job, _ in span.runs if job not in session.jobs)
             session.jobs.update(announced)
             batches = [
-                TaskBatch(span.first, span.attempt, span.runs, span.args, self._time_limits(span)) for span in spans
+                TaskBatch(
+                    span.first, span.attempt, span.runs, span.args, self._time_limits(span) if span.job_id else []
+                )
+                for span in spans
             ]
             jobs = [state.jobs[job] for job in announced]
             turn.send(session.peer, Tasks(session.session_id, session.tasks_seq, session.sent, jobs, batches))

@@ -42,7 +42,8 @@ class Session:
     """One incarnation of a controller over one connection. Counts are cumulative over the session.
 
     ``open`` are its tasks, ``taken`` the slots that they need; ``mem_taken`` and ``resources_taken`` count what only
-    some tasks ask for. ``running`` and ``busy`` are what its last State says, ``names`` what it may be called by.
+    some tasks ask for. ``running`` and ``busy`` are what its last State says, ``names`` what it may be called by. One
+    that ``is_delayed`` stands for what waits for its time.
     """
 
     session_id: int
@@ -76,13 +77,18 @@ class Session:
     ghosts: list[Ghost] = field(default_factory=list)
     busy: int = 0
     running: list[TaskRange] = field(default_factory=list)
+    is_delayed: bool = False
+    # For whoever keeps the sum.
+    credit_counted: int = 0
 
     @property
     def credit(self) -> int:
         """How many more tasks may be sent; none without a worker, which is also what a draining controller reports."""
         if not self.reachable or not self.slots or self.drained:
             return 0
-        credit = max(0, self.granted - self.sent)
+        credit = self.granted - self.sent
+        if credit <= 0:
+            return 0
         # Where nearly everything fails, a task at a time is enough to see whether that goes on.
         return min(credit, max(0, 1 - self.open)) if self.suspected else credit
 
@@ -90,11 +96,6 @@ class Session:
     def free_slots(self) -> int:
         """Slots without a task."""
         return max(0, self.slots - self.taken)
-
-    @property
-    def is_delayed(self) -> bool:
-        """Whether this stands for what waits for its time."""
-        return self.session_id == _DELAYED
 
 
 class Sessions:
@@ -115,7 +116,6 @@ class Sessions:
         self.unserved: dict[int, Session] = {}
         self.ended = 0
         self.failed = 0
-        self._credit: dict[int, int] = {}
         self.credit_total = 0
         self._superseded: dict[str, None] = {}
         self._last_incarnation: dict[str, str] = {}
@@ -195,23 +195,23 @@ class Sessions:
     def rank(self, session: Session) -> None:
         """Owed after each change of a session's credit, slots or open tasks."""
         key, credit = session.session_id, session.credit
-        if self.parked.pop(key, None):
+        if key in self.parked:
+            del self.parked[key]
             self.unserved.pop(key, None)
         if session.taken > session.slots and session.reachable:
             self.laden[key] = session
         elif key in self.laden:
             del self.laden[key]
-        self.credit_total += credit - self._credit.pop(key, 0)
-        if not credit:
-            self.hungry.pop(key, None)
-            self.idle.pop(key, None)
-            return
-        self._credit[key] = credit
-        self.hungry[key] = session
-        if session.taken < session.slots:
+        self.credit_total += credit - session.credit_counted
+        session.credit_counted = credit
+        if credit:
+            self.hungry[key] = session
+        elif key in self.hungry:
+            del self.hungry[key]
+        if credit and session.taken < session.slots:
             self.idle[key] = session
-        else:
-            self.idle.pop(key, None)
+        elif key in self.idle:
+            del self.idle[key]
 
     def park(self, session: Session) -> None:
         """There is nothing for it, whatever its credit."""
@@ -229,7 +229,7 @@ class Sessions:
 
 def _stand_in(session_id: int) -> Session:
     """Holds spans and gets none."""
-    return Session(session_id, b"", "", "", "", 0, 0.0, reachable=False)
+    return Session(session_id, b"", "", "", "", 0, 0.0, reachable=False, is_delayed=session_id == _DELAYED)
 
 
 def _forget_oldest(memory: dict[str, Any], entries_max: int) -> None:

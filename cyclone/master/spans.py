@@ -15,7 +15,8 @@ from cyclone.protocol.runs import Runs, slice_runs
 
 
 class Span:
-    """Tasks ``first .. first+count-1`` of the lane ``job_id``, all in the same attempt with the same holder.
+    """Tasks ``first .. first+count-1`` of the lane ``job_id``, open or done, all in the same attempt with the same
+    holder.
 
     ``holder`` is the session that the span is leased to, None while it waits to be leased again. ``seq`` is the number
     of the message that leased it, ``leased_at`` the moment; while it is delayed, ``until`` is when that ends. ``epoch``
@@ -25,6 +26,7 @@ class Span:
     __slots__ = (
         "args",
         "attempt",
+        "count",
         "epoch",
         "first",
         "holder",
@@ -52,8 +54,9 @@ class Span:
         self.epoch = 0
         self.runs = runs
         self.args = args
-        self.open = bytearray(b"\x01") * len(args) if opened is None else opened
-        self.open_count = self.open.count(1) if opened is not None else len(args)
+        self.count = count = len(args)
+        self.open = bytearray(b"\x01") * count if opened is None else opened
+        self.open_count = count if opened is None else opened.count(1)
         self.holder: int | None = None
         self.seq = 0
         self.leased_at = self.until = 0.0
@@ -64,14 +67,9 @@ class Span:
         return self.epoch, self.attempt
 
     @property
-    def count(self) -> int:
-        """Number of rows, open or done."""
-        return len(self.args)
-
-    @property
     def end(self) -> int:
         """One behind the last id."""
-        return self.first + len(self.args)
+        return self.first + self.count
 
     def close(self, start: int, stop: int) -> int:
         """Mark the ids from start up to stop as done; how many were open."""
@@ -84,13 +82,14 @@ class Span:
     def split(self, at: int) -> "Span":
         """Cut before the id ``at``; this span keeps what is below, the new span has the rest."""
         row = at - self.first
-        runs = slice_runs(self.runs, row, len(self.args))
+        runs = slice_runs(self.runs, row, self.count)
         right = Span(at, self.attempt, runs, self.args[row:], self.open[row:], self.job_id)
         right.epoch = self.epoch
         right.holder, right.seq, right.leased_at, right.until = self.holder, self.seq, self.leased_at, self.until
         self.runs = slice_runs(self.runs, 0, row)
         # Not in place: the list is also that of an event or a message of this turn, which are not written yet.
         self.args = self.args[:row]
+        self.count = row
         del self.open[row:]
         self.open_count -= right.open_count
         return right
@@ -146,15 +145,18 @@ class SpanIndex:
 
     def overlapping(self, start: int, stop: int) -> list[tuple[Span, int, int]]:
         """The spans with ids from start up to stop, each with the part it shares, in id order."""
-        place = max(0, bisect.bisect_right(self._firsts, start) - 1)
+        firsts, spans = self._firsts, self._spans
         found = []
-        while place < len(self._firsts):
-            span = self._spans[self._firsts[place]]
-            if span.first >= stop:
+        for place in range((bisect.bisect_right(firsts, start) or 1) - 1, len(firsts)):
+            first = firsts[place]
+            if first >= stop:
                 break
-            if span.end > start:
-                found.append((span, max(span.first, start), min(span.end, stop)))
-            place += 1
+            span = spans[first]
+            end = first + span.count
+            if end > start:
+                found.append((span, first if first > start else start, end if end < stop else stop))
+            if end >= stop:
+                break
         return found
 
 

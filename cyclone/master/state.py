@@ -139,7 +139,7 @@ class State:
 
     def _begin_epoch(self, now: float, over_at: float) -> None:
         if self.horizon:
-            self.lanes.limits.closed_until = over_at
+            self.lanes.limits.close(over_at)
         self.last_leased_id = self.inherited_id = self.horizon
         self.awaited = set(self.live)
         for name, incarnation in self.live.items():
@@ -161,8 +161,8 @@ class State:
     def _apply_horizon(self, last_id: int, jobs: tuple[tuple[int, int], ...] | None) -> None:
         self.horizon = last_id
         for job_id, last in [(lane.job_id, last_id) for lane in self.lanes] if jobs is None else jobs:
-            if job_id in self.lanes:
-                self.lanes.lane(job_id).horizon = last
+            if lane := self.lanes.find(job_id):
+                lane.horizon = last
 
     def _apply_added(self, block: TasksAdded) -> None:
         lane = self.lanes.lane(block.job_id)
@@ -176,7 +176,8 @@ class State:
         if self.pages and (lane.stored_count or lane.rests or self._is_full()):
             lane.add_stored(block.first, len(block.args))
         else:
-            lane.take_options(block.first, block.options)
+            if block.options:
+                lane.take_options(block.first, block.options)
             lane.add_fresh(block.first, block.runs, block.args, block.args_bytes)
         self.lanes.rank(lane)
 
@@ -263,8 +264,8 @@ class State:
                 session = self.sessions.holder(span.holder)
                 session.open -= closed
                 self.lanes.occupy(session, lane, -closed)
-                goes_on = span.token != (batch.epoch, batch.attempt) and span.holder in self.sessions.by_id
-                if lane.is_bounded and goes_on:
+                is_other = lane.is_bounded and span.token != (batch.epoch, batch.attempt)
+                if is_other and span.holder in self.sessions.by_id:
                     # It was another attempt that ended: this one goes on.
                     self.lanes.haunt(session, lane, TaskRange(start, stop - start, *span.token), closed, span.seq)
                 self.sessions.rank(session)

@@ -15,17 +15,15 @@ _Key = tuple[int, int, str, int]
 
 
 class Wishes:
-    """See the module. Those that ask for no job in particular are kept under None."""
+    """See the module. Those that ask for no job in particular are kept under None. ``pending``: there are any."""
 
     def __init__(self) -> None:
+        self.pending = False
         # By what they are about, so that one that is repeated takes no more room.
         self._of_job: dict[int | None, dict[_Key, CancelWanted]] = {}
 
     def __iter__(self) -> Iterator[CancelWanted]:
         return iter([wish for wishes in self._of_job.values() for wish in wishes.values()])
-
-    def __bool__(self) -> bool:
-        return bool(self._of_job)
 
     def __len__(self) -> int:
         return sum(map(len, self._of_job.values()))
@@ -33,6 +31,7 @@ class Wishes:
     def append(self, wish: CancelWanted) -> None:
         """One more."""
         self._of_job.setdefault(wish.job_id, {})[_key(wish)] = wish
+        self.pending = True
 
     def remove(self, wish: CancelWanted) -> None:
         """This one is fulfilled."""
@@ -40,6 +39,7 @@ class Wishes:
         del wishes[_key(wish)]
         if not wishes:
             del self._of_job[wish.job_id]
+            self.pending = bool(self._of_job)
 
     def covering(self, job_id: int, task_class: str, start: int, stop: int) -> list[Covered]:
         """Which tasks of a job, from one id up to another, must not complete any more: in order and apart.

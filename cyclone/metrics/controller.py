@@ -94,4 +94,6 @@ class ControllerMeter:
         for label, histogram in self._runs.items():
             sheet.put(names.RUN, histogram.buckets(), label)
         sheet.put(names.OUTBOX, sum(part.count for part in agent.outbox.held()))
+        sheet.put(names.OUTPUT_BYTES, service.output.kept_bytes)
+        sheet.put(names.OUTPUT_DROPPED, service.output.dropped_bytes + service.discarded_bytes)
         self._loop.show(sheet, service.traffic, service.bad_messages)

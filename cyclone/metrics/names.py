@@ -170,6 +170,14 @@ RUN = _seconds(
     "How long tasks ran here, by class, however they ended.",
     *(0.001, 0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200, 28800),
 )
+OUTPUT_BYTES = _gauge("output_bytes", (), _CONTROLLER, "Size of the files in which what tasks print is kept.")
+OUTPUT_DROPPED = _counter(
+    "output_dropped_bytes",
+    (),
+    _CONTROLLER,
+    "Bytes that tasks have printed and that are not kept: beyond what one task may print, older ones that made room, or "
+    "those that could not be written.",
+)
 OUTBOX = _gauge("outbox_results", (), _CONTROLLER, "Results that the master has not recorded yet.")
 
 # Of a database proxy and a Pushgateway client.

@@ -36,6 +36,7 @@ class Program:
         self._over_socket = over_socket
         self._idle_s = idle_s
         self._said = Said(say)
+        self._environment: Mapping[str, str] = {}
         self._running: Running | None = None
         self._used_s = 0.0
         # Between the main thread, which asks, and the one that ends what nobody asks.
@@ -48,11 +49,14 @@ class Program:
         with self._lock:
             self._used_s = math.inf  # from here on it is needed
             if self._running is not None:
-                trouble = self._running.trouble()
+                # The slot may be another one, and with it the device that is its alone.
+                moved = f"the environment of {self.name} has changed" if environment != self._environment else ""
+                trouble = self._running.trouble() or moved
                 if not trouble:
                     return
                 self._said.say(f"{trouble}; it is started anew")
                 self._stop()
+            self._environment = environment
             self._running = Running(self.name, self._command, environment, self._over_socket, self._said)
             self._closed.clear()
             if self._watcher is None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cyclone import BaseTask, json_values
+from cyclone.guardian import MARK, WORKER_MARK
 
 _ENTRY = "CYCLONE_ENTRY"
 _INDEX = "CYCLONE_ARRAY_INDEX"
@@ -22,17 +23,21 @@ _VARIABLES = {
     "task_dir": "CYCLONE_TASK_DIR",
     "bundle": "CYCLONE_BUNDLE",
 }
+_OF_A_TASK = frozenset(_VARIABLES.values())
 _NAME = "|".join(_VARIABLES)
+_BEFORE_A_COMMENT = " \t\n;&|()"
 # Behind a dollar it is the shell's own. In two pairs of braces it stands for itself, with one pair.
 _PLACEHOLDER = re.compile(rf"(?<!\$)(?:\{{(?P<literal>\{{(?:{_NAME})\}})\}}|\{{(?P<name>{_NAME})\}})")
 
 
-def variables(entry: Any = None) -> dict[str, str]:
-    """What the current task is, for a program's environment; CYCLONE_ARRAY_INDEX where the entry is a whole number."""
+def variables(entry: Any = None, index: int | None = None) -> dict[str, str]:
+    """What the current task is, for a program's environment. An entry that is a whole number is its own index."""
     current = BaseTask.current
     told = current.variables() | {"CYCLONE_TASK_DIR": str(current.scratch_dir())}
-    if type(entry) is int:
-        told[_INDEX] = str(entry)
+    if index is None and type(entry) is int:
+        index = entry
+    if index is not None:
+        told[_INDEX] = str(index)
     if entry is not None:
         told[_ENTRY] = entry_text(entry)
     return told
@@ -41,8 +46,11 @@ def variables(entry: Any = None) -> dict[str, str]:
 def environment(told: Mapping[str, str], given: Mapping[str, str] | None = None) -> dict[str, str]:
     """The complete environment of a program: the worker's with the job's in it, what is ``given``, and what is told."""
     # A controller may have been started by a task of another Cyclone, whose entry is not ours.
-    kept = {name: value for name, value in os.environ.items() if name not in (_ENTRY, _INDEX)}
-    return {**kept, **(given or {}), **told}
+    kept = {name: value for name, value in os.environ.items() if name not in _OF_A_TASK}
+    if given:
+        # By these what a worker leaves behind is found: it must not pass for another's.
+        kept |= {name: value for name, value in given.items() if name not in (MARK, WORKER_MARK)}
+    return {**kept, **told}
 
 
 def entry_text(entry: Any) -> str:
@@ -77,21 +85,69 @@ def filled(command: str | list[str], told: Mapping[str, str]) -> str | list[str]
 def _filled_script(script: str, told: Mapping[str, str]) -> str:
     """Within quotes the expansion has to stand so that the shell still makes one word of it."""
     forms = {"": '"${%s}"', '"': "${%s}", "'": "'\"${%s}\"'"}
-    parts, quote, at = [], "", 0
+    parts, shell, at = [], _Shell(), 0
     while at < len(script):
         found = _PLACEHOLDER.match(script, at)
         if found is not None:
             variable = "" if found["literal"] else _VARIABLES[found["name"]]
-            parts.append(forms[quote] % variable if variable in told else found["literal"] or found[0])
+            parts.append(forms[shell.quote] % variable if variable in told else found["literal"] or found[0])
             at = found.end()
             continue
-        character = script[at]
-        if character == "\\" and quote != "'":
-            character = script[at : at + 2]
-        elif character == quote:
-            quote = ""
-        elif character in "'\"" and not quote:
-            quote = character
-        parts.append(character)
-        at += len(character)
+        end = shell.read(script, at)
+        parts.append(script[at:end])
+        at = end
     return "".join(parts)
+
+
+class _Shell:
+    """Reads a script as a shell does, to know in which quotes it is: '' for none.
+
+    Where it errs, as in a here-document with a single quote, a value may become several words, but never code.
+    """
+
+    def __init__(self) -> None:
+        self.quote = ""
+        # What ends each command in the command that we are in, and the quotes that it stands in.
+        self._outer: list[tuple[str, str]] = []
+
+    def read(self, script: str, at: int) -> int:
+        """Go on from there by what belongs together; where it ends."""
+        character = script[at]
+        if self.quote == "'":
+            self.quote = "" if character == "'" else "'"
+        elif character == "\\":
+            return at + 2
+        elif character == '"':
+            self.quote = "" if self.quote else '"'
+        elif script.startswith("$(", at):
+            self._enter(")")
+            return at + 2
+        elif character == "`":
+            if not self._leave("`"):
+                self._enter("`")
+        elif not self.quote:
+            return self._read_unquoted(script, at)
+        return at + 1
+
+    def _read_unquoted(self, script: str, at: int) -> int:
+        character = script[at]
+        if character == "'":
+            self.quote = "'"
+        elif character == "(":
+            self._enter(")")
+        elif character == ")":
+            self._leave(")")
+        elif character == "#" and (at == 0 or script[at - 1] in _BEFORE_A_COMMENT):
+            end = script.find("\n", at)
+            return len(script) if end < 0 else end
+        return at + 1
+
+    def _enter(self, end: str) -> None:
+        self._outer.append((end, self.quote))
+        self.quote = ""
+
+    def _leave(self, end: str) -> bool:
+        if not self._outer or self._outer[-1][0] != end:
+            return False
+        self.quote = self._outer.pop()[1]
+        return True

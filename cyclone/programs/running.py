@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 
+from cyclone import BaseTask
 from cyclone.errors import CycloneError
 from cyclone.programs.command import end_of, how_it_ended, signal_group, start
 from cyclone.protocol.limits import LOG_LINE_CHARS_MAX
@@ -252,7 +253,7 @@ class _Listener:
     """A Unix socket in a folder of our own, for one connection."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="line-")
+        self._folder = tempfile.mkdtemp(prefix="line-", dir=BaseTask.current.worker_dir)
         self.path = f"{self._folder}/socket"
         if len(os.fsencode(self.path)) > _SOCKET_PATH_BYTES_MAX:
             shutil.rmtree(self._folder)

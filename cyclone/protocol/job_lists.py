@@ -48,20 +48,33 @@ def ended_summary(
     )
 
 
+def with_processed(tasks: dict[str, int], taken: int) -> dict[str, int]:
+    """The tasks of a job by state, where a consumer has taken so many: those that completed, and no more of them."""
+    completed = tasks.get(COMPLETED, 0) + tasks.get(PROCESSED, 0)
+    processed = min(taken, completed)
+    found = {**tasks, COMPLETED: completed - processed, PROCESSED: processed}
+    return {state: count for state, count in found.items() if count}
+
+
+def spec_bytes(spec: JobSpec) -> int:
+    """About what the options of a job take in memory."""
+    texts = sum(len(name) + len(value) for name, value in spec.environment.items())
+    return 4096 + len(spec.shared) + texts + len(spec.directory) + sum(map(len, (*spec.nodes, *spec.exclude)))
+
+
 def kept_until(finished: float, keep_s: float) -> float:
     """When a job may go that ended then. However short it is to be kept, who follows it can take the last results."""
     return finished + max(keep_s, _KEEP_S_MIN)
 
 
 def is_meant(selection: JobSelection, job: JobSummary) -> bool:
-    """Whether a job fits every filter that is not empty; ``last`` is for who sees all of them."""
+    """Whether a job fits every filter that is not empty; ``ids`` are for ``id_windows``, ``last`` for who sees all."""
     return (
         selection.namespace in ("", job.namespace)
         and selection.owner in ("", job.owner)
         and selection.name in ("", job.name)
         and selection.session in ("", job.session)
         and (not selection.states or job.state in selection.states)
-        and (not selection.ids or any(low <= job.job_id <= high for low, high in selection.ids))
         and selection.tags.items() <= job.tags.items()
     )
 

@@ -45,6 +45,6 @@ PAGE_ROWS_MAX = 4096
 OUTPUT_BYTES_MAX = 256 * 1024
 OUTPUT_PIECES_MAX = 4096
 # How long a question for what a task prints may wait until it prints something.
-OUTPUT_WAIT_MAX_S = 10.0
+OUTPUT_WAIT_MAX_S = 10
 # Results under way to one client.
 FOLLOW_WINDOW_BYTES_MAX = 64 * 1024 * 1024

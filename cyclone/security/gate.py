@@ -116,7 +116,12 @@ class PeerGate(Generic[M]):
             if not wrong:
                 yield peer, message, entry
                 continue
-            self._strike(user_id, f"{entry.role} {entry.name}", wrong, now)
+            who = f"{entry.role} {entry.name}"
+            if isinstance(message, FromClient):
+                # It is answered like any other: a user who tries what he may not is not to lose what he may.
+                self._count(user_id, who, wrong, now)
+            else:
+                self._strike(user_id, who, wrong, now)
             if isinstance(message, Hello | FromClient | ToSink):
                 incarnation = message.incarnation if isinstance(message, Hello) else ""
                 yield peer, Refused(messages.FORBIDDEN, incarnation, wrong), entry
@@ -128,9 +133,12 @@ class PeerGate(Generic[M]):
             self._strike(who, name, str(error), now)
             return None
 
-    def _strike(self, who: str | bytes, name: str, reason: str, now: float) -> None:
+    def _count(self, who: str | bytes, name: str, reason: str, now: float) -> None:
         self.bad_messages += 1
         if self._log_limit.allow(who, now):
             log.warning("dropped a bad message of %s (%d in all): %s", name, self.bad_messages, reason)
+
+    def _strike(self, who: str | bytes, name: str, reason: str, now: float) -> None:
+        self._count(who, name, reason, now)
         if self._strikes.strike(who, now) and self._log_limit.allow((who, "cut"), now):
             log.warning("%s is ignored for %g s: too many bad messages", name, limits.STRIKE_PERIOD_S)

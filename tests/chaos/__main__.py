@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--follow", action="store_true", help="every tenth result makes another task")
     parser.add_argument("--controllers", type=int, default=3, help="(default %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="of each controller (default %(default)s)")
+    parser.add_argument("--clients", type=int, default=2, help="that submit jobs all the time (default %(default)s)")
     parser.add_argument("--only", metavar="KIND,...", help=f"faults of these kinds only: {', '.join(WEIGHTS)}")
     parser.add_argument("--keys", action="store_true", help="encrypt; the witness on the wire sees nothing then")
     parser.add_argument("--bug", default="", help="plant this one, see tests/chaos/planted")
@@ -51,7 +52,7 @@ def main() -> int:
     tasks = args.tasks or max(1, int(args.minutes * 60 * TASKS_PER_SECOND[args.pace]))
     # Where a task class can be exclusive, some are.
     plan = Plan(tasks, seed, args.pace, args.follow, hasattr(BaseTask, "exclusive"))
-    cluster = ClusterOptions(plan, args.controllers, args.workers, args.keys, args.bug)
+    cluster = ClusterOptions(plan, args.controllers, args.workers, args.keys, args.bug, args.clients)
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-", dir=args.folder))
     print(f"seed {seed}: {tasks} tasks, {args.faults_per_second:g} faults a second, in {folder}", flush=True)
     weights = {kind: WEIGHTS[kind] for kind in args.only.split(",")} if args.only else WEIGHTS

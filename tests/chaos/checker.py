@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import checks, liveness
+from tests.chaos import checks, job_checks, liveness
 from tests.chaos.checks import Check
 from tests.chaos.evidence import Evidence, read
 
@@ -34,6 +34,10 @@ CHECKS: dict[str, Check] = {
     "I11": checks.acknowledged_is_durable,
     "I12": checks.generator_goes_on,
     "I14": liveness.work_goes_on,
+    "J1": job_checks.submitted_once,
+    "J2": job_checks.ended_as_they_must,
+    "J3": job_checks.cancelled_stays_so,
+    "J4": job_checks.limits_hold,
 }
 
 
@@ -57,6 +61,8 @@ def _figures(evidence: Evidence) -> dict[str, Any]:
         "states": dict(Counter(record.state for record in evidence.records)),
         "executions": len(evidence.executions),
         "tasks_started_again": sum(count > 1 for count in starts.values()),
+        "jobs": len({record.job_id for record in evidence.job_records}),
+        "tasks_of_jobs": dict(Counter(record.state for record in evidence.job_records)),
         "faults": len(evidence.faults),
         "faults_by_kind": dict(Counter(fault.kind for fault in evidence.faults).most_common()),
         "lives_of_the_master": sum(life.name == "master" for life in evidence.lives),

@@ -98,9 +98,10 @@ def legal_order(evidence: Evidence) -> Iterator[str]:
 
 def _reported_but_not_executed(evidence: Evidence) -> Iterator[str]:
     """A worker's death is charged to the task that was executing, never to one that had not started."""
-    started = {(execution.task_id, execution.attempt) for execution in evidence.executions}
-    ended = {(e.task_id, e.attempt) for e in evidence.executions if e.ended_ns is not None}
-    interrupted = {execution.pid for execution in evidence.executions if execution.ended_ns is None}
+    executions = [*evidence.executions, *evidence.job_executions]
+    started = {(execution.task_id, execution.attempt) for execution in executions}
+    ended = {(e.task_id, e.attempt) for e in executions if e.ended_ns is not None}
+    interrupted = {execution.pid for execution in executions if execution.ended_ns is None}
     # A worker says that it executes a task a moment before the task can note its start: a kill may come in between.
     between = sum(fault.kind == "worker_kill" and fault.pid not in interrupted for fault in evidence.faults)
     charged = set()
@@ -146,7 +147,7 @@ def acknowledged_is_durable(evidence: Evidence) -> Iterator[str]:
         for row, status in enumerate(message.statuses):
             if status == COMPLETED:
                 known.setdefault(message.first + row, message.at_ns)
-    recorded = {record.task_id for record in evidence.records}
+    recorded = {record.task_id for record in (*evidence.records, *evidence.job_records)}
     for task_id in sorted(known.keys() - recorded):
         yield f"task id {task_id} was acknowledged and is not in the journal"
     for lease in evidence.leases:

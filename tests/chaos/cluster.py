@@ -12,6 +12,7 @@ import random
 import signal
 import struct
 import subprocess
+import sys
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -45,6 +46,7 @@ class ClusterOptions:
     workers: int = 2
     keys: bool = False
     bug: str = ""
+    clients: int = 0
     rss_max_bytes: int = 250 << 20
 
 
@@ -74,6 +76,7 @@ class Member:
         self.shot: set[int] = set()
         self.finished = asyncio.Event()
         self.restart_s = restart_s
+        self.environment: dict[str, str] = {}
         self._command = command
         self._cluster = cluster
         self._process: asyncio.subprocess.Process | None = None
@@ -121,7 +124,11 @@ class Member:
         notes, folder = self._cluster.processes, self._cluster.folder
         while not self._cluster.ending:
             self.starts += 1
-            environment = self._cluster.environment | {history.CONTROLLER: f"{self.name}.{self.starts}"}
+            environment = {
+                **self._cluster.environment,
+                **self.environment,
+                history.CONTROLLER: f"{self.name}.{self.starts}",
+            }
             with (folder / f"{self.name}.out").open("ab") as out:
                 self._process = await asyncio.create_subprocess_exec(
                     *self._command,
@@ -164,24 +171,35 @@ class Cluster:
             name: Member(name, [program("cyclone-controller"), "-f", f"{name}.conf"], self, _RESTART_S)
             for name in names
         }
+        numbers = range(1, options.clients + 1)
+        self.client_links = [Link(f"client{number}", self.port, self.tap, rng) for number in numbers]
+        self.clients = [
+            Member(
+                f"client{number}",
+                [sys.executable, "-m", "tests.chaos.clients", str(number), str(options.plan.seed)],
+                self,
+                _RESTART_S,
+            )
+            for number in numbers
+        ]
 
     async def start(self) -> None:
         """All of it."""
-        for link in self.links.values():
+        for link in (*self.links.values(), *self.client_links):
             await link.listen()
         self._write_configuration()
         self.master.start()
-        for controller in self.controllers.values():
-            controller.start()
+        for member in (*self.controllers.values(), *self.clients):
+            member.start()
         self._sampler = asyncio.create_task(self._sample())
 
     async def stop(self) -> None:
         """Whatever is still running ends now."""
         self.ending = True
-        members = [*self.controllers.values(), self.master]
+        members = [*self.controllers.values(), *self.clients, self.master]
         await asyncio.gather(*(member.stop(STOP_TIMEOUT_S + 5.0) for member in members))
         self._sampler.cancel()
-        for link in self.links.values():
+        for link in (*self.links.values(), *self.client_links):
             link.close()
         for notes in (self.processes, self._samples, self.tap):
             notes.close()
@@ -239,6 +257,8 @@ class Cluster:
                 "exclusive": "yes" if plan.exclusive else "no",
             },
         }
+        if self.clients:
+            master["clients"] = {"submit": "yes"}
         if self.options.keys:
             self._keys("init", "--address", f"127.0.0.1:{self.port}")
             master["comm"]["keys"] = "keys"
@@ -255,6 +275,11 @@ class Cluster:
                 told = self._keys("add", name, "--role", "controller")
                 controller["comm"]["key_file"] = told.split("key_file=")[1].strip()
             _write(self.folder / f"{name}.conf", controller)
+        for client, link in zip(self.clients, self.client_links, strict=True):
+            client.environment["CYCLONE_SERVER"] = f"tcp://127.0.0.1:{link.port}"
+            if self.options.keys:
+                told = self._keys("add", client.name, "--role", "client")
+                client.environment["CYCLONE_KEY_FILE"] = told.split("key_file=")[1].strip()
 
     def _keys(self, *words: str) -> str:
         command = [program("cyclone"), "keys", *words, "--dir", str(self.folder / "keys")]

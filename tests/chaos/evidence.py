@@ -58,6 +58,25 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class JobRecord(Record):
+    """A task of a submitted job as the journal has it."""
+
+    job_id: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientNote:
+    """What a client was told of one of its jobs."""
+
+    at_ns: int
+    client: int
+    event: str
+    job: int
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """One injected fault and the time in which it lasted."""
 
@@ -136,6 +155,9 @@ class Evidence:
     misfits: list[str] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    job_executions: list[Execution] = field(default_factory=list)
+    job_records: list[JobRecord] = field(default_factory=list)
+    client_notes: list[ClientNote] = field(default_factory=list)
     journal_faults: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
@@ -158,13 +180,17 @@ def read(folder: Path) -> Evidence:
     raw = json.loads((folder / RUN).read_text())
     about = About(**raw | {"plan": Plan(**raw["plan"])})
     executions, misfits = history.executions(folder / history.EXECUTIONS)
-    records, journal_faults = _journal(folder / about.journal)
+    job_executions, job_misfits = history.executions(folder / history.JOBS)
+    records, job_records, journal_faults = _journal(folder / about.journal)
     evidence = Evidence(
         about,
         executions,
-        misfits,
+        misfits + job_misfits,
         history.deliveries(folder / history.DELIVERIES),
         records,
+        job_executions,
+        job_records,
+        _client_notes(folder),
         journal_faults,
         [Fault(f["kind"], f["target"], f["at"], f["for_s"], f["pid"]) for f in _lines(folder / FAULTS)],
         _lives(folder / PROCESSES),
@@ -182,7 +208,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def _journal(path: Path) -> tuple[list[Record], list[str]]:
+def _journal(path: Path) -> tuple[list[Record], list[JobRecord], list[str]]:
     """What the journal has, and what is wrong with it in the eyes of its own ``verify``."""
     command = [program("cyclone"), "journal"]
     faults = []
@@ -192,7 +218,25 @@ def _journal(path: Path) -> tuple[list[Record], list[str]]:
     exported = subprocess.run([*command, "export", str(path)], capture_output=True, text=True)
     if exported.returncode:
         faults.append(f"export: exit code {exported.returncode}: {exported.stderr}".strip())
-    return [_record(json.loads(line)) for line in exported.stdout.splitlines()], faults
+    rows = [json.loads(line) for line in exported.stdout.splitlines()]
+    of_jobs = [_job_record(row) for row in rows if row["job"]]
+    return [_record(row) for row in rows if not row["job"]], of_jobs, faults
+
+
+def _job_record(row: dict[str, Any]) -> JobRecord:
+    one = _record(row)
+    return JobRecord(one.task_id, one.number, one.state, one.attempt, one.text, row["job"], row["index"])
+
+
+def _client_notes(folder: Path) -> list[ClientNote]:
+    found = []
+    for path in sorted(folder.glob("client*.jsonl")):
+        # One that is torn has no end: its client was killed while it wrote.
+        for line in (line for line in path.read_text().splitlines() if line.endswith("}")):
+            note = json.loads(line)
+            client = int(path.stem.removeprefix("client"))
+            found.append(ClientNote(note.pop("at"), client, note.pop("event"), note.pop("job"), note))
+    return sorted(found, key=lambda note: note.at_ns)
 
 
 def _record(row: dict[str, Any]) -> Record:

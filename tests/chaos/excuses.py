@@ -9,7 +9,15 @@ from bisect import bisect_left
 from tests.chaos.evidence import NS, Evidence, Fault
 
 # What cannot make anybody lease a task again.
-HARMLESS = {"guardian_kill", "generator_kill", "clock", "worker_pause", "worker_pause_long", "link_replay"}
+HARMLESS = {
+    "guardian_kill",
+    "client_kill",
+    "generator_kill",
+    "clock",
+    "worker_pause",
+    "worker_pause_long",
+    "link_replay",
+}
 # What may: a controller is silent for longer than its time-out, or dead.
 SILENCING = {
     "controller_kill",

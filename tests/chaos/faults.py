@@ -75,7 +75,7 @@ class Injector:
         return self._rng.choice(list(self._cluster.controllers.values()))
 
     def link(self) -> Link:
-        return self._rng.choice(list(self._cluster.links.values()))
+        return self._rng.choice([*self._cluster.links.values(), *self._cluster.client_links])
 
     def between(self, low_s: float, high_s: float) -> float:
         return self._rng.uniform(low_s, high_s)
@@ -157,6 +157,15 @@ async def _master_burst(injector: Injector) -> None:
     for _ in range(_BURST):
         await _master_kill(injector)
         await asyncio.sleep(injector.cluster.master.restart_s + injector.between(0.0, 2 * _BURST_GAP_S))
+
+
+async def _client_kill(injector: Injector) -> None:
+    """It comes again, with its notes and nothing else."""
+    if injector.cluster.clients:
+        client = injector.rng.choice(injector.cluster.clients)
+        if client.pid:
+            injector.note("client_kill", client.name, client.restart_s, client.pid)
+            client.kill()
 
 
 def _child_kill(kind: str, part: str, choose: Callable[[Injector], Member]) -> Inject:
@@ -286,6 +295,7 @@ KINDS: dict[str, Inject] = {
     "master_pause_long": _daemon_pause("master_pause_long", _master, CONTROLLER_TIMEOUT_S, BEYOND_THE_TIMEOUT_S),
     "generator_kill": _child_kill("generator_kill", GENERATOR, _master),
     "guardian_kill": _child_kill("guardian_kill", GUARDIAN, _anybody),
+    "client_kill": _client_kill,
     "link_cut": _link_cut,
     "link_half_close": _link_half_close,
     "link_refuse": _link_refuse,
@@ -312,6 +322,7 @@ WEIGHTS: dict[str, float] = {
     "master_pause_long": 0.6,
     "generator_kill": 3,
     "guardian_kill": 4,
+    "client_kill": 4,
     "link_cut": 6,
     "link_half_close": 4,
     "link_refuse": 2,

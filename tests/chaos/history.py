@@ -16,6 +16,9 @@ FOLDER = "CYCLONE_CHAOS_FOLDER"
 CONTROLLER = "CYCLONE_CHAOS_CONTROLLER"
 EXECUTIONS = "executions.history"
 DELIVERIES = "deliveries.history"
+JOBS = "jobs.history"
+# Clients begin nothing more when this is there.
+CALM = "calm"
 
 
 def now_ns() -> int:

@@ -102,12 +102,14 @@ def redispatched_in_time(evidence: Evidence) -> Iterator[str]:
 def first_come_first_served(evidence: Evidence) -> Iterator[str]:
     """I9: tasks leave for the first time in the order in which they came, and so they start."""
     excuses = Excuses(evidence)
+    # Each job has a line of its own; these are of the generator's.
+    of_jobs = {record.task_id for record in evidence.job_records}
     seen: set[int] = set()
     last: dict[tuple[str, int], tuple[int, int]] = {}
     for lease in evidence.leases:
         fresh = lease.first not in seen
         seen.update(range(lease.first, lease.first + lease.count))
-        if not fresh:
+        if not fresh or lease.first in of_jobs:
             continue
         before, before_ns = last.get((lease.link, lease.connection), (0, lease.at_ns))
         if lease.first < before and not excuses.anything(before_ns, lease.at_ns):
@@ -129,7 +131,7 @@ def work_goes_on(evidence: Evidence) -> Iterator[str]:
         [about.faults_over_ns]
         + [
             at_ns
-            for execution in evidence.executions
+            for execution in (*evidence.executions, *evidence.job_executions)
             for at_ns in (execution.started_ns, execution.ended_ns)
             if at_ns is not None and at_ns > about.faults_over_ns
         ]

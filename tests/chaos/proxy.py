@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from cyclone.errors import ProtocolError
 from cyclone.protocol import messages, wire
+from cyclone.protocol.job_messages import ControlRequest
 from tests.chaos.tap import Tap
 from tests.chaos.zmtp import Splitter, Unit
 
@@ -180,11 +181,14 @@ class Link:
 
 
 def _repeatable(upwards: bool, unit: Unit) -> bool:
-    """All but greetings: in clear text, a dead controller's can end the living one, which is what keys are for."""
+    """All but greetings: in clear text, a dead controller's can end the living one, which is what keys are for.
+
+    And all but who is to be held, which would be so again when nobody releases it any more.
+    """
     if not upwards:
         return True
     try:
-        return not isinstance(wire.decode_for_master(unit.frames), messages.Hello)
+        return not isinstance(wire.decode_for_master(unit.frames), messages.Hello | ControlRequest)
     except ProtocolError:
         return True
 

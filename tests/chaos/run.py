@@ -78,6 +78,7 @@ async def _harm(cluster: Cluster, injector: Injector, options: RunOptions, about
         if harm.done() and not harm.cancelled():
             harm.result()
     await injector.calm()
+    (cluster.folder / history.CALM).touch()
     about["faults_over_ns"] = history.now_ns()
     about["drained"] = await _drained(cluster, done, options.stuck_after_s)
     about["drained_ns"] = history.now_ns()

@@ -25,9 +25,11 @@ class ChaosTask(BaseTask):
         self.kind = kind
         self.duration_ms = duration_ms
 
+    history_name = history.EXECUTIONS
+
     def execute(self) -> str:
         me = (self.number, self.task_id, self.attempt, os.getpid(), os.environ[history.CONTROLLER])
-        history.append(history.EXECUTIONS, "S", *me)
+        history.append(self.history_name, "S", *me)
         if self.kind == "poison" or (self.kind == "crash_once" and self.attempt == 1):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.kind == "litter":
@@ -37,7 +39,7 @@ class ChaosTask(BaseTask):
         if self.duration_ms:
             time.sleep(self.duration_ms / 1000)
         payload = f"{self.number}:{uuid.uuid4().hex}"
-        history.append(history.EXECUTIONS, "E", *me, history.digest(payload))
+        history.append(self.history_name, "E", *me, history.digest(payload))
         if self.kind == "fail":
             raise ValueError(payload)
         return payload
@@ -47,6 +49,12 @@ class ExclusiveChaosTask(ChaosTask):
     """Must never overlap with an earlier attempt of its own."""
 
     exclusive = True
+
+
+class JobTask(ChaosTask):
+    """Of a job that a client has submitted."""
+
+    history_name = history.JOBS
 
 
 class ChaosGenerator(BaseTaskGenerator):

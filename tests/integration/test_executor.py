@@ -1,5 +1,8 @@
 """Executors on clusters of real processes: what they do with tasks that go wrong, and that nothing of them is left."""
 
+import doctest
+import itertools
+import math
 import os
 import signal
 import sys
@@ -8,10 +11,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, wait
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+import cyclone
 from cyclone import Client, Executor
+from cyclone.client import client as client_module
+from cyclone.client import executor as executor_module
 from cyclone.errors import NotAllowed, TaskRefused, TaskTimeout, WorkerDied
 from cyclone.protocol.job_spec import JobSelection
 from tests.support import procfs
@@ -141,7 +149,7 @@ def test_given_a_cluster_that_is_killed_then_nobody_waits_for_ever() -> None:
         pytest.param("raise SystemExit", 4, id="with an exception"),
         pytest.param("os.kill(os.getpid(), 9)", 0, id="killed"),
         pytest.param("os._exit(0)", 0, id="left at once"),
-        pytest.param("pid = os.fork()\nif pid == 0: os._exit(0)\nos.waitpid(pid, 0)", 4, id="after a fork"),
+        pytest.param("pid = os.fork()\nif pid == 0: sys.exit(0)\nos.waitpid(pid, 0)", 4, id="after a fork"),
         pytest.param(
             "pid = os.fork()\nif pid == 0: time.sleep(2); os._exit(0)\nos._exit(0)", 0, id="a forked child lives on"
         ),
@@ -165,6 +173,25 @@ def test_given_an_interrupt_then_the_program_sees_it_and_what_was_submitted_ends
     assert started.exits() == 0
     assert started.stdout() == "interrupted\n"
     lab.all_gone()
+
+
+def examples(module: ModuleType, **names: Any) -> int:
+    """Runs the examples of a module's docstrings; how many there were."""
+    found = doctest.DocTestFinder().find(module, globs={**vars(module), "cyclone": cyclone, **names})
+    results = [doctest.DocTestRunner().run(test) for test in found]
+    assert sum(result.failed for result in results) == 0
+    return sum(result.attempted for result in results)
+
+
+def test_given_the_examples_of_docstrings_then_they_are_true(lab: Lab, executor: Executor) -> None:
+    assert examples(executor_module, executor=executor, math=math, itertools=itertools) >= 4
+    assert examples(sys.modules["cyclone.task"], executor=executor) >= 2
+    config = lab.config(
+        {"clients": {"submit": "yes"}, "journal": {"durability": "off"}, "task_generator": {"class": ""}}
+    )
+    lab.master(config)
+    lab.controller(config, "c1")
+    assert examples(client_module, address=f"tcp://127.0.0.1:{lab.port}") >= 1
 
 
 def test_given_a_running_master_that_is_killed_then_an_executor_goes_on(lab: Lab) -> None:

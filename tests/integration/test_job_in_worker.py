@@ -146,6 +146,17 @@ def test_given_variables_that_were_there_then_they_come_back_and_our_own_marks_s
     assert (inside, after, mark) == ("/nowhere", path, None)
 
 
+def test_given_a_folder_for_temporary_files_then_python_finds_it_for_that_job_alone(
+    worker: LoneWorker, tmp_path: Path
+) -> None:
+    def told(**environment: str) -> Any:
+        ((_, value),) = run(worker, "Temporary", None, [], environment=environment)
+        return value
+
+    before = told()
+    assert (told(TMPDIR=str(tmp_path)), told()) == (str(tmp_path), before)
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [

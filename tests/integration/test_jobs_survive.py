@@ -5,20 +5,21 @@ An answered submit is never lost and a repeated one never doubled; what is cance
 
 import signal
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
 
 from cyclone.client.client import Client
+from cyclone.errors import NotAllowed
 from cyclone.protocol.job_messages import JobSummary
 from cyclone.protocol.job_spec import JobSelection, JobSpec, Namespace
-from tests.support.job_work import GATE, SQUARE, TIMEOUT_S, WORK, key_of, work
+from tests.support.job_work import GATE, TIMEOUT_S, WORK, key_of, work
 from tests.support.keys import Keys
-from tests.support.lab import Lab, Started, program
+from tests.support.lab import Lab, Started
 from tests.support.networks import ProxiedLink
 
 MANY = 50_000
@@ -258,8 +259,6 @@ def test_given_a_granted_cancel_then_nothing_of_it_completes_whoever_is_killed(s
 
 
 def test_given_jobs_that_are_held_or_too_late_then_they_do_not_run_not_by_a_restart_either(site: Site) -> None:
-    import time
-
     site.submit("held", work("held", 3), held=True)
     late = site.submit("late", work("late", 3), not_after=time.time() + 0.2)
     early_at = time.time() + 1.5
@@ -280,35 +279,68 @@ def test_given_two_namespaces_then_they_share_a_worker_by_weight_and_neither_sta
     with _site(lab, processing={"worker_count": "1"}) as site:
         for name, weight in (("heavy", 3.0), ("light", 1.0)):
             assert site.client.set_namespace(Namespace(name=name, weight=weight)).granted
-            # Without a limit, tasks so short would be handed out many at a time.
-            site.submit(name, work(name, 60), namespace=name, parallel=1)
+            site.submit(name, work(name, 90, 0.02), namespace=name)
         site.controllers("one")
-        site.client.wait([1, 2], TIMEOUT_S)
-        order = [note["job"] for note in site.lab.notes("start")]
-        shared = order[: len(order) - 1 - order[::-1].index("heavy")]
-        assert {tuple(sorted(Counter(shared[at : at + 8]).items())) for at in range(0, 72, 8)} <= {
-            (("heavy", heavy), ("light", 8 - heavy)) for heavy in (5, 6, 7)
-        }, order
+        site.client.wait([1], TIMEOUT_S)
+        site.client.cancel(_ids(2))
+        shared = [note["job"] for note in site.lab.notes("start")]
+        # At first nobody knows how long they take; and short ones are handed out some at a time.
+        for at in range(12, 84, 24):
+            assert 15 <= shared[at : at + 24].count("heavy") <= 21, shared
 
 
 # --- who may what
 
 
-def test_given_keys_then_each_role_may_what_its_own_is(lab: Lab, tmp_path: Path) -> None:
+def test_given_keys_then_a_monitor_looks_a_client_steers_its_own_and_an_admin_steers_all(lab: Lab) -> None:
     keys = Keys(lab)
-    config = keys.config()
-    config.write_text(config.read_text().replace("tests.support.workload:ScriptGenerator", ""))
-    lab.master(config)
-    files = {role: keys.add(name, role) for name, role in (("root", "admin"), ("eve", "monitor"))}
-    files |= {name: keys.add(name, "client") for name in ("ann", "bob")}
+    lab.master(lab.config({"task_generator": {}, "comm": {"target": "0.0.0.0", "keys": str(keys.folder)}}))
+    roles = {"ann": "client", "bob": "client", "eve": "monitor", "root": "admin"}
+    files = {name: keys.add(name, role) for name, role in roles.items()}
+    spec, one = JobSpec(task_class=WORK, held=True), _ids(1)
+    with ExitStack() as stack:
+        ann, bob, eve, root = (
+            stack.enter_context(Client(f"tcp://127.0.0.1:{lab.port}", key_file=files[name], timeout_s=TIMEOUT_S))
+            for name in roles
+        )
+        assert ann.submit(spec, work("ann", 3), key=key_of("ann"), sealed=False) == 1
+        requests: list[Callable[[Client], Any]] = [
+            lambda client: client.submit(spec, work("other", 3)),
+            lambda client: client.submit(spec, work("ann", 9), key=key_of("ann")),
+            lambda client: client.add(1, work("more", 1), offset=3),
+            lambda client: client.release(one),
+            lambda client: client.hold(one),
+            lambda client: client.seal(one),
+            lambda client: client.cancel(one),
+            lambda client: client.requeue(1),
+            lambda client: client.processed(1, [(0, 0)]),
+            lambda client: client.set_namespace(Namespace(name="mine")),
+            lambda client: client.purge("default"),
+            lambda client: client.drain("one"),
+        ]
+        for request in requests:
+            with pytest.raises(NotAllowed, match="the key of eve has the role monitor, which may not send "):
+                request(eve)
+        for request in requests[1:]:
+            with suppress(NotAllowed):
+                assert not request(bob).granted
+        for client in (eve, bob, ann, root):
+            [job] = client.jobs()
+            assert (job.owner, job.state, job.sealed, job.tasks) == ("ann", "held", False, {"held": 3})
+        assert ann.add(1, work("more", 1), offset=3) == 4
+        assert root.add(1, work("more", 1), offset=4) == 5
+        assert root.seal(one).granted
+        assert root.cancel(one).granted
+        assert [job.tasks for job in ann.jobs()] == [{"cancelled": 5}]
+        # What has ended is still its owner's.
+        assert not bob.processed(1, [(0, 0)]).granted
 
-    def asked(who: str, *words: str, exit_code: int = 0) -> str:
-        here = ("--connect", f"tcp://127.0.0.1:{lab.port}", "--key-file", files[who])
-        started = lab.start("cyclone", words[0], *here, *words[1:])
-        assert started.exits() == exit_code, (who, words, started.stdout(), started.stderr())
-        return started.stdout() + started.stderr()
 
-    assert asked("ann", "submit", "--parsable", "--hold", "--", "true") == "1\n"
-    assert "may not send SubmitRequest" in asked("monitor", "submit", "--", "true", exit_code=77)
-    assert "may not send CancelJobsRequest" in asked("monitor", "cancel", "1", exit_code=77)
-    assert " held " in asked("monitor", "jobs")
+def test_given_a_master_without_keys_then_it_takes_no_jobs_and_says_what_to_do(lab: Lab) -> None:
+    lab.master(lab.script({"what": "quick"}))
+    refused = lab.start(
+        "cyclone", "submit", "--", "true", environment={"CYCLONE_SERVER": f"tcp://127.0.0.1:{lab.port}"}
+    )
+    assert refused.exits() == 77
+    assert refused.stdout() == ""
+    assert "this master takes no jobs: make keys with 'cyclone keys init' and set [comm] keys" in refused.stderr()

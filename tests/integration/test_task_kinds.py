@@ -180,3 +180,13 @@ def test_given_a_program_when_its_worker_is_killed_then_it_ends_too(node: Node, 
     wait_until(lambda: procfs.state(pid) in GONE, "the program is gone")
     [result] = node.results(ids)
     assert result.state == "crashed"
+
+
+def test_given_workers_that_died_then_the_controller_has_no_descriptor_of_theirs(node: Node) -> None:
+    def descriptors() -> int:
+        return sum("cyclone-worker" in target for target in procfs.open_files(node.controller.pid))
+
+    node.run("tasks.job_command:JobCommand", [["sh", "-c", "kill -9 $PPID"]], *[[]] * 6)
+
+    # Two that work, a spare one, and perhaps one that is ending at this moment.
+    wait_until(lambda: 0 < descriptors() <= 4, "what belonged to those that died is closed")

@@ -124,9 +124,11 @@ class Ledger:
                 if batch.attempt == 1:
                     assert before is None, f"task {task_id} is leased as if for the first time, after {before}"
                     job_id = self.jobs.job_of(task_id)
+                    if self.jobs.moment_of(task_id) is not None:
+                        continue
                     ids, at = self._ids[job_id], self._fresh_at[job_id]
-                    while ids[at] in self.recorded:
-                        # Cancelled before it ever left.
+                    while ids[at] in self.recorded or self.jobs.moment_of(ids[at]) is not None:
+                        # Cancelled before it ever left, or it waits for its own time.
                         at += 1
                     assert task_id == ids[at], f"task {task_id} of job {job_id} left before task {ids[at]}"
                     self._fresh_at[job_id] = at + 1
@@ -398,7 +400,8 @@ class Ledger:
             at_work = self._world.now - self._world.progressed_at < RESEND_S
             assert at_work or not agent.outbox, f"{controller.name} repeats results for ever: {agent.outbox.held()}"
             # What tasks do to their workers they do at any time, and without one there is no credit.
-            lately = [slot for slot in agent.crew.slots if slot.start_at > self._world.now - RESEND_S]
+            rested = self._world.now - RESEND_S
+            lately = [slot for slot in agent.crew.slots if slot.start_at > rested or slot.rest_until_s]
             busy = session.open or lately
             assert session.credit or busy, f"{controller.name} gets no work: reachable={session.reachable}"
             whole = self._world.settings.worker_max_tasks or session.slots + len(lately) >= len(agent.crew.slots)

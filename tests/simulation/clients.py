@@ -23,6 +23,7 @@ from cyclone.protocol.job_messages import (
     Submitted,
 )
 from cyclone.protocol.job_spec import JobSelection, TaskBlock
+from cyclone.protocol.messages import AnyFromMaster
 from tests.simulation.job_plans import JobPlan, draw_plans, namespace_of
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ class VirtualClient:
 
     def _wish(self, job: _Progress, what: str) -> None:
         number, selection = self._next(job, what), JobSelection(ids=[(job.job_id, job.job_id)])
+        if what in ("give up", "cancel"):
+            self._world.ledger.jobs.asked_to_end(job.job_id)
         if what == "give up":
             self._world.ledger.jobs.given_up(job.plan)
             self._ask(CancelJobsRequest(number, selection))
@@ -245,7 +248,7 @@ class Clients:
         for at in self._ways():
             self._world.at(at, self._arrive, client.peer, frames)
 
-    def down(self, peer: bytes, message: AnyToClient) -> bool:
+    def down(self, peer: bytes, message: AnyToClient | AnyFromMaster) -> bool:
         """An answer on its way; False where its queue is full."""
         client = self._by_peer.get(peer)
         if client is None:

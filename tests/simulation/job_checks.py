@@ -43,6 +43,7 @@ class JobLedger:
         self._intervals: dict[str, list[tuple[float, int]]] = defaultdict(list)
         self._paused: set[str] = set()
         self._requeued: set[bytes] = set()
+        self._asked_to_end: set[int] = set()
         self._moved_at: dict[int, float] = defaultdict(float)
 
     def job_of(self, task_id: int) -> int:
@@ -97,6 +98,10 @@ class JobLedger:
                 self._ended.add(job_id)
             case NamespaceSet(namespace):
                 (self._paused.add if namespace.paused else self._paused.discard)(namespace.name)
+            case CancelWanted(job_id=job_id, status=states.CANCELLED) if job_id and job_id not in self._asked_to_end:
+                bad, plan = self._bad_ends(job_id), self._by_job[job_id]
+                limit = plan.spec.max_fails
+                assert limit is not None and bad > limit, f"job {job_id} is cancelled: {bad} bad ends, {limit} allowed"
             case CancelWanted():
                 pass
 
@@ -128,6 +133,13 @@ class JobLedger:
         assert self._results[job_id].get(index) == status, f"job {job_id}: task {index} did not end with {status}"
         got[index] = status
 
+    def asked_to_end(self, job_id: int) -> None:
+        """A client asks for tasks of a job to be cancelled."""
+        self._asked_to_end.add(job_id)
+
+    def _bad_ends(self, job_id: int) -> int:
+        return sum(one in BAD for one in self._results[job_id].values())
+
     def requeued(self, plan: JobPlan) -> None:
         """A client asks for a job's tasks to be taken back: from now on any of them may be at any time."""
         self._requeued.add(plan.key)
@@ -137,6 +149,11 @@ class JobLedger:
         plan = self.plan_of(task_id)
         return plan is not None and plan.key in self._requeued
 
+    def moment_of(self, task_id: int) -> float | None:
+        """Before when this task alone must not run; None where that does not differ from its job."""
+        plan = self.plan_of(task_id)
+        return plan.rows.get(self._index_of[task_id], (None, None))[0] if plan else None
+
     def given_up(self, plan: JobPlan) -> None:
         """A client has no patience left, although all is well: nobody else may be to blame."""
         job_id = next(job for job, other in self._by_job.items() if other is plan)
@@ -144,7 +161,9 @@ class JobLedger:
         rests = job_id in self._held or plan.spec.namespace in self._paused or plan.spec.cpus > max(slots, default=0)
         is_done = job_id in self._ended or len(self._results[job_id]) == self._added[job_id]
         still_s = self._world.now - self._moved_at[job_id]
-        assert rests or is_done or still_s < STILL_S, f"job {job_id} ({plan.spec.name}) stands still for {still_s:.1f} s"
+        assert rests or is_done or still_s < STILL_S, (
+            f"job {job_id} ({plan.spec.name}) stands still for {still_s:.1f} s"
+        )
 
     def leased(self, task_id: int) -> None:
         """A task leaves for a controller."""
@@ -156,7 +175,7 @@ class JobLedger:
         assert job_id not in self._held, f"task {task_id} of job {job_id} is leased, which is held"
         spec = plan.spec
         assert spec.namespace not in self._paused, f"task {task_id} is leased, and {spec.namespace} is paused"
-        own, _ = plan.rows.get(self._index_of[task_id], (None, None))
+        own = self.moment_of(task_id)
         in_time = own is None or now >= own - 1e-6 or self.was_requeued(task_id)
         assert in_time, f"task {task_id} leased before a time of its own"
         assert spec.not_before is None or now >= spec.not_before - 1e-6, f"task {task_id} leased before its time"
@@ -171,7 +190,7 @@ class JobLedger:
         self._moved_at[job_id] = self._world.now
         self._results[job_id][self._index_of[task_id]] = status
         if plan.spec.max_fails is not None:
-            bad = sum(one in BAD for one in self._results[job_id].values())
+            bad = self._bad_ends(job_id)
             assert bad <= plan.spec.max_fails + 1, f"job {job_id}: {bad} bad ends, {plan.spec.max_fails} are allowed"
         if status == states.EXPIRED:
             assert plan.spec.not_after is not None, f"task {task_id} expired without a time to do so"

@@ -49,6 +49,12 @@ class JobPlan:
         """Tasks in all blocks."""
         return len(self.behaviours)
 
+    def change(self, index: int, behaviour: int, seconds: float) -> None:
+        """Make a task another one."""
+        block = max(at for at, offset in enumerate(self.offsets) if offset <= index)
+        self.behaviours[index] = behaviour
+        self.blocks[block][index - self.offsets[block]] = pack_plan(seconds, behaviour, 0, index + 1)
+
     def options_of(self, offset: int, count: int) -> list[RowOptions]:
         """The side table of so many tasks from an index on."""
         return [(index - offset, *self.rows[index]) for index in range(offset, offset + count) if index in self.rows]
@@ -152,6 +158,12 @@ def _draw_more_troubles(rng: random.Random, plan: JobPlan) -> None:
     if plan.total <= 20 and rng.random() < 0.3:
         waits = {"wait_after_success_s": rng.choice([0.05, 0.3]), "wait_after_run_error_s": rng.choice([0.05, 0.3])}
     plan.spec = msgspec.structs.replace(plan.spec, **waits)
+    if plan.total <= 20 and rng.random() < 0.4:
+        # Longer than a controller may be silent, so that what nobody hears of any more goes on for a while.
+        for index, behaviour in enumerate(plan.behaviours):
+            plan.change(index, behaviour, rng.uniform(0.5, 3.0))
+        name = rng.choice(list(LIMITS))
+        plan.spec = msgspec.structs.replace(plan.spec, parallel=rng.choice([None, 1]), limits={name: LIMITS[name]})
     if rng.random() < 0.3:
         for index in rng.sample(range(plan.total), min(plan.total, 5)):
             plan.rows[index] = (plan.submitted_at + rng.uniform(0.1, 3.0), None)
@@ -159,6 +171,4 @@ def _draw_more_troubles(rng: random.Random, plan: JobPlan) -> None:
         # Without a limit of its own it would hang for ever.
         index = rng.randrange(plan.total)
         plan.rows[index] = (plan.rows.get(index, (None, None))[0], _ROW_LIMIT_S)
-        plan.behaviours[index] = HANGS
-        block = next(at for at in reversed(range(len(plan.blocks))) if plan.offsets[at] <= index)
-        plan.blocks[block][index - plan.offsets[block]] = pack_plan(0.1, HANGS, 0, index + 1)
+        plan.change(index, HANGS, 0.1)

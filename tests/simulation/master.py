@@ -68,6 +68,7 @@ class VirtualMaster(Body):
     def start(self) -> None:
         """The loop begins."""
         self.world.ledger.master_started(self)
+        self.world.transitions.watch(self.scheduler.state)
         if not self.scheduler.all_done:
             poller, guard = cast(Any, _Poller()), cast(Any, None)
             self.source = Source(self.scheduler, self.world.journal, guard, FeedOptions({}), poller)

@@ -25,6 +25,7 @@ from tests.simulation.controller import VirtualController
 from tests.simulation.faults import Faults
 from tests.simulation.generators import Script
 from tests.simulation.journal import VirtualJournal
+from tests.simulation.lifecycle_checks import Transitions
 from tests.simulation.master import VirtualMaster
 from tests.simulation.network import Network
 from tests.simulation.process import VirtualFeed
@@ -86,6 +87,7 @@ class World:
         self.script = Script(self)
         self.journal = VirtualJournal(self)
         self.ledger = Ledger(self)
+        self.transitions = Transitions(self)
         self.network = Network(self)
         self.faults = Faults(self)
         self.master: VirtualMaster

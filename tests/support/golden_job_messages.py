@@ -1,5 +1,6 @@
 """One message about jobs of each kind with the bytes of its body, as ``golden_messages`` has the others."""
 
+from cyclone.protocol.event_messages import EventsReport, EventsRequest, Happening
 from cyclone.protocol.job_messages import (
     AddRequest,
     AnyFromClient,
@@ -20,6 +21,8 @@ from cyclone.protocol.job_messages import (
     NamespacesReport,
     NamespacesRequest,
     NamespaceSummary,
+    OutputAnswer,
+    OutputRequest,
     ProcessedRequest,
     RequeueRequest,
     SubmitRequest,
@@ -94,6 +97,14 @@ FROM_CLIENT: list[tuple[AnyFromClient, str]] = [
         ProcessedRequest(16, 300, [(0, 9)]),
         "94 ccd8 10 cd012c 91920009",
     ),
+    (
+        OutputRequest(17, 300, 4, 0, 10, 4096, 2.5),
+        "98 ccd9 11 cd012c 04 00 0a cd1000 cb4004000000000000",
+    ),
+    (
+        EventsRequest(18, 3, 4096, 100),
+        "95 ccda 12 03 cd1000 64",
+    ),
 ]
 TO_CLIENT: list[tuple[AnyToClient, str]] = [
     (
@@ -127,5 +138,16 @@ TO_CLIENT: list[tuple[AnyToClient, str]] = [
     (
         JobResults(15, 300, 7, 9, [JobBlock(0, 17, 1, b"\0\1", b"\1\0", b"\x98", "c1")], True, 3),
         "98 cd0135 0f cd012c 07 09 9197001101c4020001c4020100c40198a26331 c3 03",
+    ),
+    (
+        OutputAnswer(17, 1, 10, [(1, b"hi")], 12, False, "running", "c1", "x"),
+        "9a cd0136 11 01 0a 919201c4026869 0c c2 a772756e6e696e67 a26331 a178",
+    ),
+    (
+        EventsReport(
+            18, 3, 1, 2, [Happening(2, 1e9, "job_ended", "ann", 300, "night", "scan", {"failed": 2}, "", True)]
+        ),
+        "96 cd0137 12 03 01 02 919a02cb41cdcd6500000000a96a6f625f656e646564a3616e6ecd012ca56e69676874a47363616e81a6"
+        "6661696c656402a0c3",
     ),
 ]

@@ -16,10 +16,12 @@ from cyclone.protocol.messages import (
     AnyFromController,
     AnyFromMaster,
     Cancel,
+    FetchOutput,
     Goodbye,
     Hello,
     Job,
     Offer,
+    Output,
     Pong,
     Recall,
     Recorded,
@@ -63,6 +65,10 @@ FROM_CONTROLLER: list[tuple[AnyFromController, str]] = [
     (
         Goodbye(5, "stopped"),
         "93 05 05 a773746f70706564",
+    ),
+    (
+        Output(5, 9, 3, 1, 10, [(1, b"hi"), (2, b"\xff")], 13, True, "x"),
+        "9a 06 05 09 03 01 0a 92 9201c4026869 9202c401ff 0d c3 a178",
     ),
 ]
 FROM_CLIENT: list[tuple[AnyFromClient, str]] = [
@@ -121,6 +127,7 @@ FROM_MASTER: list[tuple[AnyFromMaster, str]] = [
     (Stop(5, "done"), "93 6a 05 a4646f6e65"),
     (Refused("no_session", "", "session 5"), "94 6b aa6e6f5f73657373696f6e a0 a973657373696f6e2035"),
     (Cancel(5, [TaskRange(3, 2, 7, 1), TaskRange(9, 1, 7, 2)]), "93 6c 05 92940302070194090107 02"),
+    (FetchOutput(5, 9, 3, 0, 10, 4096, 2.5), "98 6d 05 09 03 00 0a cd1000 cb4004000000000000"),
 ]
 TO_CLIENT: list[tuple[AnyToClient, str]] = [
     (

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,13 @@ class Around(BaseTask):
 
     def execute(self) -> Any:
         return [os.environ.get(self.variable), str(Path.cwd()), BaseTask.current.variables()]
+
+
+class Temporary(BaseTask):
+    """Tells where its temporary files go."""
+
+    def execute(self) -> str:
+        return tempfile.gettempdir()
 
 
 class LeftAlone(Around):

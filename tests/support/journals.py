@@ -195,6 +195,16 @@ class Book:
         found = self.ended.keys() if ids is None else self.ended.keys() & set(ids)
         return dict(Counter(states.STATE_NAMES[self.ended[task_id][0]] for task_id in found))
 
+    def reason(self, job_id: int) -> str:
+        """Why a job as a whole was to end."""
+        ids = self.jobs[job_id].ids or [0]
+        wishes = [
+            (wish.last, at, wish.reason)
+            for at, wish in enumerate(self.wishes)
+            if wish.job_id == job_id and wish.reason and wish.last >= ids[-1] and (wish.first <= ids[0] or not ids[0])
+        ]
+        return max(wishes, default=(0, 0, ""))[2]
+
     def state(self, job: BookedJob, index: int) -> str:
         """Of a task that has a result."""
         return "processed" if index in job.processed else states.STATE_NAMES[self.ended[job.ids[index]][0]]
@@ -410,7 +420,7 @@ def check_jobs(journal: Journal, book: Book) -> None:
         job = ended[summary.job_id]
         assert Counter(summary.tasks) == Counter(book.state(job, index) for index in range(len(job.ids)))
         assert (summary.finished, summary.owner) == (job.finished, job.submitted.owner)
-        assert journal.ended_job(summary.job_id) == (job.submitted, summary)
+        assert journal.ended_job(summary.job_id) == (job.submitted, summary, book.reason(summary.job_id))
     for job_id, job in book.jobs.items():
         assert journal.lost_results(job_id) == 0
         check_rows(journal, book, job_id, job)

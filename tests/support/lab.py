@@ -62,6 +62,9 @@ class Started:
     def stdout(self) -> str:
         return self._stdout.read_text(errors="replace")
 
+    def stdout_bytes(self) -> bytes:
+        return self._stdout.read_bytes()
+
     def stderr(self) -> str:
         return self._stderr.read_text(errors="replace")
 

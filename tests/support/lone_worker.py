@@ -90,7 +90,7 @@ class LoneWorker:
         options = {
             **{"parent_pid": os.getpid(), "scratch": str(folder), "relayed_to_journal": False, "search_path": []},
             **{"time_limit_s": 0.0, "task_memory_max_bytes": 0, "task_modules": ["tests.support"]},
-            **{"by_value": by_value, "node": "lone", "slot": 0},
+            **{"by_value": by_value, "node": "lone", "output_mark": "00" * 16, "stdout_max_bytes": 0},
             "log": {"filename": None, "format": "text", "level": "info"},
         }
         self.process = subprocess.Popen(
@@ -116,7 +116,7 @@ class LoneWorker:
         base = self._next_base
         self._next_base += len(rows)
         runs = [(job.job_id, len(rows))]
-        self._channel.sendall(pipe.pack(pipe.Execute(base, base, 1, [job], runs, list(rows), list(time_limits))))
+        self._channel.sendall(pipe.pack(pipe.Execute(base, 0, base, 1, [job], runs, list(rows), list(time_limits))))
         return base
 
     def nudge(self) -> None:

@@ -14,6 +14,14 @@ class PlainTask(BaseTask):
         return [self.first, self.second]
 
 
+class PrintingTask(BaseTask):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def execute(self) -> None:
+        print(self.number, "and no end", end="")
+
+
 class NothingTask(BaseTask):
     def execute(self) -> str:
         return "nothing"

@@ -44,7 +44,16 @@ def test_given_a_relative_path_then_it_is_looked_for_in_the_working_directory() 
 
 @pytest.mark.parametrize(
     "url",
-    ["", "ftp://host/a.zip", "file://other/a.zip", "http:///a.zip", "http:/a.zip", "http://[::1/a", "s3://b/a", "/a\0b"],
+    [
+        "",
+        "ftp://host/a.zip",
+        "file://other/a.zip",
+        "http:///a.zip",
+        "http:/a.zip",
+        "http://[::1/a",
+        "s3://b/a",
+        "/a\0b",
+    ],
 )
 def test_given_what_names_none_then_it_is_refused(url: str) -> None:
     with pytest.raises(BundleError, match="names no bundle: expected a path, or a URL of file, http or https"):

@@ -25,7 +25,7 @@ from cyclone.cli.columns import (
     Column,
     Listing,
 )
-from cyclone.errors import ConfigError, CycloneError
+from cyclone.errors import ConfigError, CycloneError, UsageError
 from cyclone.values import encode
 
 
@@ -109,6 +109,13 @@ def test_given_a_terminal_then_values_are_for_people_and_the_last_column_fits(
     [line] = printed(capsys, "-o", "id,name", "--no-header", rows=[Row(name="x" * 99)]).splitlines()
     assert line == f"5  {'x' * 36}…"
     assert len(line) == 40
+
+
+def test_given_a_pipe_then_a_table_is_for_people_too_without_colours_and_whole(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    [line] = printed(capsys, "-o", "count,seconds,state,name", "--no-header", rows=[Row(name="x" * 99)]).splitlines()
+    assert line == f"1,234  1m30s  failed  {'x' * 99}"
 
 
 def test_given_a_script_then_values_are_plain_and_moments_in_utc(capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,7 +203,7 @@ def test_given_fields_that_are_not_there_then_it_is_said_which_are(words: list[s
 def test_given_a_template_that_does_not_fit_then_it_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match=r"\{name:,\} does not fit 'one'"):
         printed(capsys, "-o", "{name:,}")
-    with pytest.raises(ConfigError, match="--json has no template"):
+    with pytest.raises(UsageError, match="--json has no template"):
         printed(capsys, "--json", "-o", "{name}")
 
 
@@ -284,6 +291,25 @@ def test_given_an_error_then_it_is_a_line_for_people_and_a_value_for_programs(
 )
 def test_given_a_duration_then_people_see_two_units_at_most(seconds: float, text: str) -> None:
     assert columns.duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ("package.module.Type: a.b: no", "Type: a.b: no"),
+        ("ValueError: x.y: no", "ValueError: x.y: no"),
+        ("module.Type", "Type"),
+        ("module.f.<locals>.Type: no", "module.f.<locals>.Type: no"),
+        ("", ""),
+    ],
+)
+def test_given_an_error_then_people_see_its_type_without_the_module(error: str, text: str) -> None:
+    assert columns.error_text(error) == text
+
+
+def test_given_a_text_of_several_lines_then_each_stands_below_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_pairs([("error", "one\ntwo\x1b[2J"), ("nothing", ""), ("a", "b")])
+    assert capsys.readouterr().out == "error  one\n       two\\x1b[2J\na      b\n"
 
 
 def test_given_a_moment_then_people_see_what_of_it_is_not_obvious(monkeypatch: pytest.MonkeyPatch) -> None:

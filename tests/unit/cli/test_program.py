@@ -87,8 +87,44 @@ def test_given_an_option_that_is_not_there_then_the_one_that_may_be_meant_is_nam
 def test_given_nothing_like_a_verb_then_help_is_named() -> None:
     with pytest.raises(UsageError, match="there is no verb 'xyzzy': `cyclone --help` lists them"):
         _run(["xyzzy"])
-    with pytest.raises(UsageError, match="required: VERB"):
+    with pytest.raises(UsageError, match="what is to be done\\? `cyclone --help` lists"):
         _run([])
+    with pytest.raises(UsageError, match="required: ID; `cyclone show --help` lists"):
+        _run(["show"])
+    with pytest.raises(UsageError, match="expected one argument; `cyclone jobs --help` lists"):
+        _run(["jobs", "-n"])
+
+
+@pytest.mark.parametrize(
+    ("words", "wants"),
+    [
+        (["submit", "--json", "--", "x"], True),
+        (["submit", "--", "x", "--json"], False),
+        (["submit", "job.py", "--json"], False),
+        (["jobs", "--jsn", "--json"], True),
+        (["submit", "--nmae", "--", "--json"], False),
+        (["run", "--json", "--", "x"], True),
+    ],
+)
+def test_given_json_behind_the_command_then_it_is_the_commands_own(words: list[str], wants: bool) -> None:
+    assert main._wants_json(words) == wants
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "says"),
+    [
+        (">/dev/full", 1, "cyclone: standard output cannot be written: No space left on device\n"),
+        ("--help >/dev/full", 0, ""),
+        (">&-", 0, ""),
+        ("<&- 2>&- >&-", 0, ""),
+    ],
+)
+def test_given_a_standard_stream_that_is_full_or_closed_then_it_is_said_in_a_line_or_does_not_matter(
+    redirection: str, code: int, says: str
+) -> None:
+    command = ["sh", "-c", f'"$0" -c "from cyclone.cli.main import main; main()" completion bash {redirection}']
+    done = subprocess.run([*command, sys.executable], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (code, says)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +132,9 @@ def test_given_nothing_like_a_verb_then_help_is_named() -> None:
     [
         (["jobs", "5,"], 2, "UsageError"),
         (["jobs", "-o", "nothing"], 2, "UsageError"),
-        (["jobs", "-n", "two words"], 78, "ConfigError"),
+        (["jobs", "-n", "two words"], 2, "UsageError"),
+        (["drain", "n[1-"], 2, "UsageError"),
+        (["jobs", "-o", "{id}", "--profile", "nosuch"], 78, "ConfigError"),
         (["jobs", "--connect", "http://here"], 78, "ConfigError"),
         (["cancel"], 2, "UsageError"),
         (["jobs", "--connect", "tcp://127.0.0.1:1", "--connect-timeout", "50ms"], 69, "Unreachable"),

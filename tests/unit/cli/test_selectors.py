@@ -133,7 +133,9 @@ def test_given_filters_then_they_narrow_the_selection() -> None:
 
 
 def test_given_a_filter_that_nothing_can_be_called_then_no_master_is_asked() -> None:
-    with pytest.raises(ConfigError, match="no job can be meant by that: .*namespace"):
-        ALL.selection(filters("-n", "two words"))
+    with pytest.raises(argparse.ArgumentError, match="'two words' is not a name: write letters"):
+        filters("-n", "two words")
+    with pytest.raises(ConfigError, match="no job can be meant by that: .*name"):
+        ALL.selection(filters("--name", "x" * 300))
     with pytest.raises(argparse.ArgumentError, match="write NAME=VALUE"):
         filters("--tag", "nothing")

@@ -36,7 +36,7 @@ PLAIN = {"indexes": [], "states": (), "reason": "", "dry_run": False}
             [
                 (
                     "cancel",
-                    JobSelection(last=True),
+                    JobSelection(ids=[(9, 9)]),
                     {"indexes": [], "states": ("queued", "delayed"), "reason": "too late", "dry_run": True},
                 )
             ],
@@ -60,6 +60,7 @@ PLAIN = {"indexes": [], "states": (), "reason": "", "dry_run": False}
 def test_given_what_is_to_be_cancelled_then_exactly_that_is_asked_for(
     words: list[str], asked: list[Any], client: ClientDouble
 ) -> None:
+    client.summaries = [job(8, "running"), job(9)]
     assert _run(["cancel", *words]) == 0
     assert client.asked == asked
 
@@ -83,6 +84,7 @@ def test_given_an_answer_then_it_is_said_and_decides_the_exit_code(client: Clien
     assert _run(["cancel", "5"]) == 0
     assert capsys.readouterr() == ("done as wished\n", "")
     client.answer = lambda *_, **__: Answer(1, False, 0, "it is ann's")
+    client.summaries = [job(5, "running"), job(6, "failed")]
     assert _run(["cancel", "5"]) == 1
     assert capsys.readouterr() == ("", "it is ann's\n")
     assert _run(["hold", "5", "--json"]) == 1
@@ -93,6 +95,30 @@ def test_given_an_answer_then_it_is_said_and_decides_the_exit_code(client: Clien
 
 
 # --- hold, release, seal, requeue
+
+
+@pytest.mark.parametrize("words", [["cancel"], ["hold"], ["release"], ["seal"], ["requeue"]])
+def test_given_a_job_that_has_ended_or_none_then_that_is_said(
+    words: list[str], client: ClientDouble, capsys: Printed
+) -> None:
+    client.answer = lambda *_, **__: Answer(1, False, 0, "no open job is meant by that")
+    client.summaries = [job(4, "running"), job(6, "failed")]
+    for name in ("6", "last"):
+        assert _run([*words, name]) == 1
+        assert capsys.readouterr().err == "job 6 has ended: failed\n"
+    # Never an older one that is open still.
+    assert "4" not in str(client.asked)
+    with pytest.raises(NoSuchJob, match="there is no job 99"):
+        _run([*words, "99"])
+
+
+@pytest.mark.parametrize("verb", ["hold", "release", "seal", "cancel"])
+def test_given_the_generators_job_then_it_is_said_what_there_is_for_it(verb: str, client: ClientDouble) -> None:
+    client.summaries = [job(0, "running")]
+    for name in ("0", "last"):
+        with pytest.raises(CycloneError, match="`cyclone pause default` lets its tasks wait"):
+            _run([verb, name])
+    assert client.asked == []
 
 
 @pytest.mark.parametrize("verb", ["hold", "release", "seal"])
@@ -110,7 +136,7 @@ def test_given_tasks_then_they_are_requeued_job_by_job(client: ClientDouble, cap
     for words in (["requeue", "0"], ["results", "0", "--process"], ["results", "0", "--follow"]):
         with pytest.raises(CycloneError, match="job 0 is the generator's"):
             _run(words)
-    with pytest.raises(NoSuchJob, match="there are no jobs 99999999999"):
+    with pytest.raises(NoSuchJob, match="there is no job 99999999999"):
         _run(["requeue", "99999999999"])
 
 
@@ -250,7 +276,7 @@ def test_given_one_name_then_it_is_taken_as_it_is(name: str, client: ClientDoubl
 
 @pytest.mark.parametrize("text", ["node[1-", "@nobody", "node[3-1]", "a,,b", "", "n" * 256, "node[1-2]" + "n" * 255])
 def test_given_no_set_of_nodes_then_nothing_is_asked(text: str, client: ClientDouble) -> None:
-    with pytest.raises(ConfigError, match="no group|is not a set of nodes|names no node|is longer"):
+    with pytest.raises(UsageError, match="no group|is not a set of nodes|names no node|is longer"):
         _run(["drain", text])
     assert client.asked == []
 
@@ -269,10 +295,10 @@ def cluster(client: ClientDouble) -> ClientDouble:
 def test_given_many_nodes_then_those_that_are_alike_share_a_line(cluster: ClientDouble, capsys: Printed) -> None:
     assert _run(["nodes", "--fold", "-o", "name,count,state,slots,busy,tasks,silent_s,labels,resources"]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()[1:]] == [
-        ["node[001-170]", "170", "up", "3740", "170", "340", "17.0"],
-        ["node[171-174]", "4", "up", "32", "4", "8", "17.4", "gpu", "gpus=2"],
-        ["node176", "1", "drained", "22", "1", "2", "17.6"],
-        ["node175", "1", "suspected", "22", "1", "2", "17.5"],
+        ["node[001-170]", "170", "up", "3,740", "170", "340", "17.0s"],
+        ["node[171-174]", "4", "up", "32", "4", "8", "17.4s", "gpu", "gpus=2"],
+        ["node176", "1", "drained", "22", "1", "2", "17.6s"],
+        ["node175", "1", "suspected", "22", "1", "2", "17.5s"],
     ]
     assert _run(["nodes", "--no-header"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 176
@@ -404,7 +430,7 @@ def test_given_delete_and_purge_then_they_can_be_tried_out(
         (["resume", "night", "--nodes", "n1"], UsageError, "resume what"),
         (["pause", "nigth"], NoSuchNamespace, "no namespace 'nigth'; there are default, night"),
         (["namespaces", "purge", "nigth"], NoSuchNamespace, "no namespace 'nigth'"),
-        (["namespaces", "set", "two words"], ConfigError, "no namespace can be like that"),
+        (["namespaces", "set", "two words"], UsageError, "'two words' is not a name: write letters"),
         (["namespaces", "set", "x", "--weight", "1e9"], ConfigError, "no namespace can be like that"),
         (["namespaces", "set", "x", "--weight", "0"], UsageError, "is no weight"),
         (["namespaces", "set", "x", "--jobs-max", "many"], UsageError, "is no number"),

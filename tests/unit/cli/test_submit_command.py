@@ -227,7 +227,10 @@ def test_given_dry_run_and_json_then_it_is_one_value(
     call("--dry-run", "--json", "-c", "2", "--", "echo", ":::", "a", "b", "c", "d")
     found = json.loads(capsys.readouterr().out)
     assert found["schema"] == "cyclone.submit-dry-run/1"
-    assert (found["tasks"], found["first"]) == (4, [{"entry": "a"}, {"entry": "b"}, {"entry": "c"}])
+    assert (found["tasks"], found["first"]) == (
+        4,
+        [{"entry": entry, "index": index} for index, entry in enumerate("abc")],
+    )
     assert found["shared"]["command"] == ["echo", "{}"]
     assert found["options"] == {"task_class": "tasks.job_command:JobCommand", "cpus": 2, "directory": str(tmp_path)}
 

@@ -92,6 +92,21 @@ def test_given_a_command_and_an_array_then_each_task_has_its_entry(
     assert properties(plan(*words), "command", "entry") == expected
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--array", "4-5", "--", "echo"], [{"entry": 4}, {"entry": 5}]),  # as its own index
+        (["--", "echo", ":::", "a", "b"], [{"entry": "a", "index": 0}, {"entry": "b", "index": 1}]),
+        (["--", "echo"], [{"entry": None}]),
+    ],
+)
+def test_given_entries_then_each_but_a_number_has_its_place_in_the_array(
+    words: list[str], expected: list[dict[str, Any]]
+) -> None:
+    made = plan(*words)
+    assert [made.described(packed) for packed in made.tasks()] == expected
+
+
 def test_given_words_that_look_like_placeholders_then_a_worker_takes_them_as_they_are() -> None:
     from cyclone.programs.invocation import filled
 

@@ -111,6 +111,23 @@ def test_given_a_key_that_made_a_job_before_then_it_gets_only_what_it_lacks(
     assert job.rows == list(rows(6000))
 
 
+def test_given_a_key_whose_job_has_ended_then_it_is_that_one_and_no_more_is_sent(
+    master: PlayedMaster, client: Client
+) -> None:
+    usual = master.handle
+
+    def handle(peer: bytes, request: AnyFromClient) -> AnyToClient | None:
+        if isinstance(request, SubmitRequest):
+            # It does not know what the job had: there is nothing more to send.
+            return Submitted(request.request, 1, 4096, sealed=True, room=0)
+        if isinstance(request, AddRequest):
+            return Submitted(request.request, 0, 0, sealed=False, room=0, code=NO_JOB)
+        return usual(peer, request)
+
+    master.handle = handle  # type: ignore[method-assign]
+    assert client.submit(SPEC, rows(5000), key=b"k" * 16) == 1
+
+
 def test_given_a_quota_then_it_is_raised(master: PlayedMaster, client: Client) -> None:
     master.refusal = QUOTA
     with pytest.raises(QuotaExceeded, match="as many open jobs"):

@@ -175,6 +175,11 @@ def test_given_no_worker_then_the_error_is_that_of_the_standard_library(name: st
         Executor(**{name: number})  # type: ignore[arg-type]
 
 
+def test_given_a_namespace_that_cannot_be_one_then_it_is_said_at_once(master: PlayedMaster) -> None:
+    with pytest.raises(ValueError, match="namespace"):
+        Executor(connect=master.address, namespace="no/way !")
+
+
 def test_given_workers_and_a_server_then_it_is_refused() -> None:
     with pytest.raises(ValueError, match="give one of them"):
         Executor(workers=1, connect="tcp://127.0.0.1:1")
@@ -381,12 +386,15 @@ def test_given_an_endless_iterable_then_no_more_is_pulled_than_the_buffer_holds(
     assert next(executor.map(square, itertools.count())) == 0
 
 
-def test_given_a_slow_iterable_then_what_is_there_is_yielded(executor: Executor) -> None:
+def test_given_a_slow_iterable_then_what_is_there_is_yielded(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cyclone.client.mapping._PULL_AT_FIRST_S", 0.01)
     wanted = threading.Event()
 
     def numbers() -> Iterator[int]:
         yield 1
-        threading.Event().wait(0.6)
+        wanted.wait(0.02)
         yield 2
         assert wanted.wait(WAIT_S)
         yield 3

@@ -231,16 +231,61 @@ def test_given_a_refusal_later_then_what_was_taken_is_waited_for() -> None:
     assert wire.job.is_over
 
 
-def test_given_a_connection_that_was_lost_then_all_that_is_open_goes_again() -> None:
+def test_given_a_connection_that_was_lost_then_the_job_is_asked_for_and_all_that_is_open_goes_again() -> None:
     wire = Wire(2 * TASKS_PER_BATCH_MAX)
-    wire.advance()
+    (first,) = wire.advance()
     wire.answer(TASKS_PER_BATCH_MAX)
     wire.advance()
     assert wire.advance() == []
     wire.job.reconnected()
+    (asked,) = wire.advance()
+    assert (asked.key, asked.block, asked.sealed) == (first.key, None, False)
+    assert wire.advance() == []
+    (asked,) = wire.advance(NOW + RESEND_S)
+    assert isinstance(asked, SubmitRequest)
+    wire.answer(TASKS_PER_BATCH_MAX)
     add, follow = wire.advance()
     assert add.block.offset == TASKS_PER_BATCH_MAX
     assert follow.resume
+
+
+def test_given_a_job_that_ended_while_the_connection_was_lost_then_its_results_are_still_read() -> None:
+    wire = Wire(3)
+    wire.advance()
+    wire.answer(3, sealed=True)
+    wire.job.reconnected()
+    wire.advance()
+    wire.answer(0, sealed=True)
+    assert kinds(wire.advance()) == ["FollowRequest"]
+    wire.results(3, 4, 3, finished=True)
+    assert wire.rows.delivered == 3
+    assert wire.rows.error is None
+
+
+@pytest.mark.parametrize("job_id", [5, 1])
+def test_given_a_master_that_does_not_know_the_job_then_it_is_given_up_and_nothing_is_left_there(job_id: int) -> None:
+    wire = Wire(3, closed=False)
+    wire.advance()
+    wire.answer(3)
+    wire.job.reconnected()
+    wire.advance()
+    answer = Submitted(wire.number, job_id, 0, sealed=False, room=9)
+    wire.job.on_submitted(answer, NOW)
+    assert "does not know job 5 any more" in str(wire.rows.error)
+    wire.job.leave(wire._send)
+    assert isinstance(wire.sent[-1], AddRequest)
+    assert (wire.sent[-1].job_id, wire.sent[-1].block, wire.sent[-1].sealed) == (job_id, None, True)
+
+
+def test_given_a_job_that_is_over_then_the_master_hears_how_far_it_was_read_and_that_nobody_follows() -> None:
+    wire = Wire(3)
+    wire.advance()
+    wire.answer(3, sealed=True)
+    wire.advance()
+    wire.results(3, 4, 3)
+    wire.sent = []
+    wire.job.leave(wire._send)
+    assert [(request.position, bool(request.window_bytes)) for request in wire.sent] == [(4, True), (4, False)]  # type: ignore[union-attr]
 
 
 def test_given_results_with_a_gap_then_they_are_asked_for_again_and_known_ones_are_passed_over() -> None:

@@ -1,9 +1,10 @@
 """What a job asks of the slots, as tables: the rests after its tasks, several slots for one, time limits of single
-tasks; and what the master hears of what runs."""
+tasks, what it is told as its slot; and what the master hears of what runs."""
 
 import pytest
 
-from cyclone.controller.actions import Action, EndTask, Exit, TakeBack
+from cyclone.controller.actions import Action, EndTask, Execute, Exit, TakeBack
+from cyclone.controller.crew import SPARE_AFTER_S
 from cyclone.controller.outbox import GATHER_LAST_S
 from cyclone.controller.watch import Progress
 from cyclone.protocol.messages import Hello, Job, ResultBatch, Results, Returned, State
@@ -21,6 +22,51 @@ def wide(cpus: int) -> Job:
 
 def states(actions: list[Action]) -> list[State]:
     return [message for message in sent(actions) if isinstance(message, State)]
+
+
+def places(actions: list[Action]) -> list[tuple[int, int]]:
+    """``(worker, place)`` of the batches that went to workers."""
+    return [(action.worker, action.place) for action in actions if isinstance(action, Execute)]
+
+
+class TestPlaces:
+    """What a task is told as its slot: from it users derive which GPU is theirs."""
+
+    @pytest.fixture
+    def spared(self, new_node: NewNode) -> Node:
+        """Two workers and a spare one, all of them ready."""
+        node = new_node(spare_workers=1)
+        node.open()
+        node.advance()
+        node.advance(by_s=SPARE_AFTER_S)
+        node.agent.worker_ready(2, node.now)
+        return node
+
+    def test_given_workers_then_each_has_the_place_of_its_number(self, node: Node) -> None:
+        node.lease_of(PLAIN, 1, 4)
+        assert places(node.advance()) == [(0, 0), (1, 1)]
+        node.done(1, 1, COMPLETED)
+        assert places(node.advance()) == [(1, 1)]
+
+    def test_given_a_worker_that_dies_then_the_spare_one_has_its_place_until_it_is_idle(self, spared: Node) -> None:
+        spared.lease_of(PLAIN, 1, 5)
+        assert places(spared.advance()) == [(0, 0), (1, 1)]
+        spared.agent.worker_exited(0, 1, True, "signal 9", spared.now)
+        assert places(spared.advance()) == [(2, 0)]
+        spared.agent.worker_ready(0, spared.now)
+        spared.done(1, 1, COMPLETED)
+        assert places(spared.advance()) == [(0, 1)], "not that of the spare one, which is busy"
+        spared.lease_of(PLAIN, 10)
+        spared.done(2, 1, COMPLETED)
+        assert places(spared.advance()) == [(1, 0)], "its own is taken by now"
+
+    def test_given_a_slot_at_rest_then_its_place_rests_too(self, spared: Node) -> None:
+        spared.lease_of(RESTING, 1)
+        assert places(spared.advance()) == [(0, 0)]
+        spared.agent.worker_exited(0, 1, True, "signal 9", spared.now)
+        spared.lease_of(PLAIN, 10, 2)
+        assert places(spared.advance()) == [(1, 1)]
+        assert places(spared.advance(4.0)) == [(2, 0)]
 
 
 class TestRests:

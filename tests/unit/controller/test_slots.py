@@ -12,7 +12,7 @@ from tests.unit.controller.test_work import piece
 @pytest.fixture
 def slot() -> Slot:
     """Two batches: rows 1 to 3 are tasks 10 to 12, rows 4 and 5 tasks 20 and 21."""
-    slot = Slot(0, Phase.READY)
+    slot = Slot(0, 0, Phase.READY)
     assert [slot.give(piece(10, 3)), slot.give(piece(20, 2))] == [1, 4]
     return slot
 
@@ -64,7 +64,7 @@ def test_given_a_new_process_then_nothing_of_the_old_one_is_left(slot: Slot) -> 
 
 def test_given_jobs_then_the_worker_is_told_of_each_once_until_it_forgets_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipe, "TOLD_JOBS_MAX", 3)
-    slot, told = Slot(0), list[list[int]]()
+    slot, told = Slot(0, 0), list[list[int]]()
     for needed in ([1], [1, 2], [2, 3], [3, 4], [4, 3], [1, 2, 3, 4, 5], [5]):
         told.append([job.job_id for job in slot.tell([Job(job_id, "tests:Task") for job_id in needed])])
     assert told == [[1], [2], [3], [3, 4], [], [1, 2, 3, 4, 5], []]
@@ -74,7 +74,7 @@ def test_given_jobs_that_share_much_then_the_worker_is_told_again_before_it_has_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pipe, "TOLD_BYTES_MAX", 10)
-    slot = Slot(0)
+    slot = Slot(0, 0)
     one, two = (Job(job_id, "tests:Task", shared=bytes(6)) for job_id in (1, 2))
     assert [slot.tell([job]) for job in (one, one, two, one)] == [[one], [], [two], [one]]
 

@@ -216,7 +216,8 @@ def test_given_filters_then_the_ended_jobs_that_fit_are_listed_page_by_page(
         )
         if job_id == 5:
             row = journal._db.execute(f"SELECT {job_rows.ENDED_JOBS} FROM ended_jobs WHERE job_id = 5").get
-            failed = msgspec.structs.replace(job_rows.ended_of(row), state="failed")
+            job = job_rows.ended_of(row)
+            failed = msgspec.structs.replace(job, summary=msgspec.structs.replace(job.summary, state="failed"))
             with journal._transaction() as turn:
                 turn._write_ended(job_rows.ended_row(failed, None))
     assert listed(journal, selection, page) == expected
@@ -331,6 +332,59 @@ def test_given_processed_tasks_then_their_ranges_grow_together(
     count = sum(last - first + 1 for first, last in ranges)
     assert (job.tasks.get("completed", 0), job.tasks["processed"]) == (10 - count, count)
     assert list(verify(path)) == []
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_given_processed_tasks_that_never_completed_then_no_more_count_than_did(
+    opened: Opened, path: Path, has_ended: bool
+) -> None:
+    journal = opened()
+    statuses = [DONE, *[states.FAILED] * 3, DONE]
+    journal.append([submitted(3), added_to(3, 1, 5), JobSealed(3), HorizonMoved(5), recorded(1, 1, statuses)])
+    journal.append([submitted(4), added_to(4, 6, 2), JobSealed(4), HorizonMoved(7), recorded(2, 6, statuses[1:3])])
+    taken: list[Recorded] = [TasksProcessed(3, ((0, 2),)), TasksProcessed(3, ((1, 3),)), TasksProcessed(4, ((0, 1),))]
+    ended: list[Recorded] = [JobEnded(3, 5.0), JobEnded(4, 6.0)]
+    for event in [*ended, *taken] if has_ended else [*taken, *ended]:
+        journal.append([event])
+    (none, some), _ = journal.ended_jobs(JobSelection(), 0, 10)
+    assert (some.tasks, none.tasks) == ({"failed": 3, "processed": 2}, {"failed": 2})
+    assert list(verify(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("wishes", "reason"),
+    [
+        ([], ""),
+        ([CancelWanted(1, 5, "", 3, reason="too slow")], "too slow"),
+        ([CancelWanted(1, 5, "", 3, reason="first"), CancelWanted(1, 9, "", 3, reason="last")], "last"),
+        ([CancelWanted(1, 4, "", 3, reason="not all of it")], ""),
+        ([CancelWanted(1, 5, "", 2, reason="another one")], ""),
+    ],
+)
+def test_given_a_job_that_was_cancelled_then_it_is_known_why_after_its_end(
+    opened: Opened, wishes: list[Recorded], reason: str
+) -> None:
+    journal = opened()
+    journal.append([submitted(2), submitted(3), added_to(3, 1, 5), HorizonMoved(5), *wishes, JobSealed(3)])
+    journal.append([recorded(1, 1, [states.CANCELLED] * 5), JobEnded(3, 5.0)])
+    found = journal.ended_job(3)
+    assert found is not None
+    assert found[2] == reason
+
+
+def test_given_very_many_ranges_of_ids_then_a_call_looks_at_some_of_them(opened: Opened) -> None:
+    journal = opened()
+    for job_id in (5, 7001):
+        run_job(journal, job_id, count=0)
+    selection = JobSelection(ids=[(number, number) for number in range(1, 9000, 2)])
+    pages, before = 0, 0
+    found: list[int] = []
+    while before or not pages:
+        jobs, before = journal.ended_jobs(selection, before, 100)
+        found += [job.job_id for job in jobs]
+        pages += 1
+    assert found == [7001, 5]
+    assert 4 <= pages <= 6
 
 
 def test_given_processed_tasks_of_a_job_that_is_not_there_any_more_then_nothing_is_written(opened: Opened) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cyclone.cli.lustre import lustre
-from cyclone.cli.main import _parser
+from cyclone.cli.parsing import parser
 from cyclone.errors import CycloneError
 from cyclone.generator import BaseTaskGenerator
 from cyclone.lustre.input_folder import InputFolder
@@ -59,7 +59,7 @@ def configuration(folder: Path) -> Path:
 
 
 def verb(*words: str | Path) -> int:
-    return lustre(_parser().parse_args(["lustre", *map(str, words)]))
+    return lustre(parser().parse_args(["lustre", *map(str, words)]))
 
 
 def test_given_a_configuration_then_the_plan_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

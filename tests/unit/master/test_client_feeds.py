@@ -38,7 +38,9 @@ class Memory:
 
     def job_results_after(self, job_id: int, number: int) -> Iterator[tuple[int, list[JobBlock]]]:
         assert job_id == JOB
-        yield from ((n, blocks) for n, blocks in sorted(self.kept.items()) if n > number)
+        while following := [other for other in self.kept if other > number]:
+            number = min(following)
+            yield number, self.kept[number]
 
     def ended_job(self, job_id: int) -> object | None:
         return object() if self.ended and job_id == JOB else None
@@ -210,14 +212,79 @@ def test_given_the_last_message_lost_then_a_reminder_says_how_far_the_client_mus
     assert (reminder.after, reminder.blocks) == (1, [])
 
 
+def test_given_a_full_window_lost_then_a_reminder_says_so_too(world: World) -> None:
+    world.follow(window=100)
+    world.turn()
+    world.record(size=200)
+    world.record(size=200)
+    world.turn()
+    world.now += client_feeds.FOLLOW_S
+    world.follow(window=100)
+    (reminder,) = world.turn()
+    assert (reminder.after, reminder.blocks) == (1, [])
+    world.follow(window=100, resume=True)
+    assert rows(world.turn()) == [0]
+
+
 def test_given_a_peer_whose_queue_is_full_then_what_it_missed_is_sent_again(world: World) -> None:
     world.follow()
     world.turn()
     world.full.add(b"a")
     world.record()
     assert world.turn() == []
+    assert not world.feeds.turn(world.now, idle=True), "it is left alone for a while, and the master rests"
     world.full.clear()
-    assert rows(world.turn()) == [0]
+    assert rows(world.turn(0.1)) == [0]
+
+
+def test_given_a_client_that_is_behind_without_room_then_the_master_rests(world: World) -> None:
+    for _ in range(20):
+        world.record(size=200)
+    world.follow(window=300)
+    told = world.turn()
+    assert not world.feeds.turn(world.now, idle=True)
+    world.follow(window=300, position=told[-1].position)
+    assert rows(told + world.turn()) == [0, 1]
+
+
+def test_given_several_that_are_behind_then_each_gets_a_message_before_one_gets_two(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_feeds.limits, "BATCH_BYTES_TARGET", 1000)
+    for _ in range(40):
+        world.record(size=200)
+    peers = [b"a", b"b", b"c"]
+    for peer in peers:
+        world.follow(peer)
+    for _ in range(4):
+        world.feeds.turn(world.now, idle=True)
+    assert [len(world.inbox[peer]) for peer in peers] == [4, 4, 4]
+
+
+def test_given_a_turn_without_time_then_what_is_due_is_sent_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_feeds, "_IDLE_SLICE_S", 0.0)
+    peers = [b"%d" % number for number in range(20)]
+    for peer in peers:
+        world.follow(peer)
+    turns = 0
+    while world.feeds.turn(world.now, idle=True):
+        turns += 1
+        assert sum(map(len, world.inbox.values())) <= turns
+    assert [len(world.inbox[peer]) for peer in peers] == [1] * 20
+
+
+def test_given_a_job_that_ended_in_the_turn_in_which_it_was_asked_for_then_the_next_request_finds_out(
+    world: World,
+) -> None:
+    world.record()
+    world.end()
+    world.feeds.follow(Follow(b"a", FollowRequest(1, JOB, 0, WINDOW), 0, is_open=True), world.now)
+    (told,) = world.turn()
+    assert not told.finished
+    world.follow(position=told.position)
+    assert [one.finished for one in world.turn()] == [True]
 
 
 def test_given_a_window_of_nothing_then_no_more_is_told(world: World) -> None:
@@ -268,6 +335,25 @@ def test_given_what_a_client_has_then_the_memory_of_results_may_forget_it(world:
     world.record()
     world.turn()
     world.follow(position=1)
+    assert world.memory.forgotten == 1
+
+
+def test_given_two_that_follow_then_only_what_both_have_is_forgotten(world: World) -> None:
+    world.follow()
+    world.follow(b"b")
+    world.turn()
+    world.record()
+    world.record()
+    world.turn()
+    world.follow(position=2)
+    assert world.memory.forgotten == 0
+    world.follow(b"b", position=1)
+    assert world.memory.forgotten == 1
+
+
+def test_given_a_position_that_there_is_not_yet_then_no_more_than_is_recorded_is_forgotten(world: World) -> None:
+    world.record()
+    world.follow(b"b", position=1 << 40)
     assert world.memory.forgotten == 1
 
 

@@ -43,6 +43,11 @@ def test_given_a_whole_number_then_it_is_an_index_too(entry: Any, index: str | N
     assert variables(entry).get("CYCLONE_ARRAY_INDEX") == index
 
 
+@pytest.mark.parametrize("entry", ["a line", 41, None])
+def test_given_an_index_then_it_is_that(entry: Any) -> None:
+    assert variables(entry, 0)["CYCLONE_ARRAY_INDEX"] == "0"
+
+
 def test_given_a_task_then_its_variables_say_which(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"job_id": 3, "job_name": "count", "namespace": "ns", "node": "n1", "slot": 5}.items():
         monkeypatch.setattr(BaseTask.current, name, value)
@@ -77,6 +82,25 @@ def test_given_an_environment_then_what_is_told_comes_last_and_a_former_entry_is
         "GIVEN": "2",
         "CYCLONE_TASK_ID": "7",
     }
+
+
+def test_given_an_environment_of_another_process_of_cyclones_then_the_program_does_not_pass_for_one_of_its(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CYCLONE_WORKER", "own")
+
+    around = environment({}, {"CYCLONE_WORKER": "its", "CYCLONE_OWNER": "its"})
+
+    assert (around["CYCLONE_WORKER"], around.get("CYCLONE_OWNER")) == ("own", os.environ.get("CYCLONE_OWNER"))
+
+
+def test_given_variables_about_a_task_that_this_controller_was_started_by_then_they_are_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("CYCLONE_TASK_ID", "CYCLONE_BUNDLE", "CYCLONE_TASK_DIR"):
+        monkeypatch.setenv(name, "another's")
+
+    assert environment({}).keys().isdisjoint({"CYCLONE_TASK_ID", "CYCLONE_BUNDLE", "CYCLONE_TASK_DIR"})
 
 
 TOLD = {"CYCLONE_ENTRY": "e", "CYCLONE_ARRAY_INDEX": "4", "CYCLONE_JOB_ID": "3", "CYCLONE_TASK_DIR": "/t"}
@@ -124,6 +148,11 @@ def test_given_no_entry_then_the_braces_of_a_command_are_its_own() -> None:
         ("printf '[%s]' \\'{}\\\"", "['{}\"]"),
         ("printf '[%s]' \"\\\"{}\" '\\'{}", '["{}][\\{}]'),
         ("printf '[%s]' {} {}", "[{}][{}]"),
+        ("printf '[%s]' \"a $(printf '%s.' {} 'b c') {}\"", "[a {}.b c. {}]"),
+        ("printf '[%s]' \"$(printf '%s.' \"{}\" $((1 + (2))) {})\" {}", "[{}.3.{}.][{}]"),
+        ("printf '[%s]' \"`printf '%s.' {}`{}\"", "[{}.{}]"),
+        ("(case x in x) printf '[%s]' {};; esac)", "[{}]"),
+        ("# don't \"\nprintf '[%s#]' {} # it's the \"end\nprintf $#%s '{}'", "[{}#]0{}"),
     ],
 )
 def test_given_a_script_then_any_entry_is_one_word_in_it_and_never_read_by_the_shell(

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from cyclone import BaseTask
 from cyclone.errors import CycloneError
 from cyclone.programs import conversation, running
 from cyclone.programs.command import CommandNotExecutable, CommandNotFound
@@ -172,6 +173,7 @@ def test_given_an_error_without_a_name_of_ours_then_the_failure_is_its_text() ->
         ("read line; echo", AnswerMalformed, "answered '', which is no JSON"),
         ("read line; echo '[1] [2]'", AnswerMalformed, r"answered '\[1\] \[2\]', which is no JSON"),
         (r"read line; printf '\377\n'", AnswerMalformed, r"answered '\\\\xff', which is no JSON"),
+        (r"""read line; printf '"\344"\n'""", AnswerMalformed, r"""answered '"\\\\xe4"', which is no JSON"""),
         ("read line; echo NaN", AnswerMalformed, "answered 'NaN', which is no JSON"),
         ("read line; head -c 100000 /dev/zero | tr '\\0' '['; echo", AnswerMalformed, "'\\[+', which is no JSON"),
         ("read line; exit 3", ProgramDied, "ended with exit code 3 and gave no answer$"),
@@ -408,3 +410,16 @@ def test_given_the_environment_of_a_program_then_it_knows_the_job_and_no_single_
 def test_given_nothing_to_run_or_to_ask_then_the_task_cannot_be_made(program: Any, name: str) -> None:
     with pytest.raises(ValueError, match="the command is empty|the name is empty"):
         LineTask(program, name=name)
+
+
+def test_given_another_slot_than_the_program_was_started_for_then_it_is_started_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with job('while read -r line; do echo "[$$, $CYCLONE_SLOT]"; done') as ask:
+        first, second = ask("x"), ask("x")
+        monkeypatch.setattr(BaseTask.current, "slot", 3)
+        third = ask("x")
+
+    assert first == second
+    assert (first[1], third[1]) == (0, 3)
+    assert third[0] != first[0]

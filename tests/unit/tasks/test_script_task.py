@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cyclone import BaseTask
 from cyclone.programs.command import CommandFailed
 from tasks.script import ScriptTask
 from tests.support.job_of import job_of
@@ -24,7 +25,8 @@ def test_given_a_script_then_each_task_runs_it_with_its_arguments() -> None:
 def test_given_a_job_then_a_worker_writes_the_script_once_for_itself_alone_and_removes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")  # that of the job
+    monkeypatch.setattr(BaseTask.current, "worker_dir", tmp_path)
     run = job_of(ScriptTask, "script.py", WHERE, [])
 
     first, second = (run(None)["stdout"].splitlines() for _ in range(2))

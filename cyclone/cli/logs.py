@@ -1,0 +1,211 @@
+"""``cyclone logs``: what tasks have printed, or print.
+
+Owns how that is shown. Bytes come out as they were printed, both streams in the order in which they came.
+"""
+
+import argparse
+import base64
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from cyclone.cli import common, connecting, output, selectors
+from cyclone.cli.tasks import JobTask, add_selection, chosen
+from cyclone.errors import CycloneError, UsageError
+
+if TYPE_CHECKING:
+    from cyclone.client.client import Client
+    from cyclone.client.task_output import TaskOutput
+
+# Without a word about which, nobody wants to read more.
+_TASKS_MAX = 100
+# A silent task is asked about so often.
+_WAIT_S = 2.0
+_TAIL_BYTES = 64 * 1024
+
+
+def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Its command line."""
+    parser = verbs.add_parser(
+        "logs",
+        help="show what tasks print, or follow it live",
+        description="Show what tasks have printed, as it was printed: standard output and standard error together, in "
+        "the order in which they came. It lies on the node that has executed the task, as long as there is room.",
+        epilog="Exit codes: 0 done, 1 there is no such task or its node cannot be asked, "
+        f"{connecting.EXIT_CODES}. docs/output.md has more.",
+    )
+    add_selection(parser)
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="go on until the task has ended, through its retries"
+    )
+    parser.add_argument("--tail", metavar="N", type=selectors.number, help="only the last N lines")
+    parser.add_argument(
+        "--attempt", metavar="N", type=common.positive, default=0, help="not the last attempt, but this"
+    )
+    parser.add_argument(
+        "--stream", choices=("both", "stdout", "stderr"), default="both", help="only what went there (default: both)"
+    )
+    parser.add_argument("--json", action="store_true", help="an object for each line; base64 where it is not UTF-8")
+    connecting.add_options(parser, config_file=False)
+
+
+def logs(args: argparse.Namespace) -> int:
+    """The verb; returns the exit code."""
+    args.config_file = None
+    with connecting.client(args) as client:
+        found, has_more = _first(chosen(client, args.selection), _TASKS_MAX)
+        if args.follow and (len(found) != 1 or has_more):
+            raise UsageError("only one task can be followed: name it, such as 5.17")
+        code = common.EXIT_OK
+        for task in found:
+            shown = _Shown(args, task, is_one=len(found) == 1)
+            if not shown.show(client):
+                code = common.EXIT_FAILED
+    if has_more:
+        last = found[-1]
+        output.note(f"there are more behind {last.job_id}.{last.row.index}: name them, such as 5.100-199")
+    return code
+
+
+class _Shown:
+    """One task on standard output."""
+
+    def __init__(self, args: argparse.Namespace, task: JobTask, is_one: bool) -> None:
+        self._args = args
+        self._job_id, self._index = task.job_id, task.row.index
+        self._name = f"{task.job_id}.{task.row.index}"
+        self._has_header = not (is_one or args.json)
+        self._lines = _Lines(self._name, self._job_id, self._index) if args.json else None
+        self._said = ""
+
+    def show(self, client: "Client") -> bool:
+        """Whether there was nothing wrong with that."""
+        if self._has_header:
+            sys.stdout.write(f"==> {self._name} <==\n")
+        offset = 0 if self._args.tail is None else self._show_tail(client)
+        reader = client.read_output(self._job_id, self._index, attempt=self._args.attempt, offset=offset)
+        pieces = reader.follow(min(_WAIT_S, self._args.connect_timeout / 2)) if self._args.follow else reader.read()
+        has_any = bool(offset)
+        for piece in pieces:
+            if piece is None:
+                self._say_why(reader.last.text if reader.last else "")
+                continue
+            has_any = True
+            self._put(piece)
+        if self._lines:
+            self._lines.end()
+        if reader.lost_bytes:
+            self._say_why(f"{reader.lost_bytes:,} bytes before or within this are not kept any more")
+        text = reader.last.text if reader.last else ""
+        self._say_why(text or ("" if has_any else _nothing(reader.last.state if reader.last else "")))
+        return not text
+
+    def _show_tail(self, client: "Client") -> int:
+        """Print the last lines; where they end."""
+        size = client.output(self._job_id, self._index, attempt=self._args.attempt, bytes_max=0).size
+        span, pieces = _TAIL_BYTES, list["TaskOutput"]()
+        while size:
+            start = max(0, size - span)
+            reader = client.read_output(self._job_id, self._index, attempt=self._args.attempt, offset=start)
+            pieces = [piece for piece in reader.read() if self._is_wanted(piece)]
+            if start == 0 or sum(piece.data.count(b"\n") for piece in pieces) > self._args.tail:
+                break
+            span *= 4
+        end = max((piece.offset + len(piece.data) for piece in pieces), default=size)
+        for piece in _last_lines(pieces, self._args.tail):
+            self._put(piece)
+        return end
+
+    def _is_wanted(self, piece: "TaskOutput") -> bool:
+        return self._args.stream in ("both", piece.stream)
+
+    def _put(self, piece: "TaskOutput") -> None:
+        if not self._is_wanted(piece):
+            return
+        if self._lines:
+            self._lines.put(piece)
+        else:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(piece.data)
+        sys.stdout.flush()
+
+    def _say_why(self, text: str) -> None:
+        if text and text != self._said:
+            self._said = text
+            output.note(f"task {self._name}: {text}")
+
+
+class _Lines:
+    """Lines as objects, for programs; those of one stream do not wait for the other's."""
+
+    def __init__(self, name: str, job_id: int, index: int) -> None:
+        self._name, self._job_id, self._index = name, job_id, index
+        self._partial: dict[tuple[int, str], tuple[TaskOutput, bytes]] = {}
+
+    def put(self, piece: "TaskOutput") -> None:
+        """Print the lines that it ends."""
+        key = piece.attempt, piece.stream
+        for line in _lines_of(piece.data):
+            first, before = self._partial.pop(key, (piece, b""))
+            if line.endswith(b"\n"):
+                self._print(first, before + line[:-1])
+            else:
+                self._partial[key] = first, before + line
+
+    def end(self) -> None:
+        """Print what has no end of line."""
+        for first, line in self._partial.values():
+            self._print(first, line)
+        self._partial.clear()
+
+    def _print(self, piece: "TaskOutput", line: bytes) -> None:
+        told: dict[str, Any] = {"id": self._name, "job": self._job_id, "index": self._index, "attempt": piece.attempt}
+        told |= {"node": piece.controller, "stream": piece.stream}
+        try:
+            told["line"] = line.decode()
+        except UnicodeDecodeError:
+            told["base64"] = base64.b64encode(line).decode()
+        sys.stdout.write(json.dumps(told) + "\n")
+
+
+def _lines_of(data: bytes) -> Iterator[bytes]:
+    """Only a line feed ends a line here."""
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start) + 1 or len(data)
+        yield data[start:end]
+        start = end
+
+
+def _last_lines(pieces: "list[TaskOutput]", count: int) -> "Iterator[TaskOutput]":
+    """The pieces from where the last so many lines begin."""
+    lines = sum(piece.data.count(b"\n") for piece in pieces)
+    if pieces and not pieces[-1].data.endswith(b"\n"):
+        lines += 1
+    passed_over = max(0, lines - count)
+    for piece in pieces:
+        at = 0
+        while passed_over and (end := piece.data.find(b"\n", at) + 1):
+            at = end
+            passed_over -= 1
+        if not passed_over and piece.data[at:]:
+            yield piece._replace(offset=piece.offset + at, data=piece.data[at:])
+
+
+def _first(tasks: Iterable[JobTask], count: int) -> tuple[list[JobTask], bool]:
+    """The first so many, and whether there are more."""
+    found: list[JobTask] = []
+    for task in tasks:
+        if len(found) == count:
+            return found, True
+        found.append(task)
+    if not found:
+        raise CycloneError("there is no such task")
+    return found, False
+
+
+def _nothing(state: str) -> str:
+    return (
+        "printed nothing, or it is not kept any more" if state not in ("held", "queued", "delayed") else f"is {state}"
+    )

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cyclone.config_key import MASTER
+from cyclone.config_key import MASTER, SINKS
 from cyclone.config_keys import BY_PLACE, KEYS, SECTIONS, Key, Role
 from cyclone.config_kinds import Value, show
 from cyclone.config_text import SET, Given, Section, Sections, did_you_mean, read_ini, split_set
 from cyclone.errors import ConfigError
 from cyclone.host import memory_bytes
 from cyclone.original import former_key
-from cyclone.protocol import limits
+from cyclone.protocol import endpoints, limits
 from cyclone.settings import (
     ClientSettings,
     CommSettings,
@@ -34,6 +34,7 @@ from cyclone.settings import (
     TaskGeneratorSettings,
     TaskSettings,
     explain,
+    knows_clients,
 )
 
 __all__ = ["Role", "Row", "Settings", "explain", "load"]
@@ -288,6 +289,8 @@ def _check(values: Mapping[Key, Value], given: Mapping[Key, Given], role: Role, 
             )
     if role == "controller" and value("comm", "target") == "*":
         raise fault("comm", "target", "is an address to bind, for a master; write the master's host")
+    if role in SINKS and endpoints.is_file(value("comm", "target")):
+        raise fault("comm", "target", "is a socket file, and masters find a sink by host and port alone; write a host")
     if role not in ("controller", "run") and value("metrics", "port") == value("comm", "port"):
         raise fault("metrics", "port", "is the port in [comm], too, and each needs one of its own: name another")
     if len(targets := value("sink", "targets")) != len(set(targets)):
@@ -299,7 +302,8 @@ def _check(values: Mapping[Key, Value], given: Mapping[Key, Given], role: Role, 
         raise fault("task_generator", "class", f"names another module than module = {module!r}: leave one out")
     if role in MASTER:
         submit = value("clients", "submit") if role == "master" else "no"
-        if not class_name and (submit == "no" or (submit == "auto" and value("comm", "keys") is None)):
+        known = knows_clients(value("comm", "keys"), value("comm", "target"), value("comm", "insecure"))
+        if not class_name and (submit == "no" or (submit == "auto" and not known)):
             clients = "; or let clients submit jobs: keys in [comm], or submit = yes in [clients]"
             more = clients if role == "master" else ""
             raise fault(

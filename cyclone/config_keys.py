@@ -138,10 +138,11 @@ KEYS: tuple[Key, ...] = (
     Key(
         "comm",
         "target",
-        kinds.HOST,
+        kinds.TARGET,
         "127.0.0.1",
         DAEMONS,
-        "The address to bind, * for every interface. Controller: the master's host.",
+        "The address to bind, * for every interface. Controller: the master's host. Or, for both, ipc:///PATH of a "
+        "socket file.",
     ),
     Key(
         "comm",

@@ -15,8 +15,8 @@ JOB_KEYS: tuple[Key, ...] = (
         kinds.choice("auto", "yes", "no"),
         "auto",
         _MASTER,
-        "Whether clients may submit jobs; auto: where keys are in use. Without keys anyone on the host could run "
-        "commands as the controllers' user.",
+        "Whether clients may submit jobs; auto: where keys are in use, or a socket file. Without either "
+        "anyone on the host could run commands as the controllers' user.",
     ),
     Key(
         "clients",
@@ -49,6 +49,15 @@ JOB_KEYS: tuple[Key, ...] = (
         "0",
         _MASTER,
         "Open tasks that each namespace may have which the configuration makes, default too; 0: any number.",
+    ),
+    Key(
+        "clients",
+        "abandon",
+        kinds.duration(0.0),
+        "1d",
+        _MASTER,
+        "A job that may get more tasks ends with those that it has, when no client of its owner has said anything of it "
+        "for so long; 0: it waits for ever.",
     ),
     Key(
         "clients",

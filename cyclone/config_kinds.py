@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclone.protocol import limits
+from cyclone.protocol import endpoints, limits
 from cyclone.units import format_duration, format_size, parse_duration, parse_size
 
 _SWITCH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
@@ -140,6 +140,12 @@ def _read_path(text: str) -> Path | None:
     return Path(text) if text else None
 
 
+def _read_target(text: str) -> str:
+    if endpoints.is_file(text) and not _BETWEEN.search(text):
+        return endpoints.check_file(text)
+    return _read_host(text)
+
+
 def _read_host(text: str) -> str:
     if not re.fullmatch(r"[^\s/\x00-\x1f\x7f]+", text):
         raise ValueError(f"{text!r} is not a host: write a name or an address alone, such as 127.0.0.1")
@@ -233,6 +239,7 @@ ENDPOINTS = Kind("endpoints", _read_endpoints, "host:port, ...")
 PATH = Kind("path", _read_path)
 SWITCH = Kind("switch", _read_switch, "yes or no")
 HOST = Kind("host", _read_host)
+TARGET = Kind("target", _read_target, "a host, or ipc:///PATH")
 NAME = Kind("name", _read_name)
 PYTHON = Kind("python", _read_identifiers)
 TEXT = Kind("text", str)

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from cyclone.config_keys import BY_PLACE, Role
 from cyclone.config_kinds import Keep
 from cyclone.original import current_generator
+from cyclone.protocol import endpoints
 
 _SECRET = re.compile(r"password|passwd|secret|token")
 
@@ -110,6 +111,7 @@ class ClientSettings:
     qos: tuple[str, ...]
     jobs_max: int
     tasks_max: int
+    abandon_s: float
     memory_max_bytes: int
 
     def weights(self) -> dict[str, float]:
@@ -214,11 +216,17 @@ class Settings:
     @property
     def may_submit(self) -> bool:
         """Whether a master takes jobs of clients."""
-        return self.clients.submit == "yes" or (self.clients.submit == "auto" and self.comm.keys is not None)
+        comm, submit = self.comm, self.clients.submit
+        return submit == "yes" or (submit == "auto" and knows_clients(comm.keys, comm.target, comm.insecure))
 
     def rows(self) -> list[Row]:
         """Cyclone's own keys that this role uses, in the table's order."""
         return list(self.own_rows)
+
+
+def knows_clients(keys: Path | None, target: str, insecure: bool) -> bool:
+    """Whether only those can connect to a master who may: by its keys, or by the folder of its socket file."""
+    return keys is not None or (endpoints.is_file(target) and not insecure)
 
 
 def explain(settings: Settings) -> str:

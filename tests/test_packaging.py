@@ -112,7 +112,7 @@ def test_given_the_source_package_then_it_holds_what_its_tests_need(packages: Pa
     [archive] = packages.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    folders = ("Configuration", "benchmarks", "deploy", "docs", "systemd", "tests")
+    folders = ("Configuration", "benchmarks", "deploy", "docs", "examples", "systemd", "tests")
     expected = {p.relative_to(ROOT).as_posix() for folder in folders for p in (ROOT / folder).rglob("*") if p.is_file()}
     expected = {name for name in expected if "__pycache__" not in name} | product_files()
     expected |= {"Makefile", "LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "setup.cfg"}

@@ -18,7 +18,10 @@ others have named (tasks, nodes, errors) never reaches a terminal as it is: cont
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from cyclone.protocol.job_messages import JobSummary
 
 # Control characters, and those that turn the direction of what follows.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -113,6 +116,12 @@ def error_text(text: str) -> str:
 
 def _error_line(text: str | None) -> str:
     return error_text(text or "").partition("\n")[0]
+
+
+def summary_text(job: "JobSummary") -> str:
+    """How a job is, in a line."""
+    hint = f"; cyclone show {job.job_id} says why" if job.state == "failed" else ""
+    return f"job {job.job_id} {job.state}: {_tally_text(job.tasks) or 'no tasks'}{hint}"
 
 
 def counted(count: int, what: str) -> str:

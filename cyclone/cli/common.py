@@ -245,6 +245,7 @@ def master_options(settings: "Settings", debug: bool, port: int | None = None) -
             drain_suspected=control.drain_suspected,
             qos={**BUILT_IN_QOS, **settings.clients.classes()},
             namespaces=_namespaces(settings),
+            abandon_s=settings.clients.abandon_s,
         ),
         feed=FeedOptions(feed) if settings.task_generator.class_path else None,
         gate=GateOptions(master_registry(settings) if port is None else None, comm.strike_limit),

@@ -59,6 +59,7 @@ LISTING = Listing(
         Column("job", lambda told: told.event.job_id, ID),
         Column("namespace", lambda told: told.event.namespace, TEXT),
         Column("name", lambda told: told.event.name, TEXT),
+        Column("node", lambda told: told.event.controller, TEXT),
         Column("tasks", lambda told: told.event.tasks, TALLY),
         Column("count", lambda told: sum(told.event.tasks.values()), NUMBER),
         Column("text", lambda told: told.event.text, TEXT),
@@ -91,15 +92,18 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument("--job", metavar="JOBS", type=selectors.jobs, help="only of these jobs: 5, 1,3,5-8 or last")
     namespace = parser.add_argument("-n", "--namespace", metavar="NAMESPACE", help="only of this namespace")
     namespace.completer = connecting.offered_namespaces  # type: ignore[attr-defined]
-    nodes = parser.add_argument("--node", metavar="NODES", help="only of these controllers: node7, node[001-176]")
+    nodes = parser.add_argument(
+        "--node", metavar="NODES", help="only of these controllers, and failures there: node7, node[001-176]"
+    )
     nodes.completer = connecting.offered_nodes  # type: ignore[attr-defined]
-    parser.add_argument(
+    kinds = parser.add_argument(
         "--kind",
         metavar="KINDS",
         type=_kinds,
         default=(),
         help="only of these kinds, or beginning with this: job_ended,task_failed or controller",
     )
+    kinds.completer = _complete_kinds  # type: ignore[attr-defined]
     parser.add_argument(
         "--limit",
         metavar="N",
@@ -172,11 +176,9 @@ class Reader:
 
 def sentence(event: "Happening") -> str:
     """An event for people."""
-    about = event.name if event.kind.startswith("controller_") else _job_text(event)
-    if event.kind.startswith("namespace_"):
-        about = event.namespace
+    about = _job_text(event) if event.job_id is not None else event.namespace
     tally = "" if event.kind == "task_failed" else TALLY.for_people(event.tasks)
-    parts = (about, tally, event.text, f"(by {event.by})" if event.by else "")
+    parts = (about, event.controller, tally, event.text, f"(by {event.by})" if event.by else "")
     return f"{event.kind:<20}  {'  '.join(part for part in parts if part)}"
 
 
@@ -221,7 +223,7 @@ def _filter(client: "Client", args: argparse.Namespace) -> "Callable[[Happening]
             (not ids or any(low <= event.job_id <= high for low, high in ids if event.job_id is not None))
             and (not (args.job and not ids) or event.job_id is not None)
             and args.namespace in (None, event.namespace)
-            and (nodes is None or (event.kind.startswith("controller_") and event.name in nodes))
+            and (nodes is None or event.controller in nodes)
             and (not args.kind or event.kind.startswith(args.kind))
         )
 
@@ -277,6 +279,12 @@ def _since(text: str) -> Since:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no moment and no event: write 10m, 12:03, 2026-11-20T12:03, 1200 or 3.1200"
         ) from None
+
+
+def _complete_kinds(prefix: str, **_: object) -> list[str]:
+    from cyclone.protocol.event_messages import EVENT_KINDS
+
+    return selectors.completer(*EVENT_KINDS)(prefix)
 
 
 def _kinds(text: str) -> tuple[str, ...]:

@@ -48,13 +48,14 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         default="jsonl",
         help="a file with a line for each task, an archive with a folder for each, or such folders (default: jsonl)",
     )
-    parser.add_argument(
+    parts = parser.add_argument(
         "--parts",
         metavar="NAMES",
         type=_parts,
         default=export_files.PARTS,
         help=f"only these: {', '.join(export_files.PARTS)} (default: all)",
     )
+    parts.completer = selectors.completer(*export_files.PARTS)  # type: ignore[attr-defined]
     output.add_json_option(parser, f"one JSON object, {SCHEMA}")
     connecting.add_options(parser)
 

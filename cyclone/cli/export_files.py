@@ -6,8 +6,6 @@ Nothing is kept in memory. Knows no master.
 """
 
 import os
-import shutil
-import tarfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -19,7 +17,8 @@ if TYPE_CHECKING:
     from cyclone.protocol.job_messages import JobSummary, TaskRow
 
 PARTS = ("input", "output", "log", "error", "information")
-_BLOCK = tarfile.BLOCKSIZE
+# Of tar, whose module is imported only where one is written.
+_BLOCK = 512
 _MODE = 0o644
 
 
@@ -130,6 +129,8 @@ class Tar(_File):
     suffix = ".tar"
 
     def write(self, index: int, moment: float, parts: dict[str, Any]) -> None:
+        import tarfile
+
         for name, content in parts.items():
             data = file_bytes(content)
             member = tarfile.TarInfo(f"{self.path.stem}/{index}/{name}")
@@ -147,6 +148,8 @@ class Folder(Target):
     def __init__(self, path: Path, position: int) -> None:
         super().__init__(path, position)
         if not position:
+            import shutil
+
             shutil.rmtree(path, ignore_errors=True)
         path.mkdir(exist_ok=True)
 

@@ -54,8 +54,8 @@ class LocalController:
 
     def _start(self, service: MasterService) -> None:
         forced = [
-            "comm.target=127.0.0.1",
-            f"comm.port={service.port}",
+            f"comm.target={service.target}",
+            *([f"comm.port={service.port}"] if service.port else []),
             "control.pid_file=",
             # The port is the master's.
             "metrics.port=0",

@@ -11,14 +11,9 @@ import select
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclone.cli.local import LocalController
-from cyclone.security import key_files
-from cyclone.security.key_files import PeerEntry, ServerKey
-from cyclone.security.registry import Reading, Registry, Signature
-from cyclone.security.roles import PeerRole
 
 if TYPE_CHECKING:
     from cyclone.master.service import MasterOptions, MasterService
@@ -27,49 +22,10 @@ if TYPE_CHECKING:
     from cyclone.results import RecordedBlock
 
 _CONTROLLER = "local"
-_CLIENT = "executor"
 # As long as it takes to start the next one at most.
 _STOP_S = 5.0
 _LOOK_S = 0.2
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-class PrivateKeys(Registry):
-    """The keys of a cluster with one controller and one client, in memory; only the controller's is handed on."""
-
-    def __init__(self, client_public: str) -> None:
-        super().__init__(Path())
-        now = key_files.utc_now()
-        self._server_key = ServerKey(*key_files.new_pair(), "", now)
-        self._controller = key_files.new_pair()
-        owners: list[tuple[str, PeerRole, str]] = [
-            (_CLIENT, "admin", client_public),
-            (_CONTROLLER, "controller", self._controller[0]),
-        ]
-        self._reading = Reading(
-            {public: PeerEntry(name, role, public, now) for name, role, public in owners}, faults=[]
-        )
-
-    def server_key(self) -> ServerKey:
-        """The master's key."""
-        return self._server_key
-
-    def peers(self) -> Reading:
-        """The two."""
-        return self._reading
-
-    def signature(self) -> Signature:
-        """They never change."""
-        return frozenset()
-
-    def write_controller_key(self, folder: Path) -> Path:
-        """The controller's key file in a private folder."""
-        path = folder / "controller.key"
-        public, secret = self._controller
-        server = self._server_key
-        fields = {"name": _CONTROLLER, "role": "controller", "public": public, "created": server.created}
-        key_files.create(path, "Of one run.", fields | {"secret": secret, "server": server.public})
-        return path
 
 
 class Ending:
@@ -118,20 +74,19 @@ class SeldomWatched(LocalController):
             super().turn(service)
 
 
-def _options(keys: PrivateKeys) -> "MasterOptions":
+def _options() -> "MasterOptions":
     from cyclone.master.client_desk import ClientOptions
     from cyclone.master.scheduler import SchedulerOptions
     from cyclone.master.service import MasterOptions
-    from cyclone.security.gate import GateOptions
 
     return MasterOptions(
-        target="127.0.0.1",
+        # Its user's alone: the folder is guarded, and no port is open.
+        target="",
         port=0,
         poll_timeout_s=1.0,
         stop_timeout_s=_STOP_S,
         scheduler=SchedulerOptions(),
         feed=None,
-        gate=GateOptions(keys),
         clients=ClientOptions(may_submit=True),
     )
 
@@ -142,7 +97,6 @@ def _run(told: dict[str, Any], ending: Ending) -> None:
     from cyclone.master.service import MasterService
 
     logs.configure("local-cluster", None, "text", "warning", False)
-    keys = PrivateKeys(told["client_public"])
     overrides = [
         f"processing.worker_count={told['workers']}",
         "processing.by_value=yes",
@@ -151,10 +105,9 @@ def _run(told: dict[str, Any], ending: Ending) -> None:
         *told["overrides"],
     ]
     controller = SeldomWatched(_CONTROLLER, None, overrides, debug=False)
-    with MasterService(_options(keys), NoJournal(), [ending, controller]) as service:
-        overrides.append(f"comm.key_file={keys.write_controller_key(service.guard.folder)}")
+    with MasterService(_options(), NoJournal(), [ending, controller]) as service:
         with open(told["ready_fd"], "w", encoding="ascii") as ready:
-            json.dump({"port": service.port, "server": keys.server_key().public}, ready)
+            json.dump({"target": service.target}, ready)
             ready.write("\n")
         with controller.running(service):
             service.run()

@@ -8,15 +8,14 @@ that ends with us.
 import argparse
 import contextlib
 import os
-import signal
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cyclone.cli import common, connecting, output, submit, submit_options
+from cyclone.cli import common, connecting, interrupts, output, submit, submit_options
 from cyclone.cli.live import Live
 from cyclone.cli.submit_wait import pass_on, say_failure, telling_that_it_goes_on
-from cyclone.errors import Unreachable, UsageError
+from cyclone.errors import CycloneError, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 # From here on exit codes are those of a shell.
 _NOT_EXECUTABLE = 126
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What belongs to the run of a generator alone.
 _OF_GENERATORS = {
     "config_file": "-f/--config-file",
@@ -34,14 +32,6 @@ _OF_GENERATORS = {
     "check_config": "--check-config",
     "debug": "-D/--debug",
 }
-
-
-class _Told(KeyboardInterrupt):
-    """A signal says that it is enough."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.exit_code = 128 + number
 
 
 def wants_command(args: argparse.Namespace) -> bool:
@@ -61,15 +51,12 @@ def run_command(args: argparse.Namespace) -> int:
     plan = make_plan(submit.asked_for(args), OUTPUT_BYTES_MAX)
     if args.dry_run:
         return submit.dry_run(plan, as_json=False)
-    try:
-        with _told_by_signals(), _client(args) as client:
-            job_id, count = submit.send(client, plan)
-            if not args.quiet and count != 1:
-                output.note(f"job {job_id}: {count:,} tasks")
-            with telling_that_it_goes_on(job_id) if _is_master_named(args) else contextlib.nullcontext():
-                return _Run(client, job_id, count).code()
-    except _Told as told:
-        return told.exit_code
+    with interrupts.raised(), _client(args) as client:
+        job_id, count = submit.send(client, plan)
+        if not args.quiet and count != 1:
+            output.note(f"job {job_id}: {count:,} tasks")
+        with telling_that_it_goes_on(job_id) if _is_master_named(args) else contextlib.nullcontext():
+            return _Run(client, job_id, count).code()
 
 
 class _Run:
@@ -87,11 +74,12 @@ class _Run:
         """What to exit with: the largest exit code of a task."""
         try:
             self._follow()
-        except _Told as told:
-            self._cancel()
+        except interrupts.Interrupted as interrupted:
+            output.note(f"cancelling job {self._job_id}; once more leaves it to itself")
+            self._cancel("interrupted by its user")
             # What has ended meanwhile still prints; told once more, we leave.
             self._follow()
-            return told.exit_code
+            return interrupted.exit_code
         return self._largest
 
     def _follow(self) -> None:
@@ -101,15 +89,24 @@ class _Run:
             self._seen += 1
             code = task_exit_code(result)
             self._largest = max(self._largest, code)
-            pass_on(result, self._live)
+            self._print(result)
             if code and (self._count != 1 or not _tells_by_itself(result)):
                 say_failure(result)
 
-    def _cancel(self) -> None:
+    def _print(self, result: "JobTaskResult") -> None:
+        try:
+            pass_on(result, self._live)
+        except (BrokenPipeError, CycloneError):
+            # As a command of this shell would be ended by SIGPIPE.
+            if self._seen < self._count:
+                output.note(f"cancelling job {self._job_id}: what it prints cannot be written")
+                self._cancel("what it prints cannot be written")
+            raise
+
+    def _cancel(self, reason: str) -> None:
         from cyclone.protocol.job_spec import JobSelection
 
-        output.note(f"cancelling job {self._job_id}; once more leaves it to itself")
-        self._client.cancel(JobSelection(ids=[(self._job_id, self._job_id)]), reason="interrupted by its user")
+        self._client.cancel(JobSelection(ids=[(self._job_id, self._job_id)]), reason=reason)
 
 
 def task_exit_code(result: "JobTaskResult") -> int:
@@ -159,20 +156,3 @@ def _is_master_named(args: argparse.Namespace) -> bool:
     from cyclone.client.connection import is_server_named
 
     return bool(args.connect or args.profile or is_server_named())
-
-
-@contextlib.contextmanager
-def _told_by_signals() -> Iterator[None]:
-    """The signals that end a command are raised where it waits."""
-
-    def tell(number: int, frame: Any) -> None:
-        raise _Told(number)
-
-    # What is ignored stays so: that is how nohup(1) and a shell's & work.
-    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, tell) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import arrays, common, connecting, output, submit_options
+from cyclone.cli import arrays, columns, common, connecting, interrupts, output, submit_options
 from cyclone.cli.submit_options import Given
 from cyclone.errors import ConfigError, CycloneError, NoSuchJob, Unreachable, UsageError
 from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX
@@ -40,7 +40,7 @@ def submit(args: argparse.Namespace) -> int:
     plan = make_plan(asked_for(args))
     if args.dry_run:
         return dry_run(plan, args.json)
-    with connecting.client(args) as client:
+    with interrupts.raised(), connecting.client(args) as client:
         job_id, count = send(client, plan)
         if not (args.wait or args.progress or args.follow):
             _say(args, job_id, count)
@@ -58,12 +58,12 @@ def _wait(client: "Client", args: argparse.Namespace, job_id: int, count: int) -
         _say(args, job_id, count)
     try:
         job = submit_wait.wait(client, job_id, args.follow, args.progress)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         output.note(f"job {job_id} goes on: cyclone wait {job_id}, or cyclone cancel {job_id}")
         raise
     if args.json:
         output.print_json(SCHEMA, {"job": job_id, "tasks": count, "state": job.state, "ended": job.tasks})
-    submit_wait.summarise(job)
+    output.note(columns.summary_text(job))
     return submit_wait.exit_code(job)
 
 
@@ -200,7 +200,7 @@ def _say(args: argparse.Namespace, job_id: int, count: int) -> None:
 
 
 def _submitted(job_id: int, count: int) -> str:
-    return f"job {job_id}: {count:,} task{'s' * (count != 1)}"
+    return f"job {job_id}: {columns.counted(count, 'task')}"
 
 
 def dry_run(plan: "Plan", as_json: bool) -> int:
@@ -229,12 +229,10 @@ def _options(plan: "Plan") -> Given:
     """The job's options that are not the default."""
     import msgspec
 
-    from cyclone.cli.columns import moment_json
-
     fields: Given = msgspec.to_builtins(msgspec.structs.replace(plan.spec, shared=b""))
     for name in ("not_before", "not_after"):
         if name in fields:
-            fields[name] = moment_json(fields[name])
+            fields[name] = columns.moment_json(fields[name])
     return fields
 
 

@@ -46,7 +46,7 @@ def _text(text: str) -> str:
 
 
 JOB = (
-    Option("--name", "name", _text, "NAME", "what the job is called in lists"),
+    Option("--name", "name", _text, "NAME", "what the job is called in lists (default: its program's)"),
     Option(
         "-n/--namespace", "namespace", values.label, "NAME", "namespace (default: $CYCLONE_NAMESPACE, the profile's)"
     ),

@@ -69,7 +69,13 @@ def make_plan(given: Given, output_bytes: int = OUTPUT_BYTES) -> Plan:
     """From all that was asked for. Raises UsageError, ConfigError, PluginError."""
     entries = _entries(given)
     tasks = _tasks_of(given, entries, output_bytes)
-    options = {**tasks.options, **given, "task_class": tasks.task_class, "shared": tasks.shared}
+    options = {
+        "name": _usual_name(given),
+        **tasks.options,
+        **given,
+        "task_class": tasks.task_class,
+        "shared": tasks.shared,
+    }
     if given.get("env_all"):
         options["environment"] = {**_whole_environment(), **given.get("environment", {})}
     options["directory"] = str(Path.cwd() / given.get("directory", ""))
@@ -86,6 +92,15 @@ def make_plan(given: Given, output_bytes: int = OUTPUT_BYTES) -> Plan:
         tasks.names,
         given.get("key"),
     )
+
+
+def _usual_name(given: Given) -> str:
+    """What lists call a job that has no name: its class, script or program."""
+    command = given.get("command", "")
+    words = command.split() if isinstance(command, str) else command
+    called = given.get("task_class", "").rpartition(":")[2] or given.get("script") or next(iter(words), "")
+    name = Path(called).name
+    return name if len(name) <= limits.NAME_CHARS_MAX and submit_values.is_unicode(name) else ""
 
 
 def _tasks_of(given: Given, entries: arrays.Entries | None, output_bytes: int) -> _Tasks:
@@ -113,7 +128,7 @@ def _tasks_of(given: Given, entries: arrays.Entries | None, output_bytes: int) -
         raise UsageError("submit what? Give -- COMMAND, a script, --class MODULE:CLASS or --file JOB.toml")
     stdin = _stdin(given["stdin"], given) if "stdin" in given else None
     command = given["command"]
-    if not command:
+    if not command or not command[0]:
         raise UsageError("the command behind -- is empty")
     return _programs(COMMAND_CLASS, _COMMAND_SHARED, [command, stdin, output_bytes, _GRACE_S], entries)
 

@@ -6,6 +6,7 @@ called there, and adds where it stands.
 
 import math
 import re
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -37,6 +38,9 @@ def make_spec(options: Given, call: Callable[[Option], str]) -> JobSpec:
             raise ValueError(f"{called(field)}: {value!r} is not UTF-8 text")
     if fields.get("not_after", math.inf) <= fields.get("not_before", 0.0):
         raise ValueError(f"{called('not_after')} is not after {called('not_before')}: none of its tasks could start")
+    # With a key, this may be said again of a job that is there.
+    if fields.get("not_after", math.inf) <= time.time() and "key" not in options:
+        raise ValueError(f"{called('not_after')} is a moment that has passed: none of its tasks could start")
     try:
         return msgspec.convert(fields, JobSpec)
     except msgspec.ValidationError as error:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import common, output
-from cyclone.cli.columns import TALLY
 from cyclone.cli.live import Live, write
 from cyclone.errors import Unreachable
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 _SUCCESSES = ("completed", "processed")
 # With this a failed program's message goes on: its last lines.
 _PRINTED = "; standard "
+# What the program of a bundle has left as its output, behind what it has printed.
+_BUNDLE_OUTPUT = "output"
 
 
 def wait(client: "Client", job_id: int, follow: bool = False, progress: bool = False) -> "JobSummary":
@@ -67,6 +68,8 @@ def pass_on(result: "JobTaskResult", live: Live) -> None:
             write(stream, kept[shown:])
             if printed.get(f"{name}_truncated") and shown < printed[f"{name}_bytes"]:
                 output.note(f"cyclone: task {result.job_id}.{result.index}: its {name} was longer; this was kept of it")
+        left = printed.get(_BUNDLE_OUTPUT) or b""
+        write(sys.stdout, left if isinstance(left, bytes) else left.encode("utf-8", "surrogateescape"))
     elif value is not None:
         from cyclone import json_values
 
@@ -95,11 +98,6 @@ def say_failure(result: "JobTaskResult") -> None:
     if _printed_in_vain(result):
         reason = reason.partition(_PRINTED)[0]
     print(f"cyclone: task {result.job_id}.{result.index} {result.state}{reason}", file=sys.stderr)
-
-
-def summarise(job: "JobSummary") -> None:
-    """How it went, for people."""
-    output.note(f"job {job.job_id} {job.state}: {TALLY.for_people(job.tasks) or 'no tasks'}")
 
 
 def exit_code(job: "JobSummary") -> int:

@@ -6,18 +6,16 @@ is shown is ``top_view``.
 
 import argparse
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import common, connecting, output, selectors, top_view
+from cyclone.cli import common, connecting, interrupts, output, selectors, top_view
 from cyclone.cli.top_view import SORTS, Sample, View
-from cyclone.errors import ConfigError, Unreachable
+from cyclone.errors import ConfigError, NoSuchJob, Unreachable
 
 if TYPE_CHECKING:
     import curses
@@ -62,7 +60,8 @@ def top(args: argparse.Namespace) -> int:
     with connecting.client(args) as client:
         view = View(str(client.address), args.sort)
         look = _Look(client, args.namespace)
-        if args.once or not (output.is_terminal() and sys.stdin.isatty()):
+        is_live = output.is_terminal() and sys.stdin.isatty() and os.environ.get("TERM") != "dumb"
+        if args.once or not is_live:
             first = look()
             time.sleep(args.delay)
             second = look()
@@ -88,17 +87,21 @@ class _Look:
         status = client.status()
         jobs = list(islice(client.jobs(self._selection, page=top_view.JOBS_MAX), top_view.JOBS_MAX))
         failing = [job for job in jobs if any(job.tasks.get(state) for state in selectors.BAD_TASK_STATES)]
-        kinds = [(job.job_id, client.detail(job.job_id).failures) for job in failing[:_FAILING_JOBS_MAX]]
+        kinds = []
+        for job in failing[:_FAILING_JOBS_MAX]:
+            # It may have gone since we were told of it.
+            with suppress(NoSuchJob):
+                kinds.append((job.job_id, client.detail(job.job_id).failures))
         return Sample(time.monotonic(), status, client.namespaces(), jobs, top_view.grouped(kinds))
 
 
 def _live(look: Callable[[], Sample], view: View, delay_s: float) -> int:
-    """Until a key or a signal ends it; the exit code."""
+    """Until a key ends it; the exit code. Raises Interrupted, when the terminal is as it was."""
     import curses
 
     # So that Esc is not waited for.
     os.environ.setdefault("ESCDELAY", "25")
-    with _ended_by_signals():
+    with interrupts.raised():
         try:
             # Whatever is wrong with the master is said where it stays to be read.
             first = look()
@@ -106,32 +109,7 @@ def _live(look: Callable[[], Sample], view: View, delay_s: float) -> int:
         except curses.error as error:
             terminal = os.environ.get("TERM", "")
             raise ConfigError(f"a terminal {terminal!r} cannot show this ({error}): say --once, or set TERM") from None
-        except _EndedBy as ended:
-            return 128 + ended.number
     return common.EXIT_OK
-
-
-class _EndedBy(BaseException):
-    """A signal; not an Exception, so that nothing on the way out takes it for an error of its own."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM, SIGHUP and SIGINT end by an exception, so that the terminal is restored on the way out."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        raise _EndedBy(number)
-
-    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-    before = [signal.signal(number, end) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _show(screen: "curses.window", sample: Sample, look: Callable[[], Sample], view: View, delay_s: float) -> None:

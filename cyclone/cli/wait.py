@@ -62,7 +62,7 @@ def wait(args: argparse.Namespace) -> int:
         output.print_json("cyclone.wait/1", {"timed_out": is_late, "jobs": fields})
     elif not args.quiet:
         for job in found:
-            output.note(f"job {job.job_id} {job.state}: {columns.TALLY.for_people(job.tasks) or 'no tasks'}")
+            output.note(columns.summary_text(job))
     if is_late:
         return common.EXIT_TIMEOUT
     good = args.infra_only or all(job.state == "completed" for job in found)

@@ -16,7 +16,7 @@ import zmq
 
 from cyclone.client.profiles import Profile, find_profile
 from cyclone.errors import ConfigError, CycloneError, NotAllowed, ProtocolError, Unreachable
-from cyclone.protocol import wire
+from cyclone.protocol import endpoints, wire
 from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
 from cyclone.protocol.messages import FORBIDDEN, Refused
 from cyclone.protocol.sockets import POLLIN, POLLOUT, ClientKeys, controller_socket, handshake_fault
@@ -33,20 +33,24 @@ _BROKEN_OFF = "the connection ends in the handshake: what listens there wants a 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a master listens, and what to prove ourselves with."""
+    """Where a master listens, and what to prove ourselves with. ``port`` is 0 for a socket file."""
 
     target: str
     port: int
     keys: ClientKeys | None = None
 
     def __str__(self) -> str:
-        host = f"[{self.target}]" if ":" in self.target else self.target
-        return f"tcp://{host}:{self.port}"
+        return endpoints.endpoint(self.target, self.port)
 
 
 def parse_address(text: str) -> Address:
-    """``tcp://HOST[:PORT]``. Raises ConfigError."""
-    expected = f"{text!r}: expected tcp://HOST or tcp://HOST:PORT"
+    """``tcp://HOST[:PORT]`` or ``ipc:///PATH``. Raises ConfigError."""
+    expected = f"{text!r}: expected tcp://HOST or tcp://HOST:PORT, or {endpoints.FILE_FORM} of a socket file"
+    if endpoints.is_file(text):
+        try:
+            return Address(endpoints.check_file(text), 0)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
     try:
         parts = urlsplit(text if "://" in text else f"tcp://{text}")
         port = parts.port
@@ -100,13 +104,14 @@ def is_server_named(profile: str | None = None) -> bool:
 
 
 def _prove(address: Address, key_file: Path | None, insecure: bool) -> Address:
-    from cyclone.security.peers import client_keys, is_loopback
+    from cyclone.security.peers import client_keys, openness
 
     if key_file:
         return replace(address, keys=client_keys(key_file, "client", "monitor", "admin"))
-    if not insecure and not is_loopback(address.target):
+    if not insecure and (why := openness(address.target)):
+        what = why if endpoints.is_file(address.target) else "is not this host"
         raise ConfigError(
-            f"{address} is not this host, and there is no key: on the master's host 'cyclone keys add NAME --role "
+            f"{address} {what}, and there is no key: on the master's host 'cyclone keys add NAME --role "
             "client' makes one for --key-file; or say --insecure where everybody on the network is trusted"
         )
     return address
@@ -119,7 +124,8 @@ def _address_in(config_file: Path | None) -> Address:
 
     comm = load(config_file, (), "master").comm
     # What a master binds to be heard everywhere is no address to call.
-    return Address("127.0.0.1" if comm.target in ("*", "0.0.0.0", "::") else comm.target, comm.port)
+    target = "127.0.0.1" if comm.target in ("*", "0.0.0.0", "::") else comm.target
+    return Address(target, 0 if endpoints.is_file(target) else comm.port)
 
 
 def monitored_event(monitor: "zmq.Socket[bytes]") -> int:

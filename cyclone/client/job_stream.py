@@ -36,6 +36,8 @@ _WINDOW_BYTES = 16 << 20
 # So much may have come before the master is told: without a journal it keeps in memory what it was not told of.
 _ACKNOWLEDGE_BYTES = 1 << 20
 _ACKNOWLEDGE_S = 0.2
+# How often the master is told of a job that may get more that somebody is still there: see [clients] abandon.
+_STAY_S = 600.0
 
 
 class Send(Protocol):
@@ -90,6 +92,7 @@ class JobStream:
         self._made_instead = 0
         self._next = self._taken = 0
         self._answer_due = math.inf
+        self._said_at = 0.0
         # 0 where there is no pause; how long the last one was.
         self._pause_until = self._pause_s = 0.0
         # The last request, and the first one whose refusal is not known yet.
@@ -115,7 +118,7 @@ class JobStream:
         if self._over:
             return math.inf
         follow = self._follow_at if self._is_following else math.inf
-        return min(self._answer_due, self._pause_until or math.inf, follow)
+        return min(self._answer_due, self._pause_until or math.inf, follow, self._stay_at)
 
     def advance(self, now: float, send: Send) -> None:
         """Send what is due."""
@@ -132,6 +135,9 @@ class JobStream:
             self._ask_again(now, send)
         elif self.job_id:
             self._send_blocks(now, send)
+            if now >= self._stay_at:
+                self._said_at = now
+                self._send_one(None, False, now, send)
             self._follow(now, send)
         elif not self._asked_first and (self._blocks or (self.tasks.exhausted() and self._next)):
             self._send_first(now, send)
@@ -152,6 +158,7 @@ class JobStream:
 
     def on_submitted(self, answer: Submitted, now: float) -> None:
         """The master has taken tasks, or refuses them."""
+        self._said_at = now
         if self._is_doubted and not self._is_known(answer):
             return
         if not self.job_id and answer.job_id:
@@ -261,6 +268,11 @@ class JobStream:
 
     def _is_last(self, place: int) -> bool:
         return place + 1 >= len(self._blocks) and self.tasks.exhausted()
+
+    @property
+    def _stay_at(self) -> float:
+        """When the master is told that there may be more: it ends a job of which it hears nothing for too long."""
+        return self._said_at + _STAY_S if self.job_id and not self._sealed else math.inf
 
     @property
     def _is_following(self) -> bool:

@@ -1,8 +1,8 @@
 """A private cluster for one Executor: a child process that is its master, which starts a controller with workers.
 
 Owns the child's life as seen from here: what it is told, where its master is, its end. It ends with this process,
-whatever happens, because it watches it. Nobody else can talk to it: it has keys that were made for it. The child's side
-is ``cyclone.cli.local_cluster``, which this module may know by name alone.
+whatever happens, because it watches it. Nobody else can talk to it: it listens at a socket file in a folder of its own.
+The child's side is ``cyclone.cli.local_cluster``, which this module may know by name alone.
 """
 
 import contextlib
@@ -17,8 +17,6 @@ from pathlib import Path
 from cyclone.client.connection import Address
 from cyclone.client.task_errors import ClusterDied
 from cyclone.processes import end_text, python_command
-from cyclone.protocol.sockets import ClientKeys, require_curve
-from cyclone.security.key_files import new_pair
 
 _START_WAIT_S = 60.0
 _END_WAIT_S = 10.0
@@ -28,13 +26,10 @@ class LocalCluster:
     """Started at once, without waiting for it. A ``stream.Server``."""
 
     def __init__(self, workers: int, overrides: Sequence[str] = ()) -> None:
-        require_curve()
-        self._public, self._secret = new_pair()
         self._ready, ready = os.pipe()
         told = {
             "parent_pid": os.getpid(),
             "workers": workers,
-            "client_public": self._public,
             "ready_fd": ready,
             "overrides": list(overrides),
         }
@@ -66,9 +61,7 @@ class LocalCluster:
             if not part:
                 raise self.died()
             said += part
-        found = json.loads(said)
-        keys = ClientKeys("client", *(bytes.fromhex(key) for key in (found["server"], self._public, self._secret)))
-        return Address("127.0.0.1", found["port"], keys)
+        return Address(json.loads(said)["target"], 0)
 
     def fileno(self) -> int:
         """Readable when the child has ended."""

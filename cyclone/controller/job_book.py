@@ -7,6 +7,7 @@ because there are too many is missed when rows of it come again: the agent then 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from cyclone.controller.pipe import job_bytes
 from cyclone.controller.work import Piece
 from cyclone.protocol import states
 from cyclone.protocol.limits import BATCH_BYTES_TARGET
@@ -49,7 +50,7 @@ class JobBook:
         for job in jobs:
             self._forget(job.job_id)
             self._jobs[job.job_id] = job
-            size = _size(job)
+            size = job_bytes(job)
             alone = job.cpus > 1 or any(job.waits)
             if size or alone:
                 self._odd[job.job_id] = _Odd(alone, size)
@@ -106,8 +107,3 @@ class JobBook:
         odd = self._odd.pop(job_id, None)
         if odd is not None:
             self._bytes -= odd.size
-
-
-def _size(job: Job) -> int:
-    """What announcing it takes beyond what any job does."""
-    return len(job.shared) + sum([len(name) + len(value) for name, value in job.environment.items()])

@@ -68,6 +68,13 @@ class Done(msgspec.Struct, array_like=True, tag=12, gc=False):
     ended: bool
 
 
+def job_bytes(job: Job) -> int:
+    """What announcing it takes beyond what any job does."""
+    if not job.environment:
+        return len(job.shared)
+    return len(job.shared) + sum([len(name) + len(value) for name, value in job.environment.items()])
+
+
 class ToldJobs:
     """Which jobs a worker knows. Both ends put the same into one, so that they forget at the same moment."""
 
@@ -83,7 +90,7 @@ class ToldJobs:
 
         Then ``add`` is owed again, with all jobs of the rows at hand, and takes whatever it is given.
         """
-        size = self._bytes + sum([len(job.shared) for job in new])
+        size = self._bytes + sum([job_bytes(job) for job in new])
         if self._ids and (len(self._ids) + len(new) > TOLD_JOBS_MAX or size > TOLD_BYTES_MAX):
             self.clear()
             return False

@@ -78,7 +78,7 @@ class WorkerProcess:
         self._nudges.setblocking(False)
         words = os.memfd_create("cyclone-worker", os.MFD_CLOEXEC)
         os.ftruncate(words, pipe.WORDS * 8)
-        self.words = memoryview(mmap.mmap(words, pipe.WORDS * 8)).cast("Q")
+        self.words = shared = memoryview(mmap.mmap(words, pipe.WORDS * 8)).cast("Q")
         self._times = pipe.seconds_view(self.words)
         self.words[pipe.LIMIT_SEQ] = pipe.NO_LIMIT
         descriptors = {"channel_fd": channel.fileno(), "nudges_fd": nudges.fileno(), "words_fd": words}
@@ -111,7 +111,8 @@ class WorkerProcess:
         nudges.close()
         os.close(words)
         os.close(printed)
-        rows = Rows(lambda: int(self.words[pipe.EXECUTING_SEQ]), lease)
+        # Not by way of ourselves: in a ring we would stay, with our descriptors, long after our end.
+        rows = Rows(lambda: int(shared[pipe.EXECUTING_SEQ]), lease)
         self.output = TaskOutput(readable, output_mark, rows, options.stdout_max_bytes, keep, options.log_output)
         self._killed = self._retired = self._asked_to_end = False
         self.pid = self._process.pid

@@ -38,7 +38,7 @@ from cyclone.processes import (
     reap_orphans,
     spare_the_collector,
 )
-from cyclone.protocol import wire
+from cyclone.protocol import endpoints, wire
 from cyclone.protocol.messages import AnyFromController, AnyFromMaster, FetchOutput, TaskRange, Welcome
 from cyclone.protocol.sockets import (
     POLLIN,
@@ -158,9 +158,7 @@ class ControllerService:
                 self._poller.watch(socket)
             for readable in (self._wakeup.fileno(), self._guard.fileno()):
                 self._poller.register(readable, POLLIN)
-            log.info(
-                "controller=%s started, master at %s port %d", self._name, self._options.target, self._options.port
-            )
+            log.info("controller=%s started, master at %s", self._name, endpoints.shown(options.target, options.port))
             self._wait_max_s = self._notifier.longest_wait_s(self._options.poll_timeout_s)
             self._notifier.ready("waiting for the master")
             spare_the_collector()

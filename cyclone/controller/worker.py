@@ -291,12 +291,10 @@ def main() -> None:
     try:
         worker.run()
     except Terminated:
+        worker.printing.flush()
         os._exit(128 + signal.SIGTERM)
     except (ConnectionError, ProtocolError):
         os._exit(1)
-    try:
-        sys.stdout.flush()
-    finally:
-        # No interpreter shutdown: user code's atexit handlers and threads must not keep a worker alive. Nor does it
-        # matter what a task has made of standard output.
-        os._exit(0)
+    worker.printing.flush()
+    # No interpreter shutdown: user code's atexit handlers and threads must not keep a worker alive.
+    os._exit(0)

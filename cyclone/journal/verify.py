@@ -145,8 +145,8 @@ class _Verifier:
     def _parts_in_results(self, first: int, count: int) -> list[Part]:
         parts = []
         for row in self._db.execute(
-            f"SELECT {blocks.RESULTS} FROM results WHERE first > ? AND first < ?",
-            (first - TASKS_PER_BATCH_MAX, first + count),
+            f"SELECT {blocks.RESULTS} FROM results WHERE first > ? AND first < ? AND first + count > ?",
+            (first - TASKS_PER_BATCH_MAX, first + count, first),
         ):
             # A damaged one has been named already.
             with contextlib.suppress(DamagedRow):

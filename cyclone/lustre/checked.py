@@ -12,11 +12,11 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 import time
 from pathlib import Path
 from typing import IO
 
+from cyclone.folders import private_folder
 from cyclone.lustre.command import GRACE_S
 from cyclone.lustre.lfs import Lfs, LfsError, LfsTimeout, Reason
 
@@ -45,7 +45,11 @@ class CheckedOsts:
 
         While another process asks, this one waits for it, as long as that call may take.
         """
-        _private(self._folder)
+        try:
+            private_folder(self._folder)  # in another one anybody could feign the states
+        except OSError as error:
+            text = f"the folder {self._folder} cannot be used: {error.strerror}"
+            raise LfsError(text, reason=Reason.NOT_RUN) from error
         deadline_s = time.monotonic() + self._lfs.timeout_s + 3 * GRACE_S
         with self._lock() as lock:
             while True:
@@ -117,26 +121,6 @@ def runtime_folder() -> Path:
     if given and Path(given).is_dir():
         return Path(given) / "cyclone-lustre"
     return _TMP / f"cyclone-lustre-{os.geteuid()}"
-
-
-def _private(folder: Path) -> None:
-    """Make the folder, or see that it is one and nobody else's. LfsError where others could write to it."""
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise LfsError(f"cannot make the folder {folder}: {error.strerror}", reason=Reason.NOT_RUN) from error
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        what = "is no folder"
-    elif found.st_uid != os.geteuid():
-        what = f"belongs to user {found.st_uid}, not to {os.geteuid()}"
-    elif found.st_mode & 0o077:
-        what = f"has mode {stat.S_IMODE(found.st_mode):03o}, not 700"
-    else:
-        return
-    raise LfsError(f"{folder} {what}: another user could feign the states of OSTs; remove it", reason=Reason.NOT_RUN)
 
 
 def _boot() -> str:

@@ -20,11 +20,14 @@ from cyclone.protocol.job_messages import (
     TasksReport,
     TasksRequest,
 )
-from cyclone.protocol.limits import ID_MAX, PAGE_ROWS_MAX
+from cyclone.protocol.limits import BATCH_BYTES_TARGET, ID_MAX, PAGE_ROWS_MAX
 
 # An answer has so many rows at most, and for one so many runs of open tasks are looked at: some milliseconds.
 _ROWS_MAX = 1024
 _RUNS_MAX = 4096
+# What people call their jobs may be long: so much of it is told at a time.
+_JOBS_BYTES_MAX = BATCH_BYTES_TARGET
+_encode = msgspec.msgpack.Encoder().encode
 
 AnyList = JobsReport | TasksReport | JobDetail
 
@@ -48,13 +51,15 @@ class ArchiveAnswers:
 
     def _jobs(self, request: JobsRequest) -> JobsReport:
         selection, page = request.selection, 1 if request.selection.last else min(request.page, _ROWS_MAX)
-        opened = self._scheduler.job_summaries(selection, request.before, page + 1)
-        ended, looked_to = self._journal.ended_jobs(selection, request.before, page + 1)
-        # Of those that are older than what was looked at, some may have ended: they wait for their page.
+        opened, opened_to = self._scheduler.job_summaries(selection, request.before, page + 1)
+        ended, ended_to = self._journal.ended_jobs(selection, request.before, page + 1)
+        looked_to = max(opened_to, ended_to)
+        # Between those that are older than what was looked at there may be others: they wait for their page.
         found = [job for job in (*opened, *ended) if job.job_id >= looked_to]
         found.sort(key=lambda job: job.job_id, reverse=True)
-        following = found[page - 1].job_id if len(found) > page else looked_to
-        return JobsReport(request.request, found[:page], 0 if selection.last and found else following)
+        shown = _fitting(found[:page])
+        following = shown[-1].job_id if len(found) > len(shown) else looked_to
+        return JobsReport(request.request, shown, 0 if selection.last and found else following)
 
     def _tasks(self, request: TasksRequest) -> TasksReport:
         """Rows with a result and rows without one, by index; where one kind ends early the page does."""
@@ -106,6 +111,16 @@ class ArchiveAnswers:
         for row in rows:
             failures.tell(job.job_id, row.index, row.error)
         return failures.of_job(job.job_id)
+
+
+def _fitting(jobs: list[JobSummary]) -> list[JobSummary]:
+    """As many of the first as an answer may hold, at least one."""
+    size = 0
+    for count, job in enumerate(jobs):
+        size += len(_encode(job))
+        if count and size > _JOBS_BYTES_MAX:
+            return jobs[:count]
+    return jobs
 
 
 def _without_shared(detail: JobDetail, request: DetailRequest) -> JobDetail:

@@ -90,7 +90,7 @@ class Cancelling:
     def take_back(self, ranges: Iterable[tuple[int, int]]) -> int:
         """Let open tasks with ids from where up to where wait again, whoever has them; how many somebody has.
 
-        What waits for its time waits for it no longer.
+        What waits for its time waits for it no longer; but for what is exclusive and may still run somewhere.
         """
         state, count = self._state, 0
         for first, end in ranges:
@@ -99,7 +99,7 @@ class Cancelling:
                 if session:
                     count += span.open.count(1, start - span.first, stop - span.first)
                     self._ask_back(session, span, start, stop)
-                elif span.holder == state.sessions.delayed.session_id:
+                elif span.holder == state.sessions.delayed.session_id and not self._may_run(span):
                     count += span.open.count(1, start - span.first, stop - span.first)
                     self._turn.let(TasksReturned(state.carve(span, start, stop)))
         self._send_asks()
@@ -113,8 +113,6 @@ class Cancelling:
 
     def carry_out(self) -> None:
         """Once per turn: end what can be ended, ask for the rest, and forget the wishes that are fulfilled."""
-        if not self._state.cancellations.pending:
-            return
         # Only what came back, was loaded or is new can be ended; all else waits for a controller.
         is_due = self._turn.now >= self._look_at
         if not is_due and self._seen == self._state.came_back:
@@ -187,6 +185,10 @@ class Cancelling:
                 for low, high in _within(span.open_runs(), start, stop):
                     for parts in self._of_class(span, low, high, wish.task_class):
                         yield span, *parts
+
+    def _may_run(self, span: Span) -> bool:
+        """Whether a delayed span must not be leased yet, because its former lease may go on."""
+        return span.over_at > self._turn.now and self._state.is_exclusive(span)
 
     def _of_class(self, span: Span, start: int, stop: int, task_class: str) -> list[tuple[int, int]]:
         if not task_class:

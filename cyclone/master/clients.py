@@ -62,6 +62,8 @@ class Clients:
         self, peer: bytes, request: AnyFromClient, who: Who, known_job: int | None, stopping: bool, rests: bool
     ) -> None:
         """Answer it, or say who does. ``known_job``: see ``Scheduler.answer``; ``rests``: nothing is handed out."""
+        if isinstance(request, AddRequest | FollowRequest | ProcessedRequest | RequeueRequest):
+            self._heard(request.job_id, who)
         match request:
             case JobsRequest() | TasksRequest() | DetailRequest():
                 self._turn.out.append(Consult(peer, request))
@@ -70,6 +72,12 @@ class Clients:
                 self._turn.out.append(Follow(peer, request, record.number if record else 0, record is not None))
             case _:
                 self._turn.send(peer, self._answer(request, who, known_job, stopping, rests))
+
+    def _heard(self, job_id: int, who: Who) -> None:
+        """Who may steer a job says something of it: it is not abandoned."""
+        record = self._state.jobs.records.get(job_id)
+        if record and who.may_steer(record.owner):
+            record.heard_at = self._turn.now
 
     def _answer(
         self, request: AnyFromClient, who: Who, known_job: int | None, stopping: bool, rests: bool

@@ -35,6 +35,7 @@ class Dispatcher:
         self._lanes = turn.state.lanes
         self._sessions = turn.state.sessions
         self._index = turn.state.index
+        self._jobs = turn.state.jobs
         self._version = 0
         self._idle_since: float | None = None
 
@@ -50,7 +51,8 @@ class Dispatcher:
         """
         lanes, sessions = self._lanes, self._sessions
         ready = lanes.shares.active
-        self._picker.tidy()
+        if self._picker.kept:
+            self._picker.tidy()
         if lanes.version != self._version:
             self._version = lanes.version
             sessions.unpark()
@@ -92,6 +94,9 @@ class Dispatcher:
             spans.append(span)
             count -= taken
             bytes_left -= args_bytes
+            if lane.job_id and lane.job_id not in session.jobs:
+                # It is announced beside its first tasks, and may be as large as a message of them.
+                bytes_left -= self._jobs.records[lane.job_id].spec_bytes
             if lane.is_bounded:
                 break
         if not spans:

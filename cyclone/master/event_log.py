@@ -35,6 +35,8 @@ EVENTS_MAX = 10_000
 FIRST_FAILURES = 3
 # How many of the jobs of before are told of again.
 RESTORED_JOBS_MAX = 1000
+# In one answer, which has to fit a message with the longest names.
+_PAGE_MAX = 1000
 # Ends of tasks are added up for so long; who is suspected is looked up as often.
 _GATHER_S = 1.0
 _TEXT_CHARS_MAX = 300
@@ -44,7 +46,6 @@ _TOLD_AS = {
     states.QUARANTINED: "tasks_quarantined",
 }
 _FAILURES = frozenset(status for status, name in states.STATE_NAMES.items() if name in BAD_ENDS) - _TOLD_AS.keys()
-_COMPLETED = bytes([states.COMPLETED])
 
 _decode_error = msgspec.msgpack.Decoder(ErrorRecord).decode
 
@@ -80,7 +81,7 @@ class EventLog:
             events.NamespaceDeleted: self._namespace_deleted,
         }
         self._paused = {one.name for one in self._state.jobs.namespaces.values() if one.paused}
-        self._restore(scheduler.job_summaries(JobSelection(), 0, RESTORED_JOBS_MAX))
+        self._restore(scheduler.job_summaries(JobSelection(), 0, RESTORED_JOBS_MAX)[0])
         self._tell("master_started", text=f"epoch {self._state.epoch}")
 
     def asked(self, request: AnyFromClient, actions: Iterable[Action], name: str) -> None:
@@ -103,7 +104,7 @@ class EventLog:
 
     def deliver(self, block: RecordedBlock, parts: Iterable[tuple[int, int, int, int]]) -> None:
         """Results that are recorded just now; ``parts`` are those of ``actions.Deliver``."""
-        if not block.statuses.strip(_COMPLETED):
+        if block.statuses.count(states.COMPLETED) == len(block.statuses):
             return
         for job_id, index, row, count in _with_generator(block, parts):
             statuses = block.statuses[row : row + count]
@@ -137,7 +138,7 @@ class EventLog:
         first = self._last - len(self._events) + 1
         after = request.after if request.epoch == self._state.epoch else 0
         start = max(0, after - first + 1)
-        page = list(islice(self._events, start, start + request.page))
+        page = list(islice(self._events, start, start + min(request.page, _PAGE_MAX)))
         return EventsReport(request.request, self._state.epoch, first, self._last, page)
 
     # What a recorded event is told as.
@@ -172,14 +173,14 @@ class EventLog:
         self._tell("cancel_wanted", by, text=f"tasks {meant}{of_class}{': ' * bool(event.reason)}{event.reason}")
 
     def _controller_joined(self, event: events.ControllerJoined, by: str) -> None:
-        self._tell("controller_joined", by, name=event.name)
+        self._tell("controller_joined", by, controller=event.name)
 
     def _controller_left(self, event: events.ControllerLeft, by: str) -> None:
-        self._tell("controller_left", by, name=event.name)
+        self._tell("controller_left", by, controller=event.name)
         self._suspected.discard(event.name)
 
     def _controller_marked(self, event: events.ControllerMarked, by: str) -> None:
-        self._tell("controller_drained" if event.drained else "controller_undrained", by, name=event.name)
+        self._tell("controller_drained" if event.drained else "controller_undrained", by, controller=event.name)
 
     def _namespace_set(self, event: events.NamespaceSet, by: str) -> None:
         one = event.namespace
@@ -208,6 +209,7 @@ class EventLog:
         job_id: int | None = None,
         namespace: str = "",
         name: str = "",
+        controller: str = "",
         tasks: dict[str, int] | None = None,
         text: str = "",
         moment: float = 0.0,
@@ -217,15 +219,21 @@ class EventLog:
         moment = moment or self._clock() + self._state.jobs.wall_offset_s
         text = text if len(text) <= _TEXT_CHARS_MAX else f"{text[: _TEXT_CHARS_MAX - 3]}..."
         self._events.append(
-            Happening(self._last, moment, kind, by, job_id, namespace, name, tasks or {}, text, restored)
+            Happening(self._last, moment, kind, by, job_id, namespace, name, controller, tasks or {}, text, restored)
         )
 
     def _tell_of_job(
-        self, kind: str, by: str, job_id: int, text: str = "", tasks: dict[str, int] | None = None
+        self,
+        kind: str,
+        by: str,
+        job_id: int,
+        text: str = "",
+        tasks: dict[str, int] | None = None,
+        controller: str = "",
     ) -> None:
         record = self._state.jobs.records.get(job_id)
         names = (record.spec.namespace, record.spec.name) if record else ("", "")
-        self._tell(kind, by, job_id, *names, tasks, text)
+        self._tell(kind, by, job_id, *names, controller, tasks, text)
 
     def _tell_failures(self, job_id: int, index: int, block: RecordedBlock, row: int, count: int) -> None:
         for at in range(row, row + count):
@@ -236,8 +244,9 @@ class EventLog:
                 self._failures[job_id] = told + 1
                 error = _error_text(packed_error(block.body, at))
                 more = "; no further ones of this job are told" if told + 1 == FIRST_FAILURES else ""
-                text = f"task {index + at - row} at {block.controller}: {error}"[: _TEXT_CHARS_MAX - len(more)] + more
-                self._tell_of_job("task_failed", "", job_id, text, {states.STATE_NAMES[block.statuses[at]]: 1})
+                text = f"task {index + at - row}: {error}"[: _TEXT_CHARS_MAX - len(more)] + more
+                tasks = {states.STATE_NAMES[block.statuses[at]]: 1}
+                self._tell_of_job("task_failed", "", job_id, text, tasks, block.controller)
 
     def _tell_gathered(self, jobs: set[int] | None = None) -> None:
         """Of these jobs, or of all."""
@@ -248,23 +257,20 @@ class EventLog:
 
     def _tell_end(self, job_id: int) -> None:
         self._failures.pop(job_id, None)
-        found = self._journal.ended_job(job_id)
-        if found:
-            self._tell_end_of(found[1])
-        else:
-            # Its results were not to be kept for a moment.
-            self._tell("job_ended", job_id=job_id)
+        found, _ = self._journal.ended_jobs(JobSelection(ids=[(job_id, job_id)]), 0, 1)
+        for job in found:
+            self._tell_end_of(job)
 
     def _tell_end_of(self, job: JobSummary, restored: bool = False) -> None:
         names = (job.job_id, job.namespace, job.name)
-        self._tell("job_ended", "", *names, job.tasks, job.state, job.finished, restored)
+        self._tell("job_ended", "", *names, tasks=job.tasks, text=job.state, moment=job.finished, restored=restored)
 
     def _look_for_suspected(self) -> None:
         suspected = {session.name for session in self._state.sessions.by_id.values() if session.suspected}
         for name in sorted(suspected - self._suspected):
-            self._tell("controller_suspected", name=name)
+            self._tell("controller_suspected", controller=name)
         for name in sorted(self._suspected - suspected):
-            self._tell("controller_trusted", name=name)
+            self._tell("controller_trusted", controller=name)
         self._suspected = suspected
 
     def _restore(self, opened: list[JobSummary]) -> None:

@@ -59,8 +59,13 @@ class _Explainer:
             yield "delayed", f"{_tasks(delayed)} delayed, the first until {self._time(first)}"
         if lane.waiting and not record.stopped:
             yield from self._position(lane.head)
+        if record.abandoned:
+            yield "abandoned", "it gets no more tasks: no client had said anything of it for too long"
         if not record.open and not record.sealed:
-            yield "waiting", "it has no open tasks, and may get more: it is not sealed"
+            yield (
+                "waiting",
+                f"its tasks have ended, and it may get more: `cyclone seal {record.job_id}` says that it gets none",
+            )
 
     def of_task(self, index: int) -> Iterator[Reason]:
         record, state = self._record, self._state

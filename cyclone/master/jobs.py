@@ -25,6 +25,7 @@ from cyclone.master.events import (
 from cyclone.master.extents import Extents, IndexSet
 from cyclone.master.lanes import Lanes, LaneTerms
 from cyclone.protocol.job_lists import spec_bytes
+from cyclone.protocol import limits
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, GENERATOR_JOB, JobSpec, Namespace
 from cyclone.protocol.messages import Job, JobOptions
 from cyclone.protocol.states import STATE_NAMES
@@ -56,7 +57,8 @@ class JobRecord:
 
     ``number`` is that of the last results before it. ``stopped`` says why none of its waiting tasks may be leased any
     more: all of it is cancelled, or its ``not_after`` has passed; None while they may. ``spec_bytes`` is about what its
-    options take.
+    options take. Neither recorded nor of any event are ``heard_at``, the monotonic time at which one who may steer it
+    said something of it last, 0 where that is not known, and whether it was ``abandoned``.
     """
 
     job: Job
@@ -74,6 +76,8 @@ class JobRecord:
     processed: IndexSet = field(default_factory=IndexSet)
     stopped: CancelWanted | None = None
     spec_bytes: int = 0
+    heard_at: float = 0.0
+    abandoned: bool = False
 
     @property
     def job_id(self) -> int:
@@ -274,7 +278,9 @@ class Jobs:
         if record is None or wish.task_class:
             return
         extents = record.extents
-        if not record.added or (wish.first <= extents.first_id and wish.last >= extents.last_id):
+        # Tasks that may still be added are meant only where no id is beyond the wish.
+        is_whole = record.sealed or wish.last == limits.ID_MAX
+        if is_whole and (not record.added or (wish.first <= extents.first_id and wish.last >= extents.last_id)):
             record.stopped = wish
             self._bar(record)
 

@@ -7,6 +7,7 @@ import heapq
 import math
 from collections.abc import Iterable
 
+from cyclone.master.abandoned import Abandoned
 from cyclone.master.cancelling import Cancelling
 from cyclone.master.events import CancelWanted, NamespaceSet
 from cyclone.master.outcomes import Outcomes
@@ -16,16 +17,25 @@ from cyclone.protocol.job_spec import Namespace
 
 
 class Keeper:
-    """See the module. ``namespaces`` are those that the configuration wants to be there."""
+    """See the module. ``namespaces`` are those that the configuration wants to be there; ``abandon_s`` is how long a
+    job that is not sealed may hear nothing from its client, 0 for ever.
+    """
 
     def __init__(
-        self, turn: Turn, cancelling: Cancelling, outcomes: Outcomes, namespaces: Iterable[Namespace] = ()
+        self,
+        turn: Turn,
+        cancelling: Cancelling,
+        outcomes: Outcomes,
+        namespaces: Iterable[Namespace] = (),
+        abandon_s: float = 0.0,
     ) -> None:
         self._turn = turn
         self._jobs = turn.state.jobs
+        self._wishes = turn.state.cancellations
         self._cancelling = cancelling
         self._outcomes = outcomes
         self._wanted = list(namespaces)
+        self._abandoned = Abandoned(turn, abandon_s)
 
     @property
     def deadline(self) -> float:
@@ -33,8 +43,8 @@ class Keeper:
         jobs = self._jobs
         if jobs.over or self._wanted:
             return self._turn.now
-        if not jobs.records:
-            return self._cancelling.deadline
+        if not jobs.records and not self._wishes.pending:
+            return math.inf
         expires_at = jobs.expiring[0][0] - jobs.wall_offset_s if jobs.expiring else math.inf
         return min(expires_at, self._cancelling.deadline)
 
@@ -46,6 +56,11 @@ class Keeper:
             # What people have set since counts for more than what the configuration says.
             if namespace.name not in jobs.namespaces_set:
                 self._turn.emit(NamespaceSet(namespace))
+            elif (known := jobs.namespaces[namespace.name]) != namespace:
+                self._turn.say(
+                    "info", f"{_terms(known)}, as it was set before; the configuration says {_terms(namespace)}"
+                )
+        self._abandoned.advance()
         while jobs.expiring and jobs.expiring[0][0] <= self._turn.now + jobs.wall_offset_s:
             _, job_id = heapq.heappop(jobs.expiring)
             record = jobs.records.get(job_id)
@@ -53,6 +68,17 @@ class Keeper:
                 reason = "not_after of its job has passed while it waited"
                 self._turn.emit(CancelWanted(1, limits.ID_MAX, "", job_id, states.EXPIRED, reason))
                 self._cancelling.recall({job_id})
-        self._cancelling.carry_out()
+        if self._wishes.pending:
+            self._cancelling.carry_out()
         if jobs.over:
             self._outcomes.end_jobs()
+
+
+def _terms(namespace: Namespace) -> str:
+    """What the configuration can say of a namespace."""
+    quotas = "".join(
+        f" {name}={amount}"
+        for name, amount in (("jobs_max", namespace.jobs_max), ("tasks_max", namespace.tasks_max))
+        if amount is not None
+    )
+    return f"namespace={namespace.name} weight={namespace.weight:g}{quotas}"

@@ -7,7 +7,6 @@ it. Who is next is asked of a ``Picker``.
 """
 
 import heapq
-import math
 from collections.abc import Callable, Iterator
 
 from cyclone.master.lane import TASK_S_MIN

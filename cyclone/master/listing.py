@@ -14,12 +14,15 @@ from cyclone.master.failures import Failures
 from cyclone.master.jobs import JobRecord
 from cyclone.master.spans import Holdings, Span
 from cyclone.master.state import State
-from cyclone.protocol.job_lists import id_windows, is_meant, with_processed
+from cyclone.protocol.job_lists import id_windows, is_meant, may_be_meant, with_processed
 from cyclone.protocol.job_messages import JobDetail, JobSummary, NamespaceSummary
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, GENERATOR_JOB, JobSelection
 
 # So many ids are looked at together, and so many runs of tasks that are executed are counted by job.
 _CHUNK_TASKS = 65536
+# So many jobs one call looks at; what it costs to sum one up, in looks. Together that is some 5 ms.
+_LOOKS_MAX = 16384
+_LOOKS_PER_SUMMARY = 15
 _RUNS_COUNTED_MAX = 65536
 
 
@@ -38,21 +41,28 @@ class LiveTasks:
     controller: str
 
 
-def summaries(state: State, selection: JobSelection, before: int, page: int) -> list[JobSummary]:
-    """Open jobs that are meant, the newest first, at most so many with numbers below ``before`` (0: all)."""
+def summaries(state: State, selection: JobSelection, before: int, page: int) -> tuple[list[JobSummary], int]:
+    """Open jobs that are meant, the newest first, at most so many with numbers below ``before`` (0: all).
+
+    The number is ``before`` of the next page, 0 where there is none: one call looks at so many jobs only.
+    """
     running = running_by_job(state)
     found: list[JobSummary] = []
+    looks = _LOOKS_MAX
     for record in _in_windows(state, selection, before):
-        one = summary(state, record, running)
-        if is_meant(selection, one):
-            found.append(one)
-            if len(found) >= page:
-                return found
+        if len(found) >= page or looks <= 0:
+            return found, record.job_id + 1
+        looks -= 1
+        if may_be_meant(selection, record.spec, record.owner):
+            looks -= _LOOKS_PER_SUMMARY
+            one = summary(state, record, running)
+            if is_meant(selection, one):
+                found.append(one)
     # It came before all others.
     generator = _generator(state, running[GENERATOR_JOB]) if not selection.ids or selection.ids[0][0] == 0 else None
     if generator and is_meant(selection, generator):
         found.append(generator)
-    return found
+    return found, 0
 
 
 def selected(state: State, selection: JobSelection) -> list[JobRecord]:
@@ -61,7 +71,9 @@ def selected(state: State, selection: JobSelection) -> list[JobRecord]:
     running = running_by_job(state) if selection.states else Counter[int]()
     found = []
     for record in _in_windows(state, selection, 0):
-        if is_meant(selection, summary(state, record, running)):
+        if not may_be_meant(selection, record.spec, record.owner):
+            continue
+        if not selection.states or is_meant(selection, summary(state, record, running)):
             found.append(record)
             if selection.last:
                 break
@@ -136,9 +148,10 @@ def namespace_summaries(state: State) -> list[NamespaceSummary]:
     running = running_by_job(state)
     tasks = {name: Counter[str]() for name in state.jobs.namespaces}
     for record in state.jobs.records.values():
-        of_job = counts(state, record, running[record.job_id])
-        tasks[record.spec.namespace].update({name: of_job.get(name, 0) for name in _OPEN})
-    out = {name: of_namespace["leased"] + of_namespace["running"] for name, of_namespace in tasks.items()}
+        of_namespace = tasks[record.spec.namespace]
+        for name, count in _open_counts(state, record.job_id, running[record.job_id]).items():
+            of_namespace[name] += count
+    out = {name: by_state["leased"] + by_state["running"] for name, by_state in tasks.items()}
     total = sum(out.values()) or 1
     return [
         NamespaceSummary(
@@ -187,9 +200,6 @@ def live_tasks(state: State, job_id: int, start: int, stop: int) -> Iterator[Liv
                     span.attempt if span else 0,
                     holder.name if holder else "",
                 )
-
-
-_OPEN = ("held", "queued", "delayed", "leased", "running")
 
 
 def _in_windows(state: State, selection: JobSelection, before: int) -> Iterator[JobRecord]:

@@ -79,11 +79,12 @@ class Outcomes:
 
     def cancel(self, record: JobRecord, reason: str, status: int = states.CANCELLED) -> None:
         """Let all that is open of a job end; it takes no more tasks."""
+        # First, because the wish for all tasks of a job that may get more says nothing of these.
+        if not record.sealed:
+            self._turn.emit(JobSealed(record.job_id))
         if record.open:
             first, last = record.extents.first_id, record.extents.last_id
             self._turn.emit(CancelWanted(first, last, "", record.job_id, status, reason))
-        if not record.sealed:
-            self._turn.emit(JobSealed(record.job_id))
 
     def end_jobs(self) -> None:
         """Jobs that have all their results leave memory."""

@@ -122,7 +122,7 @@ class OutputRelay:
         asked = self._whom_to_ask(request, task)
         is_to_begin = task.is_open and not task.attempt and request.wait_s > 0
         if not (asked or is_to_begin):
-            self._to_client(peer, _nothing(request, task, self._why_nobody(task)))
+            self._to_client(peer, _nothing(request, task, self._why_nobody(request, task)))
             return
         self._number += 1
         until = now + request.wait_s + (_ANSWER_S if asked else 0.0)
@@ -176,12 +176,12 @@ class OutputRelay:
         task, request = self._task(pending.request) or pending.task, pending.request
         if pending.best is None:
             silent = ", ".join(sorted(pending.sessions.values())[:_NAMED_MAX])
-            text = f"{silent} did not answer in time" if silent else self._why_nobody(task)
+            text = f"{silent} did not answer in time" if silent else self._why_nobody(request, task)
             self._to_client(pending.peer, _nothing(request, task, text))
             return
         output, name = pending.best
         if not output.attempt:
-            self._to_client(pending.peer, _nothing(request, task, output.text or self._why_nobody(task)))
+            self._to_client(pending.peer, _nothing(request, task, output.text or self._why_nobody(request, task)))
             return
         answer = OutputAnswer(
             request.request,
@@ -224,14 +224,17 @@ class OutputRelay:
             return [holder]
         return list(sessions.by_id.values()) if len(sessions.by_id) <= _ASKED_MAX else []
 
-    def _why_nobody(self, task: _Task) -> str:
+    def _why_nobody(self, request: OutputRequest, task: _Task) -> str:
         """Why there is nothing to be shown, '' where there is nothing wrong with that."""
         if not task.attempt:
             return ""
-        if task.controller and task.controller not in self._scheduler.state.sessions.by_name:
-            return f"what it printed lies on {task.controller}, which is away"
-        sessions = len(self._scheduler.state.sessions.by_id)
-        return "" if task.controller or sessions <= _ASKED_MAX else "it is not known any more who had this attempt"
+        if request.attempt > task.attempt:
+            return f"there has been no attempt {request.attempt}, the last one is {task.attempt}"
+        sessions = self._scheduler.state.sessions
+        if task.controller and request.attempt in (0, task.attempt):
+            away = task.controller not in sessions.by_name
+            return f"what it printed lies on {task.controller}, which is away" if away else ""
+        return "it is not known any more who had this attempt" if len(sessions.by_id) > _ASKED_MAX else ""
 
 
 def _rank(output: Output) -> tuple[bool, int, int]:

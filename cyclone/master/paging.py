@@ -34,10 +34,8 @@ class Paging:
         self._sought[job_id] = None
 
     def next_blocks(self) -> list[int]:
-        """With which ids the blocks begin that are to be loaded now."""
+        """With which ids the blocks begin that are to be loaded now; asked where any are stored."""
         lanes, picker, count = self._lanes, self._picker, LOAD_BLOCKS
-        if not lanes.window.stored_count:
-            return []
         asked, self._sought = dict.fromkeys([*self._sought, *picker.wanted]), {}
         if picker.wanted:
             asked.update(dict.fromkeys(self._beside(picker.wanted, count)))

@@ -25,18 +25,18 @@ class _Kept:
 
 
 class Picker:
-    """See the module. ``wanted`` are lanes that were next and had nothing in memory."""
+    """See the module. ``wanted`` are lanes that were next and had nothing in memory, ``kept`` by session who is kept."""
 
     def __init__(self, lanes: Lanes, sessions: Sessions) -> None:
         self._lanes = lanes
         self._sessions = sessions
-        self._kept: dict[int, _Kept] = {}
+        self.kept: dict[int, _Kept] = {}
         self.wanted: dict[int, None] = {}
         self.looked_at = 0
 
     def pick(self, session: Session) -> tuple[Lane, int] | None:
         """The lane, and how many of its tasks at most; None where there is nothing for this controller now."""
-        if self._kept and (kept := self._kept.get(session.session_id)):
+        if self.kept and (kept := self.kept.get(session.session_id)):
             return self._for_which_it_is_kept(session, kept.lane)
         if self._lanes.is_alone and not session.offer.namespaces and (lane := self._lanes.generator).counted:
             return lane, limits.TASKS_PER_BATCH_MAX
@@ -61,10 +61,10 @@ class Picker:
         return None
 
     def tidy(self) -> None:
-        """Owed before the picks of a turn: whoever is kept for what cannot come any more is kept no longer."""
-        for session_id, kept in list(self._kept.items()) if self._kept else ():
+        """Owed before the picks of a turn where anybody is kept: not for what cannot come any more."""
+        for session_id, kept in list(self.kept.items()):
             session = self._sessions.by_id.get(session_id)
-            gone = session is None or session.drained or not session.reachable or not session.slots
+            gone = session is None or session.drained or not session.reachable or not kept.lane.shelf.suits(session)
             if gone or kept.lane.key is None or not self._lanes.room(kept.lane):
                 self._let_go(session_id)
                 if session:
@@ -72,7 +72,7 @@ class Picker:
 
     def is_kept(self, session: Session) -> bool:
         """Whether its free slots wait for something that needs more of them."""
-        return session.session_id in self._kept
+        return session.session_id in self.kept
 
     def _for_which_it_is_kept(self, session: Session, lane: Lane) -> tuple[Lane, int] | None:
         count = min(self._lanes.room(lane), lane.shelf.fitting(session))
@@ -97,10 +97,10 @@ class Picker:
 
     def _keep(self, session: Session, lane: Lane, room: int) -> None:
         count = min(room, max(1, session.slots // lane.terms.cpus))
-        self._kept[session.session_id] = _Kept(lane, count, self._lanes.shares.charge(lane, count))
+        self.kept[session.session_id] = _Kept(lane, count, self._lanes.shares.charge(lane, count))
         lane.reserved += count
 
     def _let_go(self, session_id: int) -> None:
-        kept = self._kept.pop(session_id)
+        kept = self.kept.pop(session_id)
         kept.lane.reserved -= kept.count
         self._lanes.shares.pay(kept.lane, -kept.charged_s)

@@ -153,7 +153,9 @@ class TaskQueue:
         window.tasks_added += count
         self.last_id = max(self.last_id, first + count - 1)
         self._fresh.append(_Block(self.job_id, first, runs, args, args_bytes))
-        self._count_fresh(count, args_bytes)
+        self.fresh_count += count
+        window.fresh_count += count
+        window.fresh_bytes += args_bytes
 
     def add_stored(self, first: int, count: int) -> None:
         """The same for a block that is not in memory."""
@@ -200,9 +202,12 @@ class TaskQueue:
         """Whatever is whole and was never offered is stored only, as before it was loaded: a journal has it."""
         while self._fresh and not self._fresh[-1].taken:
             block = self._fresh.pop()
-            self._stored.appendleft((block.first, len(block.args)))
-            self._count_fresh(-len(block.args), -block.bytes_left)
-            self._count_stored(len(block.args))
+            count = len(block.args)
+            self._stored.appendleft((block.first, count))
+            self.fresh_count -= count
+            self.window.fresh_count -= count
+            self.window.fresh_bytes -= block.bytes_left
+            self._count_stored(count)
 
     def add_returned(self, span: Span) -> None:
         """A span without a holder, in front of what has higher ids."""
@@ -236,19 +241,17 @@ class TaskQueue:
         """
         if not self._fresh:
             return None
-        block = self._fresh[0]
+        block, window = self._fresh[0], self.window
         before = block.bytes_left
         span = block.take(count_max, bytes_max)
-        self._count_fresh(-span.count, block.bytes_left - before)
-        self.offered_to = block.first + len(block.args) - 1
-        if block.taken == len(block.args):
+        self.fresh_count -= span.count
+        window.fresh_count -= span.count
+        window.fresh_bytes += block.bytes_left - before
+        count = len(block.args)
+        self.offered_to = block.first + count - 1
+        if block.taken == count:
             self._fresh.popleft()
         return span
-
-    def _count_fresh(self, count: int, args_bytes: int) -> None:
-        self.fresh_count += count
-        self.window.fresh_count += count
-        self.window.fresh_bytes += args_bytes
 
     def _count_stored(self, count: int) -> None:
         self.stored_count += count

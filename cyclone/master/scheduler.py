@@ -81,7 +81,8 @@ _ALL_DONE = "all work is done"
 class SchedulerOptions:
     """What the configuration decides for the brain. Durations in seconds, 0 for never.
 
-    ``qos`` are the classes of service, ``namespaces`` those that are made at the start where nobody has made them.
+    ``qos`` are the classes of service, ``namespaces`` those that are made at the start where nobody has made them;
+    ``abandon_s`` is how long a job that is not sealed may hear nothing from its client.
     """
 
     controller_timeout_s: float = 15.0
@@ -92,6 +93,7 @@ class SchedulerOptions:
     drain_suspected: bool = False
     qos: Qos = field(default_factory=lambda: BUILT_IN_QOS)
     namespaces: tuple[Namespace, ...] = ()
+    abandon_s: float = 0.0
 
 
 class Scheduler:
@@ -123,7 +125,7 @@ class Scheduler:
         picker = Picker(self.state.lanes, self.state.sessions)
         self._paging = Paging(self.state.lanes, picker)
         cancelling = Cancelling(self._turn, self._outcomes, self._paging.seek)
-        self._keeper = Keeper(self._turn, cancelling, self._outcomes, options.namespaces)
+        self._keeper = Keeper(self._turn, cancelling, self._outcomes, options.namespaces, options.abandon_s)
         self._clients = Clients(self._turn, cancelling, journal)
         self._dispatcher = Dispatcher(self._turn, picker)
         self._next_sweep = 0.0
@@ -184,7 +186,7 @@ class Scheduler:
         window = min(WINDOW_TASKS, WINDOW_START_TASKS + lane.tasks_added)
         if lane.bytes_added:
             window = max(1, min(window, WINDOW_BYTES * lane.tasks_added // lane.bytes_added))
-        delayed = max(0, lane.delayed - WINDOWS_DELAYED * window)
+        delayed = max(0, lane.delayed - WINDOWS_DELAYED * window) if lane.delayed else 0
         limit = self.state.progress.pulled + window - lane.waiting - delayed
         # In steps, because each is a message to the generator.
         if not self._rests and limit - self._pull_granted >= max(1, window // 4):
@@ -262,8 +264,8 @@ class Scheduler:
         self._clients.on_request(peer, request, who, known_job, self.stopping, self._rests)
         return self._turn.out
 
-    def job_summaries(self, selection: JobSelection, before: int, page: int) -> list[JobSummary]:
-        """Open jobs that are meant, the newest first, at most so many with numbers below ``before`` (0: all)."""
+    def job_summaries(self, selection: JobSelection, before: int, page: int) -> tuple[list[JobSummary], int]:
+        """Open jobs that are meant, as from ``Journal.ended_jobs``."""
         return listing.summaries(self.state, selection, before, page)
 
     def live_tasks(self, job_id: int, start: int, stop: int) -> Iterator[LiveTasks]:
@@ -369,7 +371,7 @@ class Scheduler:
             turn.send(session.peer, Tasks(session.session_id, session.tasks_seq, session.sent, jobs, batches))
         for session, count in self._dispatcher.recalls(turn.now):
             turn.send(session.peer, messages.Recall(session.session_id, count))
-        if firsts := self._paging.next_blocks():
+        if state.lanes.window.stored_count and (firsts := self._paging.next_blocks()):
             turn.out.append(Load(firsts))
 
     def _time_limits(self, span: Span) -> list[tuple[int, float]]:

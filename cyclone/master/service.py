@@ -30,7 +30,7 @@ from cyclone.master.sink_feeds import SinkFeeds
 from cyclone.master.source import Source
 from cyclone.notify import Notifier
 from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare_the_collector
-from cyclone.protocol import wire
+from cyclone.protocol import endpoints, wire
 from cyclone.protocol.client_messages import FromClient, ToClient
 from cyclone.protocol.job_messages import AnyToClient
 from cyclone.protocol.messages import AnyFromMaster, ErrorRecord, Output, Refused
@@ -50,7 +50,7 @@ _RETRY_APPEND_S = 1.0
 class MasterOptions:
     """Where to bind, and what concerns only the body. ``port`` 0 takes a free one. Durations in seconds.
 
-    ``feed`` is None where all tasks come from clients.
+    ``target`` '' is a socket file in the service's own folder, which nobody else can enter. ``feed`` is None where all tasks come from clients.
     """
 
     target: str
@@ -80,7 +80,8 @@ class Outcome:
 
 
 class MasterService:
-    """See the module. The socket is bound by the constructor, so that ``port`` is known before anything is started.
+    """See the module. The socket is bound by the constructor, so that ``target`` and ``port`` are known before anything
+    is started.
 
     The journal belongs to the service from here on, which closes it.
     """
@@ -107,8 +108,13 @@ class MasterService:
         self._context.setsockopt(zmq.MAX_SOCKETS, self._context.get(zmq.SOCKET_LIMIT))
         self._gate = PeerGate(self._context, options.gate, wire.decode_for_master)
         self.traffic = self._gate.traffic
-        self._socket, self.port = master_socket(self._context, options.target, options.port, self._gate.keys)
         self._guard = Guard()
+        try:
+            self.target = options.target or endpoints.in_folder(self._guard.folder, "master")
+            self._socket, self.port = master_socket(self._context, self.target, options.port, self._gate.keys)
+        except CycloneError:
+            self._guard.close()
+            raise
         self._poller = zmq.Poller()
         self.sinks = SinkFeeds(self._poller, options.sinks, journal, self.scheduler.state.number)
         self._clients = ClientDesk(options.clients, self.scheduler, journal, self._send)
@@ -155,7 +161,7 @@ class MasterService:
             self._poller.register(readable, POLLIN)
         self._notifier = Notifier.from_environment()
         try:
-            log.info("master at %s port %d, journal %s", self._options.target, self.port, self._journal.description)
+            log.info("master at %s, journal %s", endpoints.shown(self.target, self.port), self._journal.description)
             self._say_what_was_recovered()
             self._wait_max_s = self._notifier.longest_wait_s(self._options.poll_timeout_s)
             self._notifier.ready("waiting for controllers")

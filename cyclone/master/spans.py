@@ -19,8 +19,9 @@ class Span:
     holder.
 
     ``holder`` is the session that the span is leased to, None while it waits to be leased again. ``seq`` is the number
-    of the message that leased it, ``leased_at`` the moment; while it is delayed, ``until`` is when that ends. ``epoch``
-    is that of the lease; 0 where an earlier epoch may have leased it and nobody has said so yet.
+    of the message that leased it, ``leased_at`` the moment; while it is delayed, ``until`` is when that ends, and until
+    ``over_at`` its lease may go on. ``epoch`` is that of the lease; 0 where an earlier epoch may have leased it and
+    nobody has said so yet.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Span:
         "leased_at",
         "open",
         "open_count",
+        "over_at",
         "runs",
         "seq",
         "until",
@@ -59,7 +61,7 @@ class Span:
         self.open_count = count if opened is None else opened.count(1)
         self.holder: int | None = None
         self.seq = 0
-        self.leased_at = self.until = 0.0
+        self.leased_at = self.until = self.over_at = 0.0
 
     @property
     def token(self) -> tuple[int, int]:
@@ -85,7 +87,8 @@ class Span:
         runs = slice_runs(self.runs, row, self.count)
         right = Span(at, self.attempt, runs, self.args[row:], self.open[row:], self.job_id)
         right.epoch = self.epoch
-        right.holder, right.seq, right.leased_at, right.until = self.holder, self.seq, self.leased_at, self.until
+        right.holder, right.seq, right.leased_at = self.holder, self.seq, self.leased_at
+        right.until, right.over_at = self.until, self.over_at
         self.runs = slice_runs(self.runs, 0, row)
         # Not in place: the list is also that of an event or a message of this turn, which are not written yet.
         self.args = self.args[:row]

@@ -221,7 +221,7 @@ class State:
             self.release(span)
         if span.open_count:
             self.hold(self.sessions.delayed, span)
-            span.until = event.until
+            span.until, span.over_at = event.until, event.over_at
             heapq.heappush(self.delays, (event.until, span.first, span.end))
         else:
             self.index.remove(span)

@@ -53,6 +53,7 @@ class Submissions:
         if record:
             if not who.may_steer(record.owner):
                 return _refused(request.request, NOT_ALLOWED, "the key has made a job of somebody else")
+            record.heard_at = self._turn.now
             return self._add(request.request, record, request.block, request.sealed)
         if known_job is not None:
             # It had all that was said with its key, or it was ended before: there is nothing more to send.
@@ -66,6 +67,7 @@ class Submissions:
         submitted = self._turn.now + jobs.wall_offset_s
         self._turn.emit(JobSubmitted(job, request.spec, request.key, who.name, submitted, state.number))
         record = jobs.records[job.job_id]
+        record.heard_at = self._turn.now
         answer = self._add(request.request, record, request.block, request.sealed)
         name = f" {request.spec.name!r}" if request.spec.name else ""
         by = f" by {who.name}" if who.name else ""

@@ -127,13 +127,16 @@ class Ended:
         """Raise CommandFailed for any exit code but 0, with ``said`` or else the end of what it printed.
 
         All that was kept of its outputs becomes a record of the task, ``OUTPUT_RECORD``, with the ``files`` that it
-        has left.
+        has left, and how long an output was of which not all was kept.
         """
         if self.exit_code:
             from cyclone.task import BaseTask
             from cyclone.values import encode
 
-            kept = {"stdout": self.stdout.head, "stderr": self.stderr.head, **files}
+            kept: dict[str, Any] = {"stdout": self.stdout.head, "stderr": self.stderr.head, **files}
+            for name, output in (("stdout", self.stdout), ("stderr", self.stderr)):
+                if output.truncated:
+                    kept |= {f"{name}_bytes": output.total_bytes, f"{name}_truncated": True}
             BaseTask.current.record(OUTPUT_RECORD, encode(kept))
             said = said or self.stderr.end("standard error") or self.stdout.end("standard output")
             kinds = {_NOT_FOUND: CommandNotFound, _NOT_EXECUTABLE: CommandNotExecutable}

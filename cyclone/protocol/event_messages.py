@@ -51,9 +51,9 @@ class EventsRequest(FromClient, tag=218, frozen=True):
 class Happening(msgspec.Struct, array_like=True, frozen=True):
     """One event. ``time`` is Unix time, ``by`` the name of the key that asked for it, empty for the master itself.
 
-    ``job_id`` is None where it is about no job, 0 for that of the generator. ``name`` is that of a job or a controller,
-    ``tasks`` counts by state, ``text`` is a reason or an error. ``restored``: not seen happen, but read in the journal
-    by a master that was started later.
+    ``job_id`` is None where it is about no job, 0 for that of the generator; ``name`` is the job's. ``controller`` is
+    what it is about, or where it has happened. ``tasks`` counts by state, ``text`` is a reason or an error.
+    ``restored``: not seen happen, but read in the journal by a master that was started later.
     """
 
     number: int
@@ -63,6 +63,7 @@ class Happening(msgspec.Struct, array_like=True, frozen=True):
     job_id: int | None = None
     namespace: str = ""
     name: str = ""
+    controller: str = ""
     tasks: dict[str, int] = {}
     text: str = ""
     restored: bool = False

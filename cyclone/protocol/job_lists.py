@@ -69,13 +69,17 @@ def kept_until(finished: float, keep_s: float) -> float:
 
 def is_meant(selection: JobSelection, job: JobSummary) -> bool:
     """Whether a job fits every filter that is not empty; ``ids`` are for ``id_windows``, ``last`` for who sees all."""
+    return (not selection.states or job.state in selection.states) and may_be_meant(selection, job, job.owner)
+
+
+def may_be_meant(selection: JobSelection, job: JobSummary | JobSpec, owner: str) -> bool:
+    """The same without its state, which takes longer to find out."""
     return (
         selection.namespace in ("", job.namespace)
-        and selection.owner in ("", job.owner)
+        and selection.owner in ("", owner)
         and selection.name in ("", job.name)
         and selection.session in ("", job.session)
-        and (not selection.states or job.state in selection.states)
-        and selection.tags.items() <= job.tags.items()
+        and (not selection.tags or selection.tags.items() <= job.tags.items())
     )
 
 

@@ -1,6 +1,6 @@
 """The ZeroMQ sockets of the protocol: every option in one place, each with its reason.
 
-Whoever needs a socket of the protocol gets it here. Endpoints are written here too, so that both ends agree on them.
+Whoever needs a socket of the protocol gets it here.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import Literal
 import zmq
 
 from cyclone.errors import AlreadyRunning, ConfigError
-from cyclone.protocol import limits
+from cyclone.protocol import endpoints, limits
 
 # Plain integers: pyzmq's flag enumerations cost a microsecond for each "and".
 POLLIN, POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)
@@ -97,11 +97,13 @@ def authenticator_socket(context: "zmq.Context[zmq.Socket[bytes]]") -> "zmq.Sock
 def master_socket(
     context: "zmq.Context[zmq.Socket[bytes]]", target: str, port: int, keys: ServerKeys | None = None
 ) -> tuple["zmq.Socket[bytes]", int]:
-    """The ROUTER of a master or a sink, bound; ``port`` 0 takes a free one. Returns it with its port.
+    """The ROUTER of a master or a sink, bound; ``port`` 0 takes a free one. Returns it with its port, 0 of a file.
 
     With keys only peers get through that the context's authenticator lets in; it must be there already.
-    Raises AlreadyRunning when the port is taken, ConfigError when the address cannot be bound.
+    Raises AlreadyRunning when the address is taken, ConfigError when it cannot be bound.
     """
+    if endpoints.is_file(target) and endpoints.is_listening(target):
+        raise AlreadyRunning(f"somebody listens at {target}: is another one running?")
     socket = context.socket(zmq.ROUTER)
     _common(socket)
     if target.replace(".", "").isdecimal():
@@ -122,7 +124,7 @@ def master_socket(
         socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
         # Without it, a missing authenticator would let everybody in whose handshake is right, whatever the key.
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    endpoint = f"tcp://{_host(target)}:{port or '*'}"
+    endpoint = endpoints.endpoint(target, port)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
@@ -132,6 +134,8 @@ def master_socket(
                 f"port {port} on {target} is taken{port_holder(port)}: is another one running?"
             ) from None
         raise ConfigError(f"[comm] target = {target}, port = {port}: cannot bind {endpoint}: {error}") from None
+    if endpoints.is_file(target):
+        return socket, 0
     return socket, int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
 
@@ -167,7 +171,7 @@ def controller_socket(
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
     monitor = socket.get_monitor_socket(_MONITORED)
-    endpoint = f"tcp://{_host(target)}:{port}"
+    endpoint = endpoints.endpoint(target, port)
     try:
         socket.connect(endpoint)
     except zmq.ZMQError as error:
@@ -178,7 +182,7 @@ def controller_socket(
 
 def reconnect(socket: "zmq.Socket[bytes]", target: str, port: int) -> None:
     """Connect anew: ZeroMQ never tries again after a peer that broke ZMTP, be it a stranger that held the port."""
-    endpoint = f"tcp://{_host(target)}:{port}"
+    endpoint = endpoints.endpoint(target, port)
     # Unknown here, where ZeroMQ has forgotten it together with the connection.
     with contextlib.suppress(zmq.ZMQError):
         socket.disconnect(endpoint)
@@ -306,10 +310,6 @@ def _user_id(frame: zmq.Frame) -> str:
     except zmq.ZMQError:
         # A connection that nobody was asked about.
         return ""
-
-
-def _host(target: str) -> str:
-    return f"[{target}]" if ":" in target else target
 
 
 def port_holder(port: int) -> str:

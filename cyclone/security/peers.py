@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import get_args
 
 from cyclone.errors import ConfigError
+from cyclone.protocol import endpoints
 from cyclone.protocol.sockets import ClientKeys
 from cyclone.security.roles import PeerRole
+
+
+def openness(target: str) -> str:
+    """Why somebody else may be meant by it than this host, or by a socket file than its owner; '' where nobody may."""
+    if endpoints.is_file(target):
+        return endpoints.opening(target)
+    return "" if is_loopback(target) else "is not loopback alone"
 
 
 def is_loopback(target: str) -> bool:

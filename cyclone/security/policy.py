@@ -1,7 +1,7 @@
 """Whether a daemon may start as it is configured, and with which keys: closed by default.
 
-Owns the rule: off loopback there are keys, or the configuration says ``insecure = yes`` and the log repeats it at each
-start. Looks at names and files only when it is asked; the settings themselves are valid either way, so that they can be
+Owns the rule: off loopback, or at a socket file that others may reach, there are keys, or the configuration says
+``insecure = yes`` and the log repeats it at each start. Looks at names and files only when it is asked; the settings themselves are valid either way, so that they can be
 checked where neither the network nor the keys are.
 """
 
@@ -9,17 +9,18 @@ import logging
 
 from cyclone.config_key import MASTER, SINKS
 from cyclone.errors import ConfigError
+from cyclone.protocol import endpoints
 from cyclone.protocol.sockets import ClientKeys, ServerKeys
-from cyclone.security.peers import client_keys, is_loopback
+from cyclone.security.peers import client_keys, is_loopback, openness
 from cyclone.security.registry import Registry
 from cyclone.settings import Settings
 
 log = logging.getLogger("cyclone.security")
 
 _CONSEQUENCE = {
-    "master": "whoever reaches port {port} can take its tasks, answer them, and read what they hold",
+    "master": "whoever reaches {door} can take its tasks, answer them, and read what they hold",
     "controller": "whoever poses as the master, or sits between, can run any command on this host",
-    **dict.fromkeys(SINKS, "whoever reaches port {port} can store what they like, and read what is on its way"),
+    **dict.fromkeys(SINKS, "whoever reaches {door} can store what they like, and read what is on its way"),
 }
 _REMEDY = {
     "master": "make keys with 'cyclone keys init' and 'cyclone keys add NAME --role controller', and set "
@@ -69,12 +70,13 @@ def _open_door(settings: Settings) -> str:
     comm = settings.comm
     if settings.role == "run" or (comm.key_file if settings.role == "controller" else comm.keys):
         return ""
-    if is_loopback(comm.target):
+    why = openness(comm.target)
+    if not why:
         return ""
-    consequence = _CONSEQUENCE[settings.role].format(port=comm.port)
+    door = "it" if endpoints.is_file(comm.target) else f"port {comm.port}"
     return (
-        f"{_origin(settings, 'comm', 'target')}: [comm] target = {comm.target} is not loopback alone, and there are no "
-        f"keys: {consequence}; {_REMEDY[settings.role]}"
+        f"{_origin(settings, 'comm', 'target')}: [comm] target = {comm.target} {why}, and there are no keys: "
+        f"{_CONSEQUENCE[settings.role].format(door=door)}; {_REMEDY[settings.role]}"
     )
 
 

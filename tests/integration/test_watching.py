@@ -209,6 +209,15 @@ def test_given_a_terminal_then_the_view_lives_in_it_and_leaves_it_as_it_was(serv
                 assert view.ends() == exit_code
                 assert view.screen.count(LEAVES_THE_SCREEN) == 1
                 assert b"Traceback" not in view.screen
+        with top(server, "--connect-timeout", "200ms") as view:
+            view.shows(b"slots")
+            kill_master(server)
+            view.shows(b"no answer")
+            server.master(server.folder / "test.conf")
+            # Where "no answer" stood there is nothing more, up to the end of the line.
+            view.shows(b"\x1b[K")
+            view.press("q")
+            assert view.ends() == 0
         once = server.start("cyclone", "top", "--once", "-d", "100ms")
         assert once.exits() == 0
         assert "\x1b" not in once.stdout()

@@ -63,11 +63,11 @@ def image_after(ops: Sequence[Op], fate: str, rng: random.Random) -> Image:
         mine = [(at, op) for at, op in enumerate(ops) if op.file == file]
         sure = max((at for at, op in mine if isinstance(op, Sync) or _is_gone(op, at, names_synced)), default=-1)
         lasting = [op for at, op in mine if at <= sure]
-        content = None
+        content: bytearray | None = None
         for op in [*lasting, *_surviving([op for at, op in mine if at > sure], fate, rng)]:
             content = _apply(content, op)
         if content is not None:
-            image[file] = content
+            image[file] = bytes(content)
     return image
 
 
@@ -95,14 +95,16 @@ def _torn(op: Op, rng: random.Random) -> list[Op]:
     return [Write(op.file, op.offset + at, op.data[at : at + SECTOR_BYTES]) for at in starts if rng.random() < 0.5]
 
 
-def _apply(content: bytes | None, op: Op) -> bytes | None:
+def _apply(content: bytearray | None, op: Op) -> bytearray | None:
+    """The content after an operation; in place, where that can be."""
+    if isinstance(op, Delete):
+        return None
+    content = bytearray() if content is None else content
     match op:
         case Write(_, offset, data):
-            before = (content or b"").ljust(offset, b"\0")
-            return before[:offset] + data + before[offset + len(data) :]
+            content.extend(bytes(max(0, offset - len(content))))
+            content[offset : offset + len(data)] = data
         case Truncate(_, size):
-            return (content or b"")[:size].ljust(size, b"\0")
-        case Delete():
-            return None
-        case Sync():
-            return content if content is not None else b""
+            content.extend(bytes(max(0, size - len(content))))
+            del content[size:]
+    return content

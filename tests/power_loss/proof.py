@@ -3,7 +3,6 @@
 Owns the run, the choice of the cuts, and the judgement of what each leaves behind.
 """
 
-import copy
 import random
 import tempfile
 from collections.abc import Iterator
@@ -60,7 +59,7 @@ def record(folder: Path, seed: int, turns: int) -> Trace:
         for turn, events in enumerate(random_turns(seed, turns, size=12)):
             journal.append(events)
             book.add(events)
-            acknowledged.append((len(vfs.ops), copy.deepcopy(book)))
+            acknowledged.append((len(vfs.ops), book.snapshot()))
             if rng.random() < 0.4:
                 journal.tend(0, idle=rng.random() < 0.5)
             if turn in (turns // 3, 2 * turns // 3):

@@ -15,7 +15,7 @@ from cyclone.master.events import (
 )
 from cyclone.protocol import states
 from cyclone.protocol.job_messages import Submitted
-from cyclone.protocol.job_spec import GENERATOR_JOB
+from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, GENERATOR_JOB
 from tests.simulation.job_plans import LIMITS, JobPlan
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class JobLedger:
         self._paused: set[str] = set()
         self._requeued: set[bytes] = set()
         self._asked_to_end: set[int] = set()
-        self._moved_at: dict[int, float] = defaultdict(float)
+        self._moved_at: dict[str, float] = defaultdict(float)
 
     def job_of(self, task_id: int) -> int:
         """The job of a task."""
@@ -160,18 +160,19 @@ class JobLedger:
         slots = [len(c.agent.crew.slots) for c in self._world.controllers if c.alive and not c.agent.draining]
         rests = job_id in self._held or plan.spec.namespace in self._paused or plan.spec.cpus > max(slots, default=0)
         is_done = job_id in self._ended or len(self._results[job_id]) == self._added[job_id]
-        still_s = self._world.now - self._moved_at[job_id]
+        still_s = self._world.now - self._moved_at[plan.spec.namespace]
         assert rests or is_done or still_s < STILL_S, (
-            f"job {job_id} ({plan.spec.name}) stands still for {still_s:.1f} s"
+            f"job {job_id} ({plan.spec.name}) waits, and its namespace stands still for {still_s:.1f} s"
         )
 
     def leased(self, task_id: int) -> None:
         """A task leaves for a controller."""
         job_id = self._job_of.get(task_id)
         if job_id is None:
+            self._moved_at[DEFAULT_NAMESPACE] = self._world.now
             return
         plan, now = self._by_job[job_id], self._world.now
-        self._moved_at[job_id] = now
+        self._moved_at[plan.spec.namespace] = now
         assert job_id not in self._held, f"task {task_id} of job {job_id} is leased, which is held"
         spec = plan.spec
         assert spec.namespace not in self._paused, f"task {task_id} is leased, and {spec.namespace} is paused"
@@ -187,7 +188,7 @@ class JobLedger:
         if job_id is None:
             return
         plan = self._by_job[job_id]
-        self._moved_at[job_id] = self._world.now
+        self._moved_at[plan.spec.namespace] = self._world.now
         self._results[job_id][self._index_of[task_id]] = status
         if plan.spec.max_fails is not None:
             bad = self._bad_ends(job_id)

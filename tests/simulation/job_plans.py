@@ -154,6 +154,10 @@ def _draw_more_troubles(rng: random.Random, plan: JobPlan) -> None:
     if rng.random() < 0.15:
         plan.paused_at = plan.submitted_at + rng.uniform(0.0, 1.5)
         plan.resumed_at = plan.paused_at + rng.uniform(0.2, 2.0)
+    if plan.cancelled_at is None and len(plan.blocks) > 1 and rng.random() < 0.2:
+        # All that it has so far, while the rest is still to come.
+        plan.pace_s = max(plan.pace_s, 0.2)
+        plan.cancelled_at, plan.cancel_indexes = plan.submitted_at, (0, plan.offsets[1] - 1)
     waits = {}
     if plan.total <= 20 and rng.random() < 0.3:
         waits = {"wait_after_success_s": rng.choice([0.05, 0.3]), "wait_after_run_error_s": rng.choice([0.05, 0.3])}

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, Self
 
+from cyclone.client.task_output import OutputReader
 from cyclone.errors import NoSuchJob
-from cyclone.protocol.job_messages import JobSummary
+from cyclone.protocol.job_messages import JobSummary, OutputAnswer
 from cyclone.protocol.job_spec import JobSelection, JobSpec
+from cyclone.protocol.messages import STDERR, STDOUT, OutputPieces
 from cyclone.values import decode
 
 JOB = 7
@@ -18,7 +20,9 @@ def result(
 ) -> SimpleNamespace:
     """Of a task, as a client has it."""
     ok = state == "completed"
-    return SimpleNamespace(job_id=JOB, index=index, value=value, state=state, ok=ok, error=error, records=list(records))
+    return SimpleNamespace(
+        job_id=JOB, index=index, attempt=1, value=value, state=state, ok=ok, error=error, records=list(records)
+    )
 
 
 def printed(stdout: str, stderr: str = "") -> dict[str, Any]:
@@ -26,7 +30,9 @@ def printed(stdout: str, stderr: str = "") -> dict[str, Any]:
 
 
 class FakeClient:
-    """See the module. ``told`` are its results, and signals that come among them, once each."""
+    """See the module. ``told`` are its results, and signals that come among them, once each; ``live`` is what its first
+    task has printed, by attempt, in pieces.
+    """
 
     def __init__(self, tasks: dict[str, int] | None = None, results: Iterable[Any] = ()) -> None:
         self.address = SimpleNamespace(keys=None)
@@ -34,6 +40,7 @@ class FakeClient:
         self.sent: list[Any] = []
         self.ended = tasks or {"completed": 1}
         self.told = list(results)
+        self.live: dict[int, list[tuple[str, bytes]]] = {}
         self.failure: Exception | None = None
         self.is_over = False
         self._raised: list[signal.Signals] = []
@@ -74,6 +81,21 @@ class FakeClient:
         return [
             JobSummary(job_id, "", "default", "", state, "a:B", 0, 0.0, 0.0, True, self.ended) for job_id in job_ids
         ]
+
+    def read_output(self, job_id: int, index: int) -> OutputReader:
+        assert (job_id, index) == (JOB, 0)
+        return OutputReader(self._printed)
+
+    def _printed(self, attempt: int, offset: int, wait_s: float) -> OutputAnswer:
+        """A piece at a time, of the first attempt first."""
+        attempt = attempt or (min(self.live) if offset == 0 else max(self.live)) if self.live else 0
+        at = 0
+        for stream, data in self.live.get(attempt, []):
+            if at == offset:
+                pieces: OutputPieces = [(STDOUT if stream == "stdout" else STDERR, data)]
+                return OutputAnswer(1, attempt, at, pieces, at + len(data), False, "running", "c1")
+            at += len(data)
+        return OutputAnswer(1, attempt, min(at, offset), [], at, True, "completed", "c1")
 
     def results(self, job_id: int, position: int = 0) -> Iterator[Any]:
         self.calls.append(("results", job_id))

@@ -145,9 +145,9 @@ TO_CLIENT: list[tuple[AnyToClient, str]] = [
     ),
     (
         EventsReport(
-            18, 3, 1, 2, [Happening(2, 1e9, "job_ended", "ann", 300, "night", "scan", {"failed": 2}, "", True)]
+            18, 3, 1, 2, [Happening(2, 1e9, "job_ended", "ann", 300, "night", "scan", "c1", {"failed": 2}, "", True)]
         ),
-        "96 cd0137 12 03 01 02 919a02cb41cdcd6500000000a96a6f625f656e646564a3616e6ecd012ca56e69676874a47363616e81a6"
-        "6661696c656402a0c3",
+        "96 cd0137 12 03 01 02 919b02cb41cdcd6500000000a96a6f625f656e646564a3616e6ecd012ca56e69676874a47363616ea2"
+        "633181a66661696c656402a0c3",
     ),
 ]

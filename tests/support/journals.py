@@ -3,6 +3,7 @@
 ``Book`` is the model: it knows by itself, from the events alone, what a journal must give back.
 """
 
+import copy
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -107,6 +108,12 @@ class BookedJob:
         self.ids: list[int] = []
         self.processed: set[int] = set()
 
+    def snapshot(self) -> "BookedJob":
+        """As it is now."""
+        now = copy.copy(self)
+        now.ids, now.processed = list(self.ids), set(self.processed)
+        return now
+
 
 class Book:
     """What has been appended."""
@@ -125,6 +132,14 @@ class Book:
         self.last_job_id = 0
         self.namespaces: dict[str, Namespace] = {}
         self.wishes: list[CancelWanted] = []
+
+    def snapshot(self) -> "Book":
+        """As it is now."""
+        now = copy.copy(self)
+        now.blocks, now.numbers, now.ended = dict(self.blocks), list(self.numbers), dict(self.ended)
+        now.jobs = {job_id: job.snapshot() for job_id, job in self.jobs.items()}
+        now.namespaces, now.wishes = dict(self.namespaces), list(self.wishes)
+        return now
 
     def add(self, events: Sequence[Recorded]) -> None:
         for event in events:

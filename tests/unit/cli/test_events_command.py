@@ -18,11 +18,11 @@ __all__ = ["client"]
 Printed = pytest.CaptureFixture[str]
 HAPPENED = [
     Happening(4, 1e9, "job_submitted", "ann", 7, "night", "scan", text="a:Task"),
-    Happening(5, 1e9 + 1, "controller_joined", name="node1"),
-    Happening(6, 1e9 + 2, "task_failed", "", 7, "night", "scan", {"failed": 1}, "task 3 at node1: E: no\x1b[2J"),
-    Happening(7, 1e9 + 3, "job_ended", "", 7, "night", "scan", {"completed": 9, "failed": 1}, "failed"),
+    Happening(5, 1e9 + 1, "controller_joined", controller="node1"),
+    Happening(6, 1e9 + 2, "task_failed", "", 7, "night", "scan", "node2", {"failed": 1}, "task 3: E: no\x1b[2J"),
+    Happening(7, 1e9 + 3, "job_ended", "", 7, "night", "scan", "", {"completed": 9, "failed": 1}, "failed"),
     Happening(8, 1e9 + 4, "namespace_paused", "root", None, "night"),
-    Happening(9, 1e9 + 5, "job_ended", "", 8, "default", "", {"completed": 1}, "completed"),
+    Happening(9, 1e9 + 5, "job_ended", "", 8, "default", "", "", {"completed": 1}, "completed"),
 ]
 
 
@@ -107,7 +107,8 @@ def log(client: ClientDouble) -> ClientDouble:
         (["--job", "last"], [9]),
         (["--job", "all"], [4, 6, 7, 9]),
         (["-n", "night"], [4, 6, 7, 8]),
-        (["--node", "node[1-2]"], [5]),
+        (["--node", "node[1-2]"], [5, 6]),
+        (["--node", "node1"], [5]),
         (["--kind", "job"], [4, 7, 9]),
         (["--kind", "job_ended,controller"], [5, 7, 9]),
         (["--limit", "2"], [8, 9]),
@@ -138,6 +139,7 @@ def test_given_json_then_each_event_is_a_line_with_its_schema(log: ClientDouble,
         "job": 7,
         "namespace": "night",
         "name": "scan",
+        "node": "",
         "tasks": {"completed": 9, "failed": 1},
         "count": 10,
         "text": "failed",
@@ -153,7 +155,7 @@ def test_given_people_then_an_event_is_a_sentence_without_what_a_terminal_would_
     lines = [line.split(maxsplit=1)[1] if " " in line else line for line in capsys.readouterr().out.splitlines()]
     assert lines[0].endswith("job_submitted         job 7 scan in night  a:Task  (by ann)")
     assert lines[1].endswith("controller_joined     node1")
-    assert lines[2].endswith("task_failed           job 7 scan in night  task 3 at node1: E: no\\x1b[2J")
+    assert lines[2].endswith("task_failed           job 7 scan in night  node2  task 3: E: no\\x1b[2J")
     assert lines[3].endswith("job_ended             job 7 scan in night  9 completed, 1 failed  failed")
     assert lines[4].endswith("namespace_paused      night  (by root)")
 

@@ -37,7 +37,7 @@ def read(folder: Path, text: str) -> dict[str, Any]:
         ("[tags]\nyear = 2026", {"tags": {"year": "2026"}}),
         ("[limits]\n'ost:17' = 3", {"limits": {"ost:17": 3}}),
         ("begin = 2026-11-22T18:30:00Z", {"not_before": 1795372200.0}),
-        ("deadline = '2026-11-22T18:30:00Z'", {"not_after": 1795372200.0}),
+        ("deadline = '2036-11-22T18:30:00Z'", {"not_after": 2110991400.0}),
         ("hold = true\nexclusive = false", {"held": True, "exclusive": False}),
         ("crash_limit = 'never'", {"crash_limit": 1}),
         ("stdin = '-'", {"stdin": "-"}),

@@ -131,6 +131,18 @@ def test_given_no_such_job_then_it_is_said(client: ClientDouble) -> None:
         _run(["tasks", "9"])
 
 
+def test_given_numbers_that_no_job_has_then_that_is_an_error_and_an_empty_list_is_none(
+    client: ClientDouble, capsys: Printed
+) -> None:
+    client.summaries = [job(5)]
+    for words, says in ((["9"], "there is no job 9"), (["7-9", "12"], "there are no jobs 7-9,12")):
+        with pytest.raises(NoSuchJob, match=says):
+            _run(["jobs", *words])
+    for words in (["5", "-s", "failed"], ["-n", "elsewhere"], ["5", "--before", "5"]):
+        assert _run(["jobs", "--no-header", *words]) == 0
+    assert capsys.readouterr().out == ""
+
+
 # --- show, explain
 
 
@@ -201,6 +213,11 @@ def test_given_reasons_then_they_are_sentences_for_people_and_codes_for_programs
     assert (found["index"], found["reasons"][1]) == (None, {"code": "held", "text": "it is held"})
     assert _run(["explain", "6"]) == 0
     assert lines(capsys) == ["job 6 has ended: completed; 10 completed"]
+    client.rows[6] = [task(0), task(1, "failed")]
+    assert _run(["explain", "6.0"]) == _run(["explain", "6.1"]) == 0
+    assert lines(capsys) == ["task 6.0 has ended: completed", r"task 6.1 has ended: failed: ValueError: no\nmore of it"]
+    with pytest.raises(CycloneError, match="job 6 has no task 7"):
+        _run(["explain", "6.7"])
     with pytest.raises(NoSuchJob):
         _run(["explain", "7"])
 

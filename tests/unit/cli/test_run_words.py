@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cyclone.cli import common, parsing, run_command, run_options
+from cyclone.cli import common, interrupts, parsing, run_command, run_options
 from cyclone.errors import UsageError
 from cyclone.programs.command import OUTPUT_RECORD
 from tests.support.fake_client import JOB, FakeClient, printed, result
@@ -60,9 +60,50 @@ def test_given_a_command_that_fails_then_its_outputs_are_ours_too(
 
 
 def test_given_more_output_than_is_kept_then_it_is_said(client: FakeClient, capsys: pytest.CaptureFixture[str]) -> None:
-    client.told = [result(0, printed("beginning") | {"stdout_truncated": True, "stderr_truncated": False})]
+    client.told = [result(0, printed("beginning") | {"stdout_truncated": True, "stdout_bytes": 99})]
     call("--", "yes")
     assert capsys.readouterr() == ("beginning", "cyclone: task 7.0: its stdout was longer; this was kept of it\n")
+
+
+@pytest.mark.parametrize(
+    ("live", "value", "expected"),
+    [
+        pytest.param([], {}, (b"out\xff", b"err"), id="nothing"),
+        pytest.param([("stdout", b"o"), ("stderr", b"er")], {}, (b"out\xff", b"err"), id="the beginning"),
+        pytest.param([("stdout", b"ou"), ("stderr", b"err"), ("stdout", b"t\xff")], {}, (b"out\xff", b"err"), id="all"),
+        pytest.param(
+            [("stdout", b"out\xff and more"), ("stderr", b"err")],
+            {"stdout_truncated": True, "stdout_bytes": 13},
+            (b"out\xff and more", b"err"),
+            id="more than the result has",
+        ),
+    ],
+)
+def test_given_what_was_shown_live_then_the_end_adds_only_the_rest(
+    client: FakeClient,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    live: list[tuple[str, bytes]],
+    value: dict[str, object],
+    expected: tuple[bytes, bytes],
+) -> None:
+    client.live = {1: live}
+    client.told = [result(0, printed("out\udcff", "err") | value)]
+    assert call("--", "true") == 0
+    assert capfdbinary.readouterr() == expected
+
+
+def test_given_attempts_then_all_are_shown_live_and_only_the_last_ones_end_is_added(
+    client: FakeClient, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    client.live = {1: [("stdout", b"first\n")], 2: [("stdout", b"sec")]}
+    end = result(0, printed("second\n"))
+    end.attempt = 2
+    client.told = [end]
+    assert call("--", "true") == 0
+    assert capfdbinary.readouterr() == (
+        b"first\nsecond\n",
+        b"cyclone: attempt 1 has ended; this is attempt 2\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,8 +176,36 @@ def test_given_a_signal_then_the_job_is_cancelled_and_what_has_ended_prints_once
 
 def test_given_a_second_signal_then_the_job_is_left_to_itself(client: FakeClient) -> None:
     client.told = [signal.SIGINT, signal.SIGTERM, result(0, printed(""))]
-    assert call("--", "x") == 128 + signal.SIGTERM
+    with pytest.raises(interrupts.Interrupted) as told:
+        call("--", "x")
+    assert told.value.exit_code == 128 + signal.SIGTERM
     assert [made[0] for made in client.calls].count("cancel") == 1
+
+
+def test_given_nobody_who_reads_what_is_printed_then_the_rest_of_the_job_is_cancelled(
+    client: FakeClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(run_command, "pass_on", refuse)
+    client.told = [result(0, printed("a\n")), result(1, printed("b\n"))]
+    with pytest.raises(BrokenPipeError):
+        call("-q", "--array", "0-1", "--", "x")
+    assert ("cancel", [(JOB, JOB)], "what it prints cannot be written") in client.calls
+    client.calls.clear()
+    client.told = [result(0, printed("a\n"))]
+    with pytest.raises(BrokenPipeError):
+        call("--", "x")
+    assert "cancel" not in [made[0] for made in client.calls]
+
+
+def test_given_the_output_of_a_bundle_then_it_follows_what_its_program_has_printed(
+    client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.told = [result(0, printed("said\n") | {"output": "left\n", "log": "", "error": ""})]
+    assert call("--", "x") == 0
+    assert capsys.readouterr().out == "said\nleft\n"
 
 
 def test_given_an_ignored_signal_then_it_stays_ignored(client: FakeClient) -> None:

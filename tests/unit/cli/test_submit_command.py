@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from cyclone.cli import common, connecting, parsing
+from cyclone.cli.interrupts import Interrupted
 from cyclone.cli.submit import submit
 from cyclone.cli.submit_values import key_of
 from cyclone.errors import NotAllowed, QuotaExceeded, Unreachable
@@ -81,7 +82,7 @@ def test_given_a_key_that_is_used_up_by_half_a_job_then_it_is_said(
         (["--key", "mine"], KeyboardInterrupt(), "the same command sends them, cyclone seal or cancel 7 ends it"),
         ([], Unreachable("no answer"), "and waits for them: cyclone seal or cancel 7 ends it"),
         ([], QuotaExceeded("quota", "full"), "job 7 is cancelled: not all of its tasks could be sent"),
-        ([], KeyboardInterrupt(), "job 7 is cancelled: not all of its tasks could be sent"),
+        ([], Interrupted(15), "job 7 is cancelled: not all of its tasks could be sent"),
     ],
 )
 def test_given_a_submission_that_breaks_off_then_the_job_is_cancelled_unless_the_rest_may_come(
@@ -181,16 +182,17 @@ def test_given_follow_then_what_tasks_print_is_passed_on_and_nothing_else(
     assert captured.out == b'caf\xe9\n{"bytes":3}\n'
     assert captured.err == (
         b"job 7: 1 task\nwarning\ncyclone: task 7.2 timed_out: TaskTimedOut: took longer than 1 s\n"
-        b"job 7 failed: 3 completed, 1 timed_out\n"
+        b"job 7 failed: 3 completed, 1 timed_out; cyclone show 7 says why\n"
     )
 
 
-def test_given_ctrl_c_while_waiting_then_it_is_said_that_the_job_goes_on(
-    client: FakeClient, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_given_a_signal_while_waiting_then_it_is_said_that_the_job_goes_on(
+    number: signal.Signals, client: FakeClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    client.told = [signal.SIGINT]
+    client.told = [number]
     code = common.guarded("cyclone", lambda argv: call("--follow", "--", "true"))
-    assert code == common.EXIT_INTERRUPTED
+    assert code == 128 + number
     assert capsys.readouterr().err.endswith("job 7 goes on: cyclone wait 7, or cyclone cancel 7\n")
 
 
@@ -232,7 +234,12 @@ def test_given_dry_run_and_json_then_it_is_one_value(
         [{"entry": entry, "index": index} for index, entry in enumerate("abc")],
     )
     assert found["shared"]["command"] == ["echo", "{}"]
-    assert found["options"] == {"task_class": "tasks.job_command:JobCommand", "cpus": 2, "directory": str(tmp_path)}
+    assert found["options"] == {
+        "task_class": "tasks.job_command:JobCommand",
+        "name": "echo",
+        "cpus": 2,
+        "directory": str(tmp_path),
+    }
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,23 @@ def test_given_a_command_then_it_is_one_task_that_runs_it_here(folder: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["--", "/usr/bin/gzip", "-k"], "gzip"),
+        (["--wrap", "bin/gzip {} && rm {}"], "gzip"),
+        (["job.py", "x"], "job.py"),
+        (["--class", "planned_tasks:Odd", "-p", "what=1"], "Odd"),
+        (["--name", "mine", "--", "true"], "mine"),
+        (["--", "x" * 300], ""),
+        (["--", "\udcff"], ""),
+    ],
+)
+def test_given_no_name_then_a_job_has_that_of_what_it_runs(words: list[str], name: str, folder: Path) -> None:
+    (folder / "job.py").write_text("pass\n")
+    assert plan(*words).spec.name == name
+
+
+@pytest.mark.parametrize(
     ("words", "expected"),
     [
         (["--array", "0-4:2", "--", "echo", "{}"], [(["echo", "{}"], 0), (["echo", "{}"], 2), (["echo", "{}"], 4)]),
@@ -152,8 +169,8 @@ def test_given_a_shell_script_here_then_it_is_run_by_its_path_with_its_directive
         (["-w", "n[1-2]", "-w", "x"], "nodes", ("n1", "n2", "x")),
         (["-x", "n1"], "exclude", ("n1",)),
         (["-C", "a,b", "-C", "c"], "labels", ("a", "b", "c")),
-        (["--deadline", "2026-11-22T18:30:00Z"], "not_after", 1795372200.0),
-        (["--expires", "2026-11-22T18:30:00Z"], "not_after", 1795372200.0),
+        (["--deadline", "2036-11-22T18:30:00Z"], "not_after", 2110991400.0),
+        (["--expires", "2036-11-22T18:30:00Z"], "not_after", 2110991400.0),
         (["-c", "2"], "cpus", 2),
         (["--mem", "1.5 GiB"], "mem_bytes", 3 << 29),
         (["-r", "gpus=2"], "resources", {"gpus": 2}),
@@ -264,10 +281,12 @@ def test_given_a_class_with_options_of_its_own_then_the_job_has_them_unless_othe
         (["--retry-on", "\udce9", "--", "a"], UsageError, "--retry-on: ['\\udce9'] is not UTF-8 text"),
         (["--time-limit", "0", "--", "a"], UsageError, "'0' is no time at all"),
         (
-            ["--begin", "2026-11-23", "--deadline", "2026-11-22", "--", "a"],
+            ["--begin", "2036-11-23", "--deadline", "2036-11-22", "--", "a"],
             UsageError,
             "--deadline/--expires is not after --begin",
         ),
+        (["--deadline", "2020-01-01", "--", "a"], UsageError, "--deadline/--expires is a moment that has passed"),
+        (["--", ""], UsageError, "the command behind -- is empty"),
         (["--array", "5-1", "--", "a"], UsageError, "begins behind its end"),
         (
             ["--array", "1-2", "--each-line", "x", "--", "a"],

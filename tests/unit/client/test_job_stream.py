@@ -150,6 +150,19 @@ def test_given_a_job_that_is_closed_later_then_a_request_of_its_own_seals_it() -
     assert wire.job.is_over
 
 
+def test_given_a_job_without_work_then_the_master_hears_now_and_then_that_somebody_is_there() -> None:
+    wire = Wire(1, closed=False)
+    wire.advance()
+    wire.answer(1)
+    wire.results(3, 4, 1)
+    wire.advance(NOW + FOLLOW_S)
+    due = wire.job.deadline
+    assert 60 < due - NOW < 3600
+    (said,) = wire.advance(due)
+    assert (kinds([said]), said.block, said.sealed) == (["AddRequest"], None, False)
+    assert wire.job.deadline == due + RESEND_S
+
+
 def test_given_no_answer_then_it_is_sent_again_with_the_same_key() -> None:
     wire = Wire(1)
     (first,) = wire.advance()

@@ -1,5 +1,7 @@
 """Rows out at a worker: which have started, which can be taken back, which are still unreported."""
 
+from typing import Any
+
 import pytest
 
 from cyclone.controller import pipe
@@ -70,12 +72,13 @@ def test_given_jobs_then_the_worker_is_told_of_each_once_until_it_forgets_all(mo
     assert told == [[1], [2], [3], [3, 4], [], [1, 2, 3, 4, 5], []]
 
 
+@pytest.mark.parametrize("options", [{"shared": bytes(6)}, {"environment": {"A": "12", "B": "34"}}])
 def test_given_jobs_that_share_much_then_the_worker_is_told_again_before_it_has_to_keep_too_much(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(pipe, "TOLD_BYTES_MAX", 10)
     slot = Slot(0, 0)
-    one, two = (Job(job_id, "tests:Task", shared=bytes(6)) for job_id in (1, 2))
+    one, two = (Job(job_id, "tests:Task", **options) for job_id in (1, 2))
     assert [slot.tell([job]) for job in (one, one, two, one)] == [[one], [], [two], [one]]
 
 

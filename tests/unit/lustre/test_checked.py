@@ -176,7 +176,7 @@ def test_given_a_folder_that_others_can_enter_then_it_is_refused_and_lfs_is_not_
     folder.mkdir()
     folder.chmod(mode)
     lfs = Counted()
-    with pytest.raises(LfsError, match=f"mode {mode:o}, not 700"):
+    with pytest.raises(LfsError, match=f"has mode {mode:03o}, not to us alone"):
         CheckedOsts(lfs, "lustrefs", folder=folder).states()
     assert lfs.asked == 0
 
@@ -186,7 +186,7 @@ def test_given_a_folder_of_another_user_then_it_is_refused(tmp_path: Path, monke
     folder.mkdir(mode=0o700)
     owner = folder.stat().st_uid
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
-    with pytest.raises(LfsError, match=f"belongs to user {owner}, not to {owner + 1}"):
+    with pytest.raises(LfsError, match=f"belongs to user {owner} and has mode 700, not to us alone"):
         CheckedOsts(Counted(), "lustrefs", folder=folder).states()
 
 
@@ -198,7 +198,7 @@ def test_given_a_link_to_a_folder_then_it_is_refused(tmp_path: Path) -> None:
 
 
 def test_given_a_folder_that_cannot_be_made_then_the_error_names_it(tmp_path: Path) -> None:
-    with pytest.raises(LfsError, match="nowhere/private: No such file"):
+    with pytest.raises(LfsError, match="nowhere/private cannot be used: No such file"):
         CheckedOsts(Counted(), "lustrefs", folder=tmp_path / "nowhere" / "private").states()
 
 

@@ -11,6 +11,7 @@ from cyclone.master.events import JobSubmitted
 from cyclone.master.journal import Journal
 from cyclone.master.listing import LiveTasks
 from cyclone.master.scheduler import Scheduler
+from cyclone.protocol import wire
 from cyclone.protocol.job_lists import ended_summary
 from cyclone.protocol.job_messages import (
     DetailRequest,
@@ -64,12 +65,14 @@ class Known:
             if ended == has_ended and (not before or job_id < before)
         ]
 
-    def job_summaries(self, selection: JobSelection, before: int, page: int) -> list[JobSummary]:
-        return self._meant(before, has_ended=False)[:page]
+    def job_summaries(self, selection: JobSelection, before: int, page: int) -> tuple[list[JobSummary], int]:
+        return self._page(self._meant(before, has_ended=False), min(page, 2))
 
     def ended_jobs(self, selection: JobSelection, before: int, page: int) -> tuple[list[JobSummary], int]:
-        found = self._meant(before, has_ended=True)
-        room = min(page, self.rows_max)
+        return self._page(self._meant(before, has_ended=True), min(page, self.rows_max))
+
+    @staticmethod
+    def _page(found: list[JobSummary], room: int) -> tuple[list[JobSummary], int]:
         return found[:room], found[room].job_id + 1 if len(found) > room else 0
 
     def detail(self, job_id: int) -> JobDetail | None:
@@ -119,6 +122,23 @@ def test_given_open_and_ended_jobs_then_each_comes_once_the_newest_first(page: i
         found += [job.job_id for job in report.jobs]
         before = report.next
     assert found == sorted(known.jobs, reverse=True)
+
+
+def test_given_jobs_with_long_names_and_many_tags_then_a_page_ends_before_it_is_too_large_to_be_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archive_answers, "_JOBS_BYTES_MAX", 200)
+    known = Known(jobs=[True] * 12)
+    found: list[int] = []
+    before, pages = 0, 0
+    while before or not pages:
+        report = ask(known, JobsRequest(1, JobSelection(), 100, before))
+        # One is in it in any case, or nobody would ever come behind it.
+        assert report.jobs and (len(report.jobs) == 1 or len(wire.encode(report)[1]) < 300)
+        found += [job.job_id for job in report.jobs]
+        before, pages = report.next, pages + 1
+    assert found == sorted(known.jobs, reverse=True)
+    assert pages > 3
 
 
 @pytest.mark.parametrize("with_shared", [False, True])

@@ -4,9 +4,10 @@ import pytest
 
 from cyclone.master.actions import Send
 from cyclone.master.dispatch import LEASED_BYTES_MAX, RECALL_AFTER_S, RECALL_RETRY_S
-from cyclone.protocol import limits
+from cyclone.protocol import limits, wire
 from cyclone.protocol.messages import Job, JobOptions, Recall, Returned, TaskBatch, Tasks
 from cyclone.protocol.states import COMPLETED
+from tests.support.job_requests import submit
 from tests.support.masters import Master, batch, peer, sent, tasks
 from tests.unit.master.conftest import NewMaster
 
@@ -207,3 +208,16 @@ class TestRecall:
             master.results(self.busy, batch(1, *[0] * 6))
         master.advance()
         assert master.advance(RECALL_AFTER_S) == []
+
+
+def test_given_jobs_that_share_much_then_what_announces_them_still_fits_a_frame(master: Master) -> None:
+    shared = b"\xc4" + bytes(limits.VALUE_BYTES_MAX - 5)
+    for number in range(6):
+        submit(master, 1, f"k{number}", shared=b"\x91" + shared)
+    session = master.join(slots=8)
+    messages = []
+    for _ in range(9):
+        messages += [message for message in sent(master.lease(session, 8)) if isinstance(message, Tasks)]
+    assert [len(message.jobs) for message in messages] == [1] * 6
+    assert all(sum(map(len, wire.encode(message))) <= limits.MESSAGE_BYTES_MAX for message in messages)
+

@@ -120,9 +120,9 @@ def test_given_many_failures_of_a_job_then_the_first_few_are_told_and_no_more(wo
     world.end(world.join(), *[FAILED, TIMED_OUT] * 4)
     told = world.told("task_failed")
     assert [(event.tasks, event.text.split(":")[0]) for event in told] == [
-        ({"failed": 1}, "task 0 at c1"),
-        ({"timed_out": 1}, "task 1 at c1"),
-        ({"failed": 1}, "task 2 at c1"),
+        ({"failed": 1}, "task 0"),
+        ({"timed_out": 1}, "task 1"),
+        ({"failed": 1}, "task 2"),
     ]
     assert told[-1].text.endswith("no further ones of this job are told")
     assert world.told("job_ended")[0].tasks == {"failed": 4, "timed_out": 4}
@@ -168,7 +168,7 @@ def test_given_wishes_of_an_administrator_then_they_are_told(world: World) -> No
     world.ask(CancelRequest(9, 1, 2, "tests:Task", ""))
     told = [event for event in world.told() if event.number > 3]
     assert {event.by for event in told} == {"ann"}
-    assert [(event.kind, event.name or event.namespace, event.text) for event in told] == [
+    assert [(event.kind, event.name or event.namespace or event.controller, event.text) for event in told] == [
         ("tasks_requeued", "scan", ""),
         ("controller_drained", "c1", ""),
         ("controller_undrained", "c1", ""),
@@ -236,4 +236,4 @@ def test_given_a_generator_then_failures_of_its_tasks_are_told_of_job_0(world: W
     world.carry_out(world.master.offer(2))
     world.end(world.join(), COMPLETED, FAILED)
     (failed,) = world.told("task_failed")
-    assert (failed.job_id, failed.text) == (0, "task 2 at c1: WorkerDied: signal 11")
+    assert (failed.job_id, failed.controller, failed.text) == (0, "c1", "task 2: WorkerDied: signal 11")

@@ -160,7 +160,7 @@ def being_cancelled(master: Master) -> None:
             "position",
             "before it in namespace default wait 5 tasks of priority 10, 10 tasks of priority 0",
         ),
-        (may_get_more, "waiting", "it has no open tasks, and may get more: it is not sealed"),
+        (may_get_more, "waiting", "its tasks have ended, and it may get more: `cyclone seal 1` says that it gets none"),
         (being_cancelled, "cancelled", "it is ended: no use any more"),
         (being_cancelled, "running", "2 tasks out at c1"),
     ],

@@ -6,6 +6,7 @@ import pytest
 
 from cyclone.master import job_control as job_control_module
 from cyclone.master.actions import Action
+from cyclone.master.admission import Terms
 from cyclone.master.events import CancelWanted, JobEnded, JobHeld, JobSealed, NamespaceSet, TasksProcessed
 from cyclone.master.rights import ANYBODY, Who
 from cyclone.protocol.client_messages import Answer, CancelRequest, DrainRequest
@@ -22,7 +23,7 @@ from cyclone.protocol.messages import Cancel, Recall, Returned
 from cyclone.protocol.states import COMPLETED, CRASHED, FAILED, QUARANTINED, SETUP_FAILED
 from cyclone.results import OpenBlock, TaskResult
 from tests.support.job_requests import ANN, BOB, add, ask, cancel, control, ids, submit, told
-from tests.support.masters import Master, batch, final_states, kinds, leases, sent, tasks
+from tests.support.masters import JOURNAL, Master, batch, final_states, kinds, leases, sent, tasks
 from tests.unit.master.conftest import NewMaster
 
 
@@ -33,7 +34,7 @@ def answer(actions: list[Action]) -> Answer:
 
 
 def counts(master: Master, job_id: int) -> dict[str, int]:
-    (one,) = master.scheduler.job_summaries(ids(job_id), 0, 9)
+    (one,), _ = master.scheduler.job_summaries(ids(job_id), 0, 9)
     return one.tasks
 
 
@@ -311,6 +312,27 @@ class TestRequeue:
         assert answer(ask(master, RequeueRequest(1, 1))).count == 1
         assert leases(master.lease(session, 1)) == [("c1", 1, 1, 2)]
 
+    def test_given_an_exclusive_task_that_a_lost_controller_may_still_run_then_it_waits_until_that_is_over(
+        self, master: Master
+    ) -> None:
+        submit(master, 1, exclusive=True)
+        master.lease(master.join("c1"), 1)
+        wait_s = Terms(JOURNAL, 1.0, 15.0).exclusive_wait_s
+        master.advance(15.1)
+        other = master.join("c2", "2")
+        assert counts(master, 1) == {"delayed": 1}
+        assert answer(ask(master, RequeueRequest(1, 1))).count == 0
+        assert leases(master.lease(other, 1)) == []
+        assert leases(master.advance(wait_s - 15.0)) == [("c2", 1, 1, 2)]
+
+    def test_given_an_exclusive_task_that_failed_then_it_waits_no_longer(self, master: Master) -> None:
+        session = master.join()
+        submit(master, 1, exclusive=True, retries=1, retry_delay_s=1000.0)
+        master.lease(session, 1)
+        master.results(session, batch(1, FAILED))
+        assert answer(ask(master, RequeueRequest(1, 1))).count == 1
+        assert leases(master.lease(session, 1)) == [("c1", 1, 1, 2)]
+
 
 class TestNamespaces:
     @pytest.mark.parametrize(
@@ -400,3 +422,17 @@ class TestProcessed:
         assert answer(ask(master, ProcessedRequest(1, 17, [(0, 9)]), ANN, known_job=17)).granted
         assert not answer(ask(master, ProcessedRequest(1, 18, [(0, 9)]), ANN)).granted
         assert events(master, TasksProcessed) == [TasksProcessed(17, ((0, 9),))]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_given_that_all_tasks_so_far_are_cancelled_when_more_are_added_then_these_run(restarts: bool) -> None:
+    master = Master()
+    submit(master, 3, sealed=False)
+    cancel(master, ids(1), indexes=[(0, 2)])
+    add(master, 1, 2, offset=3, sealed=True)
+    if restarts:
+        master.restart()
+    master.lease(master.join(), 9)
+    # What a restart has left in the journal is loaded in one turn and leased in the next.
+    master.advance()
+    assert counts(master, 1) == {"cancelled": 3, "leased": 2}

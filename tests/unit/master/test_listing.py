@@ -52,14 +52,44 @@ def test_given_a_selection_then_those_that_fit_are_listed_the_newest_first(
     jobs: Master, selection: dict[str, Any], found: list[int]
 ) -> None:
     meant = JobSelection(**selection)
-    assert [one.job_id for one in jobs.scheduler.job_summaries(meant, 0, 9)] == found
-    assert [one.job_id for one in jobs.scheduler.job_summaries(meant, 0, 1)] == found[:1]
-    assert [one.job_id for one in jobs.scheduler.job_summaries(meant, 3, 9)] == [one for one in found if one < 3]
+    assert [one.job_id for one in jobs.scheduler.job_summaries(meant, 0, 9)[0]] == found
+    assert [one.job_id for one in jobs.scheduler.job_summaries(meant, 0, 1)[0]] == found[:1]
+    older, _ = jobs.scheduler.job_summaries(meant, 3, 9)
+    assert [one.job_id for one in older] == [one for one in found if one < 3]
     assert [one.job_id for one in listing_module.selected(jobs.scheduler.state, meant)] == found
 
 
+def test_given_more_jobs_than_one_call_looks_at_then_the_next_one_goes_on(
+    jobs: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing_module, "_LOOKS_MAX", 1)
+    found, before = [], 0
+    for _ in range(10):
+        some, before = jobs.scheduler.job_summaries(JobSelection(name="scan"), before, 9)
+        assert len(some) <= 1
+        found += [one.job_id for one in some]
+        if not before:
+            break
+    assert found == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "found"),
+    [
+        ([(2, 3), (5, 1 << 40)], [3, 2]),
+        ([(1, 1), (3, 1 << 40), ((1 << 40) + 5, 1 << 50)], [4, 3, 1]),
+        ([(1 << 40, 1 << 50)], []),
+    ],
+)
+def test_given_ranges_of_ids_wider_than_all_jobs_then_those_within_are_listed(
+    jobs: Master, ranges: list[tuple[int, int]], found: list[int]
+) -> None:
+    some, _ = jobs.scheduler.job_summaries(JobSelection(ids=ranges), 0, 9)
+    assert [one.job_id for one in some] == found
+
+
 def test_given_a_job_then_its_line_says_what_it_is_and_how_its_tasks_are(jobs: Master) -> None:
-    (one,) = jobs.scheduler.job_summaries(ids(1), 0, 1)
+    (one,), _ = jobs.scheduler.job_summaries(ids(1), 0, 1)
     assert (one.name, one.owner, one.state, one.task_class) == ("scan", "ann", "running", "tests:Task")
     assert one.tasks == {"running": 1, "leased": 1, "queued": 2}
     assert (one.sealed, one.finished, one.tags, one.session) == (True, 0.0, {"k": "v"}, "s1")
@@ -72,7 +102,7 @@ def test_given_a_generator_then_its_tasks_are_those_of_the_oldest_job(master: Ma
     master.lease(session, 5)
     master.results(session, batch(1, COMPLETED, FAILED), batch(4, COMPLETED, FAILED))
     for _ in range(2):
-        found = {one.job_id: one.tasks for one in master.scheduler.job_summaries(JobSelection(), 0, 9)}
+        found = {one.job_id: one.tasks for one in master.scheduler.job_summaries(JobSelection(), 0, 9)[0]}
         assert list(found) == [1, 0]
         assert found[0] == {"completed": 1, "failed": 1, "queued": 2}
         assert found[1] == {"completed": 1, "failed": 1, "leased": 1}

@@ -185,3 +185,15 @@ def test_given_a_batch_across_jobs_then_each_has_its_own_part_and_the_generator_
     filled.end(3)
     (job,), _ = filled.journal.ended_jobs(ALL, 0, 10)
     assert job.tasks == {"completed": 1, "processed": 1}
+
+
+def test_given_ended_jobs_with_large_options_then_those_that_ended_first_go_as_a_whole() -> None:
+    filled = Filled(memory_bytes_max=400_000)
+    for job_id in range(3, 20):
+        filled.submit(job_id, 1, shared=b"\x91\xc6" + bytes(50_000))
+        filled.result(filled.last_id, 1)
+        filled.end(job_id)
+    assert filled.ended() == list(range(19, 12, -1))
+    assert filled.numbers(19) == [17]
+    assert filled.journal.ended_job(12) is None
+    assert filled.journal.job_of_key(key_of(12)) == 12

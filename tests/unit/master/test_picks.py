@@ -10,8 +10,8 @@ from cyclone.master.sessions import Session, Sessions
 from cyclone.protocol.messages import Offer
 from cyclone.protocol.states import COMPLETED
 from tests.support.cluster import Cluster
-from tests.support.job_requests import cancel, ids
-from tests.support.masters import Master, batch, hello, peer
+from tests.support.job_requests import cancel, ids, submit
+from tests.support.masters import MANY, Master, batch, hello, leases, peer, tasks
 
 GIB = 1 << 30
 
@@ -182,6 +182,22 @@ def test_given_a_controller_that_is_kept_and_leaves_then_another_one_is(master: 
     assert cluster.used_s[large] == 6.0
     assert cluster.where(large) <= {"c1", "c2"}
     assert master.scheduler.state.lanes.lane(1).out > 0
+
+
+def test_given_a_controller_that_is_kept_and_has_too_few_slots_by_now_then_it_goes_on_with_what_fits(
+    master: Master,
+) -> None:
+    submit(master, 40)
+    session = master.join(slots=4)
+    master.lease(session, 4)
+    large = submit(master, 1, "large", cpus=4, priority=1).job_id
+    assert leases(master.lease(session, 4)) == []
+    assert master.scheduler.state.lanes.lane(large).reserved == 1
+    master.state(session, MANY, [tasks(1, 4)], 1, slots=2)
+    master.results(session, batch(1, *[COMPLETED] * 4))
+    assert leases(master.advance())
+    assert not master.scheduler.state.lanes.lane(large).reserved
+    master.scheduler.check()
 
 
 def test_given_tasks_that_may_only_run_elsewhere_then_they_are_not_asked_back_for_who_is_idle(master: Master) -> None:

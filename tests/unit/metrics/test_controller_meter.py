@@ -41,7 +41,14 @@ class Metered:
 
     def shown(self, metric: Metric) -> dict[tuple[str, ...], Any]:
         """As of a turn that ends now."""
-        service = SimpleNamespace(agent=self.node.agent, traffic=Traffic(), bad_messages=0, woke_at=time.monotonic())
+        service = SimpleNamespace(
+            agent=self.node.agent,
+            traffic=Traffic(),
+            bad_messages=0,
+            woke_at=time.monotonic(),
+            discarded_bytes=7,
+            output=SimpleNamespace(kept_bytes=5, dropped_bytes=3),
+        )
         self.meter._loop._publish_at = 0.0
         self.meter.turn(cast("ControllerService", service))
         return dict(self.board.snapshot.get(metric, {}))
@@ -91,6 +98,11 @@ def test_given_results_when_not_recorded_yet_then_the_outbox_shows_them(metered:
     node.advance(1.0)
     node.recorded(1)
     assert metered.shown(names.OUTBOX) == {(): 0}
+
+
+def test_given_what_tasks_print_then_the_files_and_all_that_is_not_in_them_are_shown(metered: Metered) -> None:
+    assert metered.shown(names.OUTPUT_BYTES) == {(): 5}
+    assert metered.shown(names.OUTPUT_DROPPED) == {(): 3 + 7}
 
 
 def test_given_rows_when_reported_then_each_counts_by_its_own_duration(metered: Metered) -> None:

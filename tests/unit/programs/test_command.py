@@ -80,6 +80,12 @@ def test_given_a_command_that_fails_then_what_was_kept_of_its_outputs_is_a_recor
     [(name, kept)] = records
     assert (name, values.decode(kept)) == (OUTPUT_RECORD, {"stdout": b"out\xff", "stderr": b"err\n"})
 
+    records.clear()
+    with pytest.raises(CommandFailed):
+        Command("echo longer; exit 1", PATH, output_bytes_max=4).run().check()
+    [(_, kept)] = records
+    assert values.decode(kept) == {"stdout": b"long", "stderr": b"", "stdout_bytes": 7, "stdout_truncated": True}
+
 
 @pytest.mark.parametrize(
     ("code", "text"),

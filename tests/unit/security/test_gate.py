@@ -10,6 +10,7 @@ import zmq
 from cyclone.errors import ConfigError
 from cyclone.protocol import messages, wire
 from cyclone.protocol.client_messages import CancelRequest, DrainRequest, StatusRequest
+from cyclone.protocol.event_messages import EventsRequest
 from cyclone.protocol.job_messages import (
     AnyFromClient,
     CancelJobsRequest,
@@ -180,6 +181,7 @@ def test_given_a_key_that_is_not_for_this_then_its_holder_is_told_so(
         ("client", DrainRequest(1, "node17", False), False),
         ("client", SUBMIT, True),
         ("client", NamespacesRequest(1), True),
+        ("client", EventsRequest(1), True),
         ("client", PURGE, False),
         ("admin", CancelRequest(1, 1, 2, "", ""), True),
         ("admin", DrainRequest(1, "node17", False), True),
@@ -191,8 +193,10 @@ def test_given_a_key_that_is_not_for_this_then_its_holder_is_told_so(
         ("monitor", DrainRequest(1, "node17", False), False),
         ("monitor", SUBMIT, False),
         ("monitor", NamespacesRequest(1), True),
+        ("monitor", EventsRequest(1), True),
         ("monitor", CancelJobsRequest(1, JobSelection(last=True)), False),
         ("controller", StatusRequest(1), False),
+        ("controller", EventsRequest(1), False),
         ("controller", CancelRequest(1, 1, 2, "", ""), False),
         ("controller", SUBMIT, False),
         ("master", SUBMIT, False),

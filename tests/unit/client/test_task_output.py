@@ -1,0 +1,120 @@
+"""What a task prints, read and followed: each byte once, through attempts, gaps and nodes that are away."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from cyclone.client.task_output import OutputReader
+from cyclone.protocol.job_messages import OutputAnswer
+
+Told = list[tuple[int, int, bytes]]
+
+
+class Task:
+    """What may be asked: outputs by attempt, of which so much is there. ``then`` are what happens between questions."""
+
+    def __init__(self, *then: Callable[["Task"], object]) -> None:
+        self.printed: dict[int, bytes] = {}
+        self.state = "queued"
+        self.lost = 0
+        self.away = False
+        self.then = list(then)
+        self.asked = 0
+
+    def answer(self, attempt: int, offset: int, wait_s: float) -> OutputAnswer:
+        if self.asked and self.then:
+            self.then.pop(0)(self)
+        self.asked += 1
+        last = max(self.printed, default=0)
+        number = attempt or last
+        if self.away or not number:
+            return OutputAnswer(1, number, 0, [], 0, False, self.state, "c1", "away" if self.away else "")
+        data = self.printed[number]
+        begin = min(max(offset, self.lost), len(data))
+        part = data[begin : begin + 4]
+        ended = number < last or self.state not in ("running", "queued")
+        return OutputAnswer(1, number, begin, [(1, part)] if part else [], len(data), ended, self.state, "c1")
+
+    def is_in(self, attempt: int, printed: bytes, state: str = "running") -> "Task":
+        self.printed[attempt], self.state = printed, state
+        return self
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+
+
+def told(reader: OutputReader) -> Told:
+    return [(piece.attempt, piece.offset, piece.data) for piece in reader.follow(1.0) if piece]
+
+
+def test_given_an_output_then_it_is_read_to_its_end(at_once: None) -> None:
+    task = Task().is_in(1, b"abcdefghij", "completed")
+    reader = OutputReader(task.answer)
+    assert b"".join(piece.data for piece in reader.read()) == b"abcdefghij"
+    assert [piece.data for piece in OutputReader(task.answer, offset=7).read()] == [b"hij"]
+
+
+@pytest.mark.parametrize(
+    ("then", "expected"),
+    [
+        pytest.param([], [(1, 0, b"ab")], id="has ended"),
+        pytest.param(
+            [lambda task: task.is_in(1, b"abcd"), lambda task: None, lambda task: task.is_in(1, b"abcdef", "failed")],
+            [(1, 0, b"ab"), (1, 2, b"cd"), (1, 4, b"ef")],
+            id="goes on",
+        ),
+        pytest.param(
+            [lambda task: task.is_in(2, b""), lambda task: None, lambda task: task.is_in(2, b"xyz", "completed")],
+            [(1, 0, b"ab"), (2, 0, b"xyz")],
+            id="is tried again",
+        ),
+        pytest.param(
+            [lambda task: task.is_in(2, b"xyzw", "completed")], [(1, 0, b"ab"), (2, 0, b"xyzw")], id="had been already"
+        ),
+        pytest.param(
+            [
+                lambda task: setattr(task, "away", True),
+                lambda task: None,
+                lambda task: setattr(task.is_in(1, b"abc", "completed"), "away", False),
+            ],
+            [(1, 0, b"ab"), (1, 2, b"c")],
+            id="was away",
+        ),
+    ],
+)
+def test_given_a_task_when_followed_then_each_byte_is_told_once(
+    then: list[Callable[[Task], object]], expected: Told
+) -> None:
+    task = Task(*then).is_in(1, b"ab", "running" if then else "completed")
+    assert told(OutputReader(task.answer)) == expected
+
+
+def test_given_a_task_that_waits_then_it_is_followed_from_its_beginning() -> None:
+    task = Task(lambda task: None, lambda task: task.is_in(1, b"ab"), lambda task: task.is_in(1, b"ab", "completed"))
+    assert told(OutputReader(task.answer)) == [(1, 0, b"ab")]
+
+
+def test_given_one_attempt_that_is_named_then_the_next_is_not_followed() -> None:
+    task = Task().is_in(1, b"ab").is_in(2, b"cd")
+    assert told(OutputReader(task.answer, attempt=1)) == [(1, 0, b"ab")]
+
+
+def test_given_a_beginning_that_is_not_kept_then_it_is_counted() -> None:
+    task = Task().is_in(1, b"abcdef", "completed")
+    task.lost = 3
+    reader = OutputReader(task.answer)
+    assert told(reader) == [(1, 3, b"def")]
+    assert reader.lost_bytes == 3
+
+
+def test_given_a_task_that_prints_nothing_then_its_end_is_the_end() -> None:
+    task = Task()
+    task.state = "cancelled"
+    task.printed = {1: b""}
+    reader = OutputReader(task.answer)
+    assert told(reader) == []
+    assert reader.last is not None
+    assert reader.last.state == "cancelled"

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from cyclone import BaseTask
 from cyclone.client import byvalue
 from cyclone.errors import ClassRefused
@@ -47,15 +49,14 @@ class FunctionTask(BaseTask):
         return _Call(BaseTask.current.load(self.function), self.args, self.kwargs).execute()
 
 
-class _Call:
-    __slots__ = ("_args", "_function", "_kwargs")
+class _Call(msgspec.Struct, gc=False):
+    """A struct, because a million of them are made in a second: its constructor is no Python code."""
 
-    def __init__(
-        self, function: Callable[..., Any], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> None:
-        self._function = function
-        self._args = args
-        self._kwargs = kwargs
+    function: Callable[..., Any]
+    args: Sequence[Any] = ()
+    kwargs: dict[str, Any] | None = None
 
     def execute(self) -> Any:
-        return self._function(*self._args, **(self._kwargs or {}))
+        if self.kwargs:
+            return self.function(*self.args, **self.kwargs)
+        return self.function(*self.args)

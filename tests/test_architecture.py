@@ -37,6 +37,7 @@ OUT_OF_REACH_OF_USER_CODE = ("zmq", "apsw", "cyclone.journal", "cyclone.client",
 JOURNAL_MAY_IMPORT = ("cyclone.master.events", "cyclone.master.journal", "cyclone.master.progress")
 # Wall-clock time steps and is for people. Every deadline and duration is monotonic.
 MAY_READ_THE_WALL_CLOCK = {
+    "cyclone/cli/submit_spec.py": "a deadline that has passed is refused before anything is sent",
     "cyclone/controller/service.py": "when the attempt had started that a dead worker could not report",
     "cyclone/controller/worker.py": "a result's `started` is Unix time",
     "cyclone/lustre/mail.py": "one mail is enough for a while, whichever process sends it, also after a new start",

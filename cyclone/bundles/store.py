@@ -88,7 +88,7 @@ class BundleStore:
             while True:
                 lock.take(fcntl.LOCK_SH)
                 if self._is_whole(digest):
-                    os.utime(lock.path)
+                    lock.touch()
                     return Lease(self._folder / digest / "files", lock)
                 lock.take(fcntl.LOCK_EX)
                 # Somebody may have brought it, or tried to, while we were waiting for him.
@@ -117,6 +117,7 @@ class BundleStore:
             about = {"url": shown(url), **_measured(new / "files")}
             (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
             new.rename(target)
+            self._whole.add(digest)
             self._failure_path(digest).unlink(missing_ok=True)
         except BundleError as error:
             self._tell_failure(digest, str(error))
@@ -225,6 +226,10 @@ class _Lock:
                     return True
             # Who held it has removed the file.
             self.close()
+
+    def touch(self) -> None:
+        """This is the time of its last use. It is held, but others clean up, and its name may be gone."""
+        os.utime(self._descriptor)
 
     def close(self) -> None:
         """Let it go."""

@@ -29,8 +29,9 @@ from cyclone.errors import ConfigError, CycloneError
 from cyclone.protocol import limits
 
 if TYPE_CHECKING:
+    from cyclone.master.ending import Outcome
     from cyclone.master.journal import Journal
-    from cyclone.master.service import MasterOptions, Outcome
+    from cyclone.master.service import MasterOptions
     from cyclone.settings import Settings
 
 _REPEAT = 3

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cyclone.cli import answers, connecting, control, output, selectors, tasks
+from cyclone.cli.submit_values import argument, line
 from cyclone.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.epilog = f"Exit codes: 0 done, 1 not granted, {connecting.EXIT_CODES}."
     tasks.add_selection(parser, "*")
     selectors.add_states_option(parser, "--only", "-s", help="only tasks in these states")
-    parser.add_argument("--reason", metavar="TEXT", default="", help="why, for whoever looks at the job later")
+    parser.add_argument(
+        "--reason", metavar="TEXT", type=argument(line), default="", help="why, for whoever looks at the job later"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say how many tasks it would be, and do nothing")
     output.add_yes_option(parser)
     selectors.add_filters(parser)
@@ -38,7 +41,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     whole.add_argument("--state", choices=("queued", "leased"), help="only those that wait, or that are at work")
     whole.add_argument("--all", action="store_true", help="every task that has no result")
     output.add_json_option(parser)
-    connecting.add_options(parser, "--timeout")
+    connecting.add_options(parser)
 
 
 def cancel(args: argparse.Namespace) -> int:

@@ -62,7 +62,12 @@ def _check(args: argparse.Namespace) -> int:
 
     reports = [check(path, args.role or "") for path in args.files]
     if args.json:
-        print(json.dumps({"files": [dataclasses.asdict(report) for report in reports]}, default=str))
+        print(
+            json.dumps(
+                {"schema": "cyclone.config_check/1", "files": [dataclasses.asdict(report) for report in reports]},
+                default=str,
+            )
+        )
     else:
         for report in reports:
             lines = [f"{report.path}{f': {report.scope}' if report.scope else ''}"]

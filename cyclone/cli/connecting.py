@@ -23,8 +23,8 @@ TITLE = "the master that is asked"
 EXIT_CODES = "69 no master answers, 77 the key gives no right to it, 78 bad arguments or keys"
 
 
-def add_options(parser: argparse.ArgumentParser, *aliases: str, config_file: bool = True) -> None:
-    """``--connect`` and its kin; ``aliases`` are of ``--connect-timeout``. ``config_file``: with ``-f``."""
+def add_options(parser: argparse.ArgumentParser, config_file: bool = True) -> None:
+    """``--connect`` and its kin. ``config_file``: with ``-f``."""
     group = parser.add_argument_group(TITLE)
     group.add_argument(
         "--connect", metavar="tcp://HOST:PORT", help="the master (default: $CYCLONE_SERVER, the profile's, or here)"
@@ -35,7 +35,6 @@ def add_options(parser: argparse.ArgumentParser, *aliases: str, config_file: boo
     group.add_argument("--key-file", metavar="FILE", type=Path, help="our key, where the master wants one")
     group.add_argument(
         "--connect-timeout",
-        *aliases,
         metavar="TIME",
         type=duration,
         default=5.0,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common, selectors
+from cyclone.cli import common, output, selectors
 
 if TYPE_CHECKING:
     from cyclone.journal.stats import Stats
@@ -69,7 +69,7 @@ def _stats(args: argparse.Namespace) -> int:
     if args.json:
         import msgspec
 
-        print(msgspec.json.encode(stats).decode())
+        output.print_json("cyclone.journal_stats/1", msgspec.structs.asdict(stats))
     else:
         _print_stats(args.file, stats)
     return common.EXIT_OK

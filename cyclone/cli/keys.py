@@ -1,22 +1,27 @@
 """``cyclone keys``: who may talk to a master.
 
-Standard output holds only what a script wants: one line for a new key, a table or JSON lines for the list. What a
-person should do next goes to standard error.
+Standard output holds only what a script wants: one line for a new key, the list. What a person should do next goes to
+standard error.
 """
 
 import argparse
-import json
 import os
 import socket
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+from cyclone.cli import output
 from cyclone.cli.common import EXIT_OK, names
+from cyclone.cli.keys_options import LISTING
 from cyclone.config_keys import DEFAULT_PORT
 from cyclone.errors import ConfigError, CycloneError
 from cyclone.security.registry import Registry
 from cyclone.security.roles import PeerRole
+
+# Those of people, who name it in client.toml; others have a configuration file.
+_OF_USERS = ("client", "monitor", "admin")
 
 
 def keys(args: argparse.Namespace) -> int:
@@ -28,7 +33,7 @@ def keys(args: argparse.Namespace) -> int:
         case "add":
             _add(registry, names(args.names), args.role)
         case "list":
-            _list(registry, args.json)
+            _list(registry, args)
         case "revoke":
             _revoke(registry, names(args.names))
     return EXIT_OK
@@ -46,7 +51,7 @@ def _init(registry: Registry, address: str | None) -> None:
     key = registry.init(_endpoint(address or socket.getfqdn()))
     print(f"{key.address} server_key={key.public}")
     _say(f"made {registry.folder}; for the master: [comm] keys = {registry.folder.absolute()}")
-    _say("next, for each node: cyclone keys add NAME --role controller")
+    _say("next, for each node: cyclone keys add NAME --role controller; for each user: ... NAME --role client")
 
 
 def _add(registry: Registry, added: Sequence[str], role: PeerRole) -> None:
@@ -63,9 +68,15 @@ def _add(registry: Registry, added: Sequence[str], role: PeerRole) -> None:
         print(f"{server.address} server_key={server.public} key_file={path}")
     target, _, port = server.address.removeprefix("tcp://").rpartition(":")
     file, name = (path.name, added[0]) if len(added) == 1 else ("NAME.key", f"NAME, of {_fold(added)},")
-    _say(f"carry {file} to where {name} runs, as that user's own file of mode 0600, and delete it here:")
-    _say(f"    install -m 600 {file} /etc/cyclone/{file}")
-    _say(f"    [comm] target = {target.strip('[]')}, port = {port}, key_file = /etc/cyclone/{file}")
+    if role in _OF_USERS:
+        _say(f"carry {file} to where {name} works, as that user's own file of mode 0600, and delete it here:")
+        _say(f"    install -D -m 600 {file} ~/.config/cyclone/{file}")
+        _say("and name it in ~/.config/cyclone/client.toml, or by --connect and --key-file:")
+        _say(f'    [default]\n    server = "{server.address}"\n    key_file = "~/.config/cyclone/{file}"')
+    else:
+        _say(f"carry {file} to where {name} runs, as that user's own file of mode 0600, and delete it here:")
+        _say(f"    install -m 600 {file} /etc/cyclone/{file}")
+        _say(f"    [comm] target = {target.strip('[]')}, port = {port}, key_file = /etc/cyclone/{file}")
     _say(f"a running master lets {'it' if len(added) == 1 else 'them'} in from now on")
 
 
@@ -88,23 +99,15 @@ def _fold(folded: Iterable[str]) -> str:
     return fold_nodes(folded)
 
 
-def _list(registry: Registry, as_json: bool) -> None:
+def _list(registry: Registry, args: argparse.Namespace) -> None:
     registry.server_key()
     live, revoked = registry.peers(), registry.revoked()
-    rows = [
-        {"name": entry.name, "role": entry.role, "state": state, "created": entry.created, "public": entry.public}
+    rows = (
+        SimpleNamespace(name=entry.name, role=entry.role, state=state, created=entry.created, public=entry.public)
         for state, reading in (("valid", live), ("revoked", revoked))
         for entry in reading.by_public.values()
-    ]
-    if as_json:
-        for row in rows:
-            print(json.dumps(row))
-    else:
-        columns = ("name", "role", "state", "created", "public")
-        lines = [dict(zip(columns, map(str.upper, columns), strict=True)), *rows]
-        widths = [max(len(line[column]) for line in lines) for column in columns]
-        for line in lines:
-            print("  ".join(line[column].ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip())
+    )
+    output.print_rows(LISTING, rows, args)
     for fault in live.faults + revoked.faults:
         _say(f"not usable: {fault}")
 

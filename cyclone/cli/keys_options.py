@@ -3,6 +3,21 @@
 import argparse
 from pathlib import Path
 
+from cyclone.cli import output
+from cyclone.cli.columns import STATE, TEXT, Column, Listing
+
+LISTING = Listing(
+    "cyclone.keys/1",
+    "keys",
+    (
+        Column("name", lambda key: key.name, TEXT),
+        Column("role", lambda key: key.role, TEXT),
+        Column("state", lambda key: key.state, STATE),
+        Column("created", lambda key: key.created, TEXT),
+        Column("public", lambda key: key.public, TEXT),
+    ),
+)
+
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Its command line."""
@@ -24,7 +39,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "--role", choices=("controller", "client", "monitor", "admin", "master"), required=True, help="what it may do"
     )
     listing = actions.add_parser("list", help="list the keys")
-    listing.add_argument("--json", action="store_true", help="print a JSON object for each")
+    output.add_list_options(listing, LISTING)
     revoke = actions.add_parser("revoke", help="let a peer in no more; a running master cuts it off")
     revoke.add_argument("names", metavar="NAMES", help="a name, or several: node[001-003]")
     for action in (init, add, listing, revoke):

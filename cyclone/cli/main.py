@@ -51,7 +51,7 @@ def main() -> None:
     finally:
         try:
             sys.stdout.flush()
-        except (OSError, CycloneError):
+        except (OSError, output.OutputLost):
             # Nobody takes it, as behind `| head`: Python would complain about what is left in its buffer.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
@@ -61,13 +61,13 @@ class _StandardOutput(io.FileIO):
     """Where it takes no more, as on a full disk, that is an error with a name, and no mistake of ours."""
 
     def write(self, data: Any, /) -> int:
-        """Raises CycloneError, and BrokenPipeError where nobody reads it."""
+        """Raises OutputLost, and BrokenPipeError where nobody reads it."""
         try:
             return super().write(data)
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise CycloneError(f"standard output cannot be written: {error.strerror}") from None
+            raise output.OutputLost(f"standard output cannot be written: {error.strerror}") from None
 
 
 def _open_streams() -> None:

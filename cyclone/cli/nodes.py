@@ -86,7 +86,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     option.completer = connecting.offered_nodes  # type: ignore[attr-defined]
     drained.add_argument("--undo", action="store_true", help="give them tasks again")
     output.add_json_option(drained)
-    connecting.add_options(drained, "--timeout")
+    connecting.add_options(drained)
 
 
 def nodes(args: argparse.Namespace) -> int:

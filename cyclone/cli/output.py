@@ -32,6 +32,10 @@ _COLOURS = {
 }
 
 
+class OutputLost(CycloneError):
+    """Standard output takes no more: a full disk, for instance."""
+
+
 class Shape(NamedTuple):
     """What ``-o`` asked for: these columns, or with a template lines of it."""
 

@@ -9,6 +9,7 @@ verbs are, which must therefore import nothing heavy before their function runs.
 import argparse
 import difflib
 import importlib
+import itertools
 import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -116,6 +117,30 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError."""
         raise UsageError(_hint(message, self.prog))
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Raises UsageError, of an option that is not there where what follows it was taken for something else."""
+        try:
+            return super().parse_known_args(args, namespace)
+        except UsageError:
+            if strange := self._strange(args or ()):
+                raise self.does_not_take([strange]) from None
+            raise
+
+    def does_not_take(self, unknown: Sequence[str]) -> UsageError:
+        """The error about words that are no options of this verb."""
+        hint = meant(unknown[0], self) or f"`{self.prog} --help` lists what it takes"
+        return UsageError(f"{self.prog.removeprefix('cyclone ')} does not take {' '.join(unknown)!r}: {hint}")
+
+    def _strange(self, words: Sequence[str]) -> str:
+        """The first word that looks like an option and is none; '' where words of others may follow ours."""
+        if any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
+            return ""
+        for word in itertools.takewhile(lambda word: word != "--", words):
+            name = word.partition("=")[0]
+            if word.startswith("--") and not any(one.startswith(name) for one in self._option_string_actions):
+                return name
+        return ""
+
 
 class _Program(Parser):
     """The program itself: its help shows the verbs in their groups."""
@@ -155,11 +180,17 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     program = parser(called(words))
     args, unknown = program.parse_known_args(words)
     if unknown:
-        [verbs] = [action for action in program._actions if isinstance(action, argparse._SubParsersAction)]
-        verb: argparse.ArgumentParser = verbs.choices[args.verb]
-        hint = meant(unknown[0], verb) or f"`cyclone {args.verb} --help` lists what it takes"
-        raise UsageError(f"{args.verb} does not take {' '.join(unknown)!r}: {hint}")
+        raise _innermost(program, args).does_not_take(unknown)
     return args
+
+
+def _innermost(program: argparse.ArgumentParser, args: argparse.Namespace) -> Parser:
+    """The parser of the verb, or of its action, that a command line names."""
+    for action in program._actions:
+        if isinstance(action, argparse._SubParsersAction) and (chosen := getattr(args, action.dest)):
+            return _innermost(action.choices[chosen], args)
+    assert isinstance(program, Parser)
+    return program
 
 
 def meant(word: str, verb: argparse.ArgumentParser) -> str:

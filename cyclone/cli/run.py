@@ -20,9 +20,10 @@ from cyclone.config_kinds import Keep
 from cyclone.errors import ConfigError, CycloneError
 
 if TYPE_CHECKING:
+    from cyclone.master.ending import Outcome
     from cyclone.master.journal import Journal
     from cyclone.master.listener import Listener
-    from cyclone.master.service import MasterService, Outcome
+    from cyclone.master.service import MasterService
     from cyclone.protocol.job_messages import AnyToClient
     from cyclone.protocol.messages import AnyFromMaster, ErrorRecord
     from cyclone.results import RecordedBlock

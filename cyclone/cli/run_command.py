@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cyclone.cli import common, connecting, interrupts, output, submit, submit_options
 from cyclone.cli.live import Live
 from cyclone.cli.submit_wait import pass_on, say_failure, telling_that_it_goes_on
-from cyclone.errors import CycloneError, Unreachable, UsageError
+from cyclone.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
@@ -80,6 +80,12 @@ class _Run:
             # What has ended meanwhile still prints; told once more, we leave.
             self._follow()
             return interrupted.exit_code
+        except (BrokenPipeError, output.OutputLost):
+            # As a command of this shell would be ended by SIGPIPE.
+            if self._seen < self._count:
+                output.note(f"cancelling job {self._job_id}: what it prints cannot be written")
+                self._cancel("what it prints cannot be written")
+            raise
         return self._largest
 
     def _follow(self) -> None:
@@ -89,19 +95,9 @@ class _Run:
             self._seen += 1
             code = task_exit_code(result)
             self._largest = max(self._largest, code)
-            self._print(result)
+            pass_on(result, self._live)
             if code and (self._count != 1 or not _tells_by_itself(result)):
                 say_failure(result)
-
-    def _print(self, result: "JobTaskResult") -> None:
-        try:
-            pass_on(result, self._live)
-        except (BrokenPipeError, CycloneError):
-            # As a command of this shell would be ended by SIGPIPE.
-            if self._seen < self._count:
-                output.note(f"cancelling job {self._job_id}: what it prints cannot be written")
-                self._cancel("what it prints cannot be written")
-            raise
 
     def _cancel(self, reason: str) -> None:
         from cyclone.protocol.job_spec import JobSelection

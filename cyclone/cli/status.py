@@ -26,7 +26,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     output.add_json_option(parser, "one JSON object, cyclone.status/1")
     parser.add_argument("--each", action="store_true", help="a line for each controller, also where there are many")
-    connecting.add_options(parser, "--timeout")
+    connecting.add_options(parser)
 
 
 def status(args: argparse.Namespace) -> int:

@@ -58,7 +58,7 @@ def _wait(client: "Client", args: argparse.Namespace, job_id: int, count: int) -
         _say(args, job_id, count)
     try:
         job = submit_wait.wait(client, job_id, args.follow, args.progress)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except (KeyboardInterrupt, BrokenPipeError, output.OutputLost):
         output.note(f"job {job_id} goes on: cyclone wait {job_id}, or cyclone cancel {job_id}")
         raise
     if args.json:

@@ -100,7 +100,7 @@ def _usual_name(given: Given) -> str:
     words = command.split() if isinstance(command, str) else command
     called = given.get("task_class", "").rpartition(":")[2] or given.get("script") or next(iter(words), "")
     name = Path(called).name
-    return name if len(name) <= limits.NAME_CHARS_MAX and submit_values.is_unicode(name) else ""
+    return name if len(name) <= limits.NAME_CHARS_MAX and name.isprintable() else ""
 
 
 def _tasks_of(given: Given, entries: arrays.Entries | None, output_bytes: int) -> _Tasks:
@@ -129,7 +129,7 @@ def _tasks_of(given: Given, entries: arrays.Entries | None, output_bytes: int) -
     stdin = _stdin(given["stdin"], given) if "stdin" in given else None
     command = given["command"]
     if not command or not command[0]:
-        raise UsageError("the command behind -- is empty")
+        raise UsageError("the command is empty: write a program, as in -- echo hello")
     return _programs(COMMAND_CLASS, _COMMAND_SHARED, [command, stdin, output_bytes, _GRACE_S], entries)
 
 

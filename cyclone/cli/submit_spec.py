@@ -14,6 +14,7 @@ import msgspec
 from cyclone.cli.arrays import numbers
 from cyclone.cli.submit_options import OPTIONS, Given, Option
 from cyclone.cli.submit_values import is_unicode
+from cyclone.protocol.job_checks import unprintable
 from cyclone.protocol.job_spec import JobSpec
 
 SPEC_FIELDS = frozenset(JobSpec.__struct_fields__)
@@ -42,11 +43,14 @@ def make_spec(options: Given, call: Callable[[Option], str]) -> JobSpec:
     if fields.get("not_after", math.inf) <= time.time() and "key" not in options:
         raise ValueError(f"{called('not_after')} is a moment that has passed: none of its tasks could start")
     try:
-        return msgspec.convert(fields, JobSpec)
+        spec = msgspec.convert(fields, JobSpec)
     except msgspec.ValidationError as error:
         place = _PLACE.search(str(error))
         text = _PLACE.sub("", str(error)).replace("`", "")
         raise ValueError(f"{called(place[1] if place else '')}: {text[:1].lower()}{text[1:]}") from None
+    if field := unprintable(spec):
+        raise ValueError(f"{called(field)} has characters that cannot be printed: write text in one line")
+    return spec
 
 
 def _texts(value: object) -> list[str]:

@@ -95,6 +95,13 @@ def label(text: str) -> str:
     return text
 
 
+def line(text: str) -> str:
+    """Text that a list can show."""
+    if not text.isprintable() or len(text) > limits.NAME_CHARS_MAX:
+        raise ValueError(f"{text!r:.80} is not a line of text: write at most {limits.NAME_CHARS_MAX} characters")
+    return text
+
+
 def labels(text: str) -> list[str]:
     """Names with commas between them."""
     return [label(part.strip()) for part in text.split(",")]

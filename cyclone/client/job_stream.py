@@ -36,6 +36,8 @@ _WINDOW_BYTES = 16 << 20
 # So much may have come before the master is told: without a journal it keeps in memory what it was not told of.
 _ACKNOWLEDGE_BYTES = 1 << 20
 _ACKNOWLEDGE_S = 0.2
+# A block that is no larger, and alone under way, is cheaper sent again now and then than answered each time.
+_QUIET_ROWS, _QUIET_BYTES = 16, 4096
 # How often the master is told of a job that may get more that somebody is still there: see [clients] abandon.
 _STAY_S = 600.0
 
@@ -85,6 +87,8 @@ class JobStream:
         # Not acknowledged; the first so many of them are under way.
         self._blocks: deque[TaskBlock] = deque()
         self._under_way = 0
+        # Whether what is sent has been sent before.
+        self._repeats = False
         self._asked_first = self._seal_under_way = self._sealed = False
         # Whether the master has to say first that it still knows the job; whether it is asked.
         self._is_doubted = self._asked_again = False
@@ -165,7 +169,8 @@ class JobStream:
             self.job_id, self._position, self._follow_at = answer.job_id, answer.number, now
         self._acknowledge(answer.count)
         self._sealed |= answer.sealed
-        self._answer_due = now + RESEND_S if self._under_way or self._seal_under_way else math.inf
+        if self._under_way or self._seal_under_way:
+            self._answer_due = now + RESEND_S
         # What the job has under way makes room by itself.
         waits = answer.code == codes.BUSY or (answer.code == codes.QUOTA and self.job_id and self.open_results)
         if not answer.code or waits:
@@ -191,6 +196,8 @@ class JobStream:
         for block in message.blocks:
             self._unacknowledged_bytes += len(block.body) + len(block.statuses)
             self.open_results -= self.tasks.deliver(block)
+            # What has a result was taken.
+            self._acknowledge(block.index + len(block.statuses))
         if self._unacknowledged_bytes >= _ACKNOWLEDGE_BYTES:
             self._follow_at = 0.0
         elif message.blocks:
@@ -255,7 +262,10 @@ class JobStream:
             self._send_one(None, True, now, send)
 
     def _send_one(self, block: TaskBlock | None, last: bool, now: float, send: Send) -> bool:
-        if not self._sent(send, lambda number: AddRequest(number, self.job_id, block, last)):
+        quiet = (
+            block is not None and not (last or self._under_way or self._repeats or self._pause_s) and _is_small(block)
+        )
+        if not self._sent(send, lambda number: AddRequest(number, self.job_id, block, last, quiet)):
             return False
         self._seal_under_way |= last
         self._answer_due = min(self._answer_due, now + RESEND_S)
@@ -294,6 +304,7 @@ class JobStream:
     def _rewind(self) -> None:
         """Send again what is not acknowledged."""
         self._under_way = 0
+        self._repeats = bool(self._blocks)
         self._asked_again = False
         self._seal_under_way = False
         self._asked_first = bool(self.job_id)
@@ -308,6 +319,9 @@ class JobStream:
         if self._blocks and self._blocks[0].offset < count:
             first = self._blocks[0]
             self._blocks[0] = TaskBlock(count, first.args[count - first.offset :])
+        self._repeats = self._repeats and bool(self._blocks)
+        if not (self._under_way or self._seal_under_way or self._asked_again):
+            self._answer_due = math.inf
 
     def _refuse(self, answer: Submitted) -> None:
         error = refusal(answer.code, answer.text)
@@ -328,3 +342,7 @@ class JobStream:
             ended = f"job {self.job_id} was ended by somebody else"
             kept = f"the master has not kept {lost} results of job {self.job_id}: it has no journal, and no more memory"
             self.tasks.lost(NoSuchJob(codes.NO_JOB, kept if lost else ended))
+
+
+def _is_small(block: TaskBlock) -> bool:
+    return len(block.args) <= _QUIET_ROWS and sum(map(len, block.args)) <= _QUIET_BYTES

@@ -24,7 +24,8 @@ class StartWorker:
 class Execute:
     """Give the worker a batch whose first row has the number ``base``; ``jobs`` are those it has not been told of.
 
-    ``place`` is the slot that its tasks are told, from 0 to below ``worker_count``, as long as it has any its alone.
+    ``place`` is what its tasks are told as their slot: from 0 to below ``worker_count``, and no other worker's while
+    this one has rows.
     """
 
     worker: int

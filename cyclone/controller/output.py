@@ -4,9 +4,9 @@ Owns the controller's end of the pipe that both descriptors of a worker are. Not
 controller, whatever a task does to its end. The caller owes ``relay`` whenever the pipe is readable, ``drain`` before
 it believes a report of the worker, ``settle`` behind it while ``discarding``, and ``close`` after the worker's end.
 
-What goes through the worker's own streams says which row it is of (``cyclone.controller.printed``). Of the rest that is
-read from the row that the worker publishes, at the moment when the bytes are read: what a child of a short task left in
-the pipe may count for the next one.
+What goes through the worker's own streams says which row it is of (``cyclone.controller.printed``), and so does the end
+of a row that has taken a while. The rest is of the row that the worker publishes when the bytes are read: what a child
+of a very short task left in the pipe may count for the next one.
 """
 
 import codecs
@@ -81,12 +81,10 @@ class TaskOutput:
         return self._descriptor
 
     def relay(self) -> bool:
-        """Pass on what is there; whether there was anything.
-
-        Where the worker is, is asked when the bytes are read: a task that goes on printing is then the right one.
-        """
-        # Asked before the read, too: of a task that has ended by now nothing more can come into the pipe.
-        left = self.discarding and self._rows.current()
+        """Pass on what is there; whether there was anything."""
+        # Before the read: of a task that has ended by now nothing more can come into the pipe.
+        current = self._rows.current()
+        left = self.discarding and current
         try:
             data = os.read(self._descriptor, _READ_BYTES)
         except BlockingIOError:
@@ -101,7 +99,7 @@ class TaskOutput:
                 del marks[:1]
             elif not self.discarding:
                 # It was there before what follows it was.
-                seq = marks[0] if marks else self._rows.current()
+                seq = marks[0] if marks else current
             self._take(seq, stream, piece)
         # Of a task that printed too much the pipe was still full when it ended: that is all its own.
         if left and len(data) < _READ_BYTES:

@@ -36,8 +36,8 @@ class Printed(NamedTuple):
 
 
 def marked(mark: bytes, seq: int, stream: int, data: bytes | memoryview) -> list[bytes]:
-    """What is to be written, in as many writes."""
-    pieces = (data[start : start + _DATA_BYTES_MAX] for start in range(0, len(data), _DATA_BYTES_MAX))
+    """What is to be written, in as many writes; without data only that this is the row."""
+    pieces = (data[start : start + _DATA_BYTES_MAX] for start in range(0, len(data) or 1, _DATA_BYTES_MAX))
     return [b"".join((mark, _HEAD.pack(seq, stream, len(piece)), piece)) for piece in pieces]
 
 
@@ -56,7 +56,7 @@ class Unmarker:
         while (begin := data.find(self._mark, at)) >= 0:
             start = begin + MARK_BYTES + _HEAD.size
             seq, stream, length = _HEAD.unpack_from(data, begin + MARK_BYTES) if start <= len(data) else (0, LOG, 1)
-            if stream not in _STREAMS or not 0 < length <= _DATA_BYTES_MAX:
+            if stream not in _STREAMS or length > _DATA_BYTES_MAX:
                 # Somebody plays with our mark.
                 _add(found, 0, STDOUT, data[at : begin + MARK_BYTES])
                 at = begin + MARK_BYTES
@@ -88,7 +88,7 @@ class Unmarker:
 
 
 def _add(found: list[tuple[int, int, list[bytes]]], seq: int, stream: int, data: bytes) -> None:
-    if data:
+    if data or seq:
         if found and found[-1][:2] == (seq, stream):
             found[-1][2].append(data)
         else:

@@ -6,10 +6,13 @@ the pipe, that gets the bytes as they are.
 """
 
 import contextlib
+import fcntl
 import io
 import os
 import select
 import sys
+import termios
+from array import array
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -57,6 +60,14 @@ class Printing:
         self._passed += len(data)
         self._dropped += len(data[room:])
         self.write(stream, data[:room])
+
+    def leave(self) -> None:
+        """The row ends, and has taken long enough to have children: what is still in the pipe is of this row."""
+        unread = array("i", [0])
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(_DESCRIPTORS[STDOUT], termios.FIONREAD, unread)
+            if unread[0]:
+                self.write(STDOUT, b"")
 
     def flush(self) -> None:
         """The row ends: pass on what has no end of line yet."""

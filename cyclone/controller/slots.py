@@ -127,11 +127,6 @@ class Slot:
         self.unreported = sum(batch.unreported for batch in self.batches)
         return cut
 
-    def task_at(self, seq: int) -> int:
-        """The task id of the row with this number, 0 where it is not out at the worker."""
-        part = self.range_at(seq)
-        return part.first if part else 0
-
     def range_at(self, seq: int) -> TaskRange | None:
         """The row with this number, None where it is not out at the worker."""
         rows = ((seq - batch.base, batch.piece) for batch in self.batches)

@@ -207,6 +207,7 @@ class Worker:
                 self._check_channel()
                 if took > measured_s:
                     report.usage.append((seq - batch.base, *self._usage.take(began)))
+                    self.printing.leave()
             seconds.append(took)
             if size > BATCH_BYTES_TARGET:
                 report.flush()
@@ -295,6 +296,9 @@ def main() -> None:
         os._exit(128 + signal.SIGTERM)
     except (ConnectionError, ProtocolError):
         os._exit(1)
-    worker.printing.flush()
-    # No interpreter shutdown: user code's atexit handlers and threads must not keep a worker alive.
-    os._exit(0)
+    try:
+        sys.stdout.flush()
+    finally:
+        # No interpreter shutdown: user code's atexit handlers and threads must not keep a worker alive. Nor does it
+        # matter what a task has made of standard output.
+        os._exit(0)

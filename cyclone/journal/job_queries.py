@@ -24,7 +24,7 @@ from cyclone.task_rows import Stretch, Wanted, job_block, list_rows
 _FOUND_MAX = 1024
 _LOOKS_MAX = 8192
 # In looks: what it costs to see whether there is any in a range of numbers, and to look at tags, which are in the body.
-_LOOKS_PER_RANGE = 32
+_LOOKS_PER_RANGE = 64
 _LOOKS_PER_BODY = 16
 # Blocks of a job that are found in one go.
 _PLACES = 64

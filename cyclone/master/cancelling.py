@@ -24,8 +24,12 @@ from cyclone.protocol.states import EXPIRED
 _ASK_AGAIN_S = 2.0
 # How often everything is looked at where nothing has come back.
 _LOOK_S = 0.25
+# And where there is more to do at once, with a breath for everybody else.
+_SOON_S = 0.005
 # So many tasks end in one turn; the rest in the next ones, so that nobody waits for long.
 _TASKS_PER_TURN = 65536
+# Each result that is recorded costs so much as so many tasks in it.
+_TASKS_PER_RESULT = 16
 QUEUED, LEASED = "queued", "leased"
 
 Stretch = tuple[Span, int, int]
@@ -43,13 +47,14 @@ class Cancelling:
         self._asked_at: dict[tuple[int, int, int], float] = {}
         self._asks: dict[int, list[TaskRange]] = {}
         self._look_at = 0.0
-        self._seen = -1
         self._left = 0
 
     @property
     def deadline(self) -> float:
         """When ``carry_out`` has something to do at the latest."""
-        return self._look_at if self._state.cancellations.pending else math.inf
+        if not self._state.cancellations.pending:
+            return math.inf
+        return min(self._look_at, self._turn.now + _SOON_S) if self._state.came_back else self._look_at
 
     def request(self, request: CancelRequest) -> tuple[int, int]:
         """Remember what is to end; how many tasks that is, and how many more may be meant of which no class is known.
@@ -68,19 +73,23 @@ class Cancelling:
                 self._turn.emit(wish)
             concerned += count
             unseen += stored
-        self._look_at = self._turn.now
+        self.look()
         self.carry_out()
         return (concerned, unseen) if request.task_class else (concerned + unseen, 0)
 
     def wish(self, record: JobRecord, first: int, last: int, reason: str) -> None:
         """These tasks of a job are to end, from one id to another; ``carry_out`` is owed."""
         self._turn.emit(CancelWanted(first, last, "", record.job_id, reason=reason))
+        self.look()
+
+    def look(self) -> None:
+        """There is a wish of somebody else; ``carry_out`` is owed."""
         self._look_at = self._turn.now
 
     def end_job(self, record: JobRecord, reason: str) -> None:
         """All that is open of a job is to end, and nothing is added any more; ``carry_out`` is owed."""
         self._outcomes.cancel(record, reason)
-        self._look_at = self._turn.now
+        self.look()
 
     def settle(self) -> None:
         """Carry out what can be, and let jobs end that have nothing left."""
@@ -113,20 +122,20 @@ class Cancelling:
 
     def carry_out(self) -> None:
         """Once per turn: end what can be ended, ask for the rest, and forget the wishes that are fulfilled."""
+        wishes, is_due = self._state.cancellations, self._turn.now >= self._look_at
         # Only what came back, was loaded or is new can be ended; all else waits for a controller.
-        is_due = self._turn.now >= self._look_at
-        if not is_due and self._seen == self._state.came_back:
+        came_back, self._state.came_back = self._state.came_back, set()
+        if not is_due and not came_back:
             return
-        self._seen = self._state.came_back
         self._left = _TASKS_PER_TURN
-        for wish in self._state.cancellations:
+        for wish in wishes if is_due else wishes.about(came_back):
             if self._left > 0 and self._is_fulfilled(wish, is_due):
-                self._state.cancellations.remove(wish)
+                wishes.remove(wish)
         self._send_asks()
         if is_due:
             self._look_at = self._turn.now + _LOOK_S
         if self._left <= 0:
-            self._look_at = self._turn.now
+            self._look_at = self._turn.now + _SOON_S
 
     def _is_fulfilled(self, wish: CancelWanted, is_due: bool) -> bool:
         """Do for a wish what can be done now; whether nothing is left of it. ``is_due``: controllers are asked, too."""
@@ -136,14 +145,16 @@ class Cancelling:
             return True
         if record and record.stopped:
             lane = state.lanes.lane(record.job_id)
-            if not (lane.waiting or lane.delayed or (is_due and wish.status != EXPIRED)):
-                # All of it is at controllers, who were asked: no need to look at each of its tasks.
-                return False
+            if lane.stored_count:
+                # It is all to end, whenever it would have been its turn.
+                self._seek(record.job_id)
+            if is_due and lane.out and wish.status == EXPIRED and self._may_ask((0, record.job_id, 0)):
+                self.recall({record.job_id})
+            if not (lane.in_memory or lane.delayed or (is_due and lane.out and wish.status != EXPIRED)):
+                # All of it is at controllers, who were asked, or in the journal: no need to look at each of its tasks.
+                return not record.open and wish.status != EXPIRED
         self._turn.expose(wish.first, wish.last, wish.job_id)
         unseen = state.lanes.unseen(wish.first, wish.last, wish.job_id)
-        if unseen and record and record.stopped:
-            # It is all to end, whenever it would have been its turn.
-            self._seek(record.job_id)
         # As long as tasks may be added to what has expired, those are to end, too.
         left = bool(unseen) or wish.status == EXPIRED
         for span, start, stop in self._matching(wish):
@@ -156,7 +167,7 @@ class Cancelling:
             elif state.sessions.former and span.holder == state.sessions.former.session_id:
                 left = True
             else:
-                self._left -= stop - start
+                self._left -= stop - start + _TASKS_PER_RESULT
                 self._outcomes.end(span, start, stop, wish)
         return not left
 
@@ -202,13 +213,17 @@ class Cancelling:
         return parts
 
     def _ask(self, session: Session, span: Span, start: int, stop: int) -> None:
-        key = (session.session_id, start, span.attempt)
-        if self._turn.now < self._asked_at.get(key, float("-inf")) + _ASK_AGAIN_S:
-            return
+        if self._may_ask((session.session_id, start, span.attempt)):
+            self._ask_back(session, span, start, stop)
+
+    def _may_ask(self, key: tuple[int, int, int]) -> bool:
+        """Whether it was not asked for just now; it is from here on."""
+        if self._turn.now < self._asked_at.get(key, -math.inf) + _ASK_AGAIN_S:
+            return False
         if len(self._asked_at) > limits.RANGES_PER_MESSAGE_MAX:
             self._asked_at.clear()
         self._asked_at[key] = self._turn.now
-        self._ask_back(session, span, start, stop)
+        return True
 
     def _ask_back(self, session: Session, span: Span, start: int, stop: int) -> None:
         part = TaskRange(start, stop - start, span.epoch, span.attempt)
@@ -217,11 +232,25 @@ class Cancelling:
     def _send_asks(self) -> None:
         """Once to each controller, in the order that the wire wants."""
         asks, self._asks = self._asks, {}
-        for session_id, parts in asks.items():
-            parts.sort(key=lambda part: (part.epoch, part.attempt, part.first))
+        for session_id, asked in asks.items():
+            parts = _apart(asked)
             for at in range(0, len(parts), limits.RANGES_PER_MESSAGE_MAX):
                 ranges = parts[at : at + limits.RANGES_PER_MESSAGE_MAX]
                 self._turn.send(self._state.sessions.by_id[session_id].peer, Cancel(session_id, ranges))
+
+
+def _apart(parts: list[TaskRange]) -> list[TaskRange]:
+    """The same tasks in order, each named once, whatever wishes overlap."""
+    found: list[TaskRange] = []
+    lease, end = (0, 0), 0
+    for part in sorted(parts, key=lambda part: (part.epoch, part.attempt, part.first)):
+        if lease != (part.epoch, part.attempt):
+            lease, end = (part.epoch, part.attempt), 0
+        first, stop = max(part.first, end), part.first + part.count
+        if first < stop:
+            found.append(TaskRange(first, stop - first, *lease))
+            end = stop
+    return found
 
 
 def _within(stretches: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:

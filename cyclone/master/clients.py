@@ -12,7 +12,7 @@ from cyclone.master.events import ControllerMarked
 from cyclone.master.explain import explain
 from cyclone.master.job_control import JobControl
 from cyclone.master.rights import Who
-from cyclone.master.submissions import Submissions
+from cyclone.master.submissions import Submissions, goes_well
 from cyclone.master.turn import Turn
 from cyclone.protocol import limits, messages
 from cyclone.protocol.client_messages import (
@@ -71,7 +71,9 @@ class Clients:
                 record = self._state.jobs.records.get(request.job_id)
                 self._turn.out.append(Follow(peer, request, record.number if record else 0, record is not None))
             case _:
-                self._turn.send(peer, self._answer(request, who, known_job, stopping, rests))
+                answer = self._answer(request, who, known_job, stopping, rests)
+                if not (isinstance(request, AddRequest) and request.quiet and goes_well(answer)):
+                    self._turn.send(peer, answer)
 
     def _heard(self, job_id: int, who: Who) -> None:
         """Who may steer a job says something of it: it is not abandoned."""

@@ -113,7 +113,7 @@ class Dispatcher:
 
         None where what was in front of it had to be put aside.
         """
-        if lane.not_before and self._put_aside(lane):
+        if lane.not_before and self._put_aside(lane, count):
             return None, 0
         waiting = lane.next_returned() if lane.returned_count else None
         if waiting is None:
@@ -141,8 +141,8 @@ class Dispatcher:
         lane.drop_returned(taken.open_count)
         return taken, sum(map(len, taken.args))
 
-    def _put_aside(self, lane: Lane) -> bool:
-        """Those of the next tasks whose own time has not come wait for it; whether there were any."""
+    def _put_aside(self, lane: Lane, count: int) -> bool:
+        """Those of the next so many tasks whose own time has not come wait for it; whether there were any."""
         turn, state = self._turn, self._turn.state
         if lane.next_returned() is None and (first := lane.next_fresh()):
             turn.expose(first, first + limits.TASKS_PER_BATCH_MAX - 1, lane.job_id)
@@ -150,8 +150,10 @@ class Dispatcher:
         if span is None:
             return False
         due = turn.now + state.jobs.wall_offset_s
+        start = span.open.index(1)
+        next_ids = [span.first + row for row in range(start, min(start + count, span.count)) if span.open[row]]
         early = []
-        for until, ids in groupby(span.open_ids(), lambda task_id: lane.not_before.get(task_id, 0.0)):
+        for until, ids in groupby(next_ids, lambda task_id: lane.not_before.get(task_id, 0.0)):
             if until > due:
                 early += [(first, stop, until) for first, stop in _stretches(list(ids))]
             elif until:

@@ -5,10 +5,13 @@ Owns the two deadlines, and decides nothing but that. Durations and moments are 
 
 import logging
 import math
+from dataclasses import dataclass, field
 
 from cyclone.master.feed import Feed
 from cyclone.master.scheduler import Scheduler
+from cyclone.master.sink_feed import SinkStatus
 from cyclone.master.sink_feeds import SinkFeeds
+from cyclone.protocol.messages import ErrorRecord
 
 log = logging.getLogger("cyclone.master")
 
@@ -16,6 +19,21 @@ log = logging.getLogger("cyclone.master")
 _GOODBYE_S = 2.0
 # Most sinks have all by then, and nobody needs to hear of it.
 _SAID_AFTER_S = 1.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run of the master ended. ``ended`` counts results by state, ``signal`` is 0 where none stopped it.
+
+    ``behind`` are the sinks that do not have all of them.
+    """
+
+    ended: dict[str, int]
+    unfinished: int
+    failure: ErrorRecord | None = None
+    summary: dict[str, object] = field(default_factory=dict)
+    signal: int = 0
+    behind: list[SinkStatus] = field(default_factory=list)
 
 
 class Ending:

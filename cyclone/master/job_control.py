@@ -29,8 +29,9 @@ NAMESPACES_MAX = 1024
 PROCESSED_RANGES_MAX = 65536
 # In one request; each of them is looked up.
 PROCESSED_PER_REQUEST_MAX = 1024
-# So many wishes for parts of jobs may come of one request: each is looked at until it is fulfilled.
+# So many wishes for parts of jobs may come of one request, and so many be open: each is looked at until fulfilled.
 WISHES_MAX = 4096
+WISHES_OPEN_MAX = 16384
 _ALL = 1 << 62
 
 
@@ -86,6 +87,9 @@ class JobControl:
                 if len(wishes) > WISHES_MAX:
                     text = f"that are more than {WISHES_MAX} stretches of tasks: name fewer at a time"
                     return _answer(request.request, False, 0, text)
+        if len(self._state.cancellations) + len(wishes) > WISHES_OPEN_MAX:
+            text = "controllers have yet to stop too many stretches of tasks: try again later, or end whole jobs"
+            return _answer(request.request, False, 0, text)
         if not request.dry_run:
             for record, first, last in wishes:
                 self._cancelling.wish(record, first, last, request.reason)

@@ -24,8 +24,8 @@ from cyclone.master.events import (
 )
 from cyclone.master.extents import Extents, IndexSet
 from cyclone.master.lanes import Lanes, LaneTerms
-from cyclone.protocol.job_lists import spec_bytes
 from cyclone.protocol import limits
+from cyclone.protocol.job_lists import spec_bytes
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, GENERATOR_JOB, JobSpec, Namespace
 from cyclone.protocol.messages import Job, JobOptions
 from cyclone.protocol.states import STATE_NAMES

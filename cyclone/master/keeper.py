@@ -67,7 +67,7 @@ class Keeper:
             if record and not record.stopped:
                 reason = "not_after of its job has passed while it waited"
                 self._turn.emit(CancelWanted(1, limits.ID_MAX, "", job_id, states.EXPIRED, reason))
-                self._cancelling.recall({job_id})
+                self._cancelling.look()
         if self._wishes.pending:
             self._cancelling.carry_out()
         if jobs.over:

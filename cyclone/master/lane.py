@@ -148,6 +148,13 @@ class Lane(TaskQueue):
             if time_limit_s is not None:
                 self.time_limits[first + row] = time_limit_s
 
+    def unload(self) -> list[tuple[int, int]]:
+        """See ``TaskQueue``. What single tasks have of their own comes back with them."""
+        unloaded = super().unload()
+        for first, count in unloaded if self.not_before or self.time_limits else ():
+            self.forget_options(range(first, first + count))
+        return unloaded
+
     def forget_options(self, task_ids: Iterable[int]) -> None:
         """These tasks have their result."""
         for task_id in task_ids:

@@ -108,7 +108,10 @@ class Lanes:
         """These are its properties from now on; the weights of its lanes change in proportion."""
         share = self.shares.of(namespace.name)
         for lane in share.lanes.values():
+            # What was only reckoned so far is to be given back by the weight that it was charged by.
+            self.shares.pay(lane, -lane.pending_s)
             lane.weight *= namespace.weight / share.weight
+            self.shares.pay(lane, lane.pending_s)
         share.weight, share.paused = namespace.weight, namespace.paused
         for lane in share.lanes.values():
             self._look_whether_it_rests(lane)
@@ -275,4 +278,4 @@ class Lanes:
             self.shares.put_up(shelf, share)
             self.version += 1
         else:
-            self.shares.put_away(shelf, share)
+            self.shares.put_away(shelf, share, is_barred=lane.waiting > 0)

@@ -32,7 +32,7 @@ class Limits:
             if used := self.used.get(name, 0) + count:
                 self.used[name] = used
             else:
-                del self.used[name]
+                self.used.pop(name, None)
 
     def close(self, until: float) -> None:
         """Nobody takes anything before then."""

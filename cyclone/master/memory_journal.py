@@ -95,8 +95,10 @@ class _Job:
     def add(self, number: int, blocks: list[JobBlock]) -> None:
         """Results."""
         self.entries.append((number, blocks))
-        self.by_index = None
         for block in blocks:
+            if self.by_index is not None:
+                # A list that is asked for page by page is not sorted anew for each.
+                bisect.insort(self.by_index, block, key=_first_index)
             counted = _counted(block)
             for status in set(counted):
                 state = states.STATE_NAMES[status]

@@ -5,6 +5,8 @@ next, however full the memory is; ahead of time whatever is first on its shelf, 
 somebody wants to see, to end it. What cannot be leased, or comes last, goes back to where it came from.
 """
 
+from itertools import chain, islice
+
 from cyclone.master.lane import Lane
 from cyclone.master.lanes import Lanes
 from cyclone.master.picks import Picker
@@ -36,13 +38,16 @@ class Paging:
     def next_blocks(self) -> list[int]:
         """With which ids the blocks begin that are to be loaded now; asked where any are stored."""
         lanes, picker, count = self._lanes, self._picker, LOAD_BLOCKS
-        asked, self._sought = dict.fromkeys([*self._sought, *picker.wanted]), {}
+        asked = dict.fromkeys([*self._sought, *picker.wanted])
         if picker.wanted:
             asked.update(dict.fromkeys(self._beside(picker.wanted, count)))
             picker.wanted = {}
         firsts: list[int] = []
         for job_id in asked:
-            if job_id in lanes and len(firsts) < count:
+            if len(firsts) == count:
+                break
+            self._sought.pop(job_id, None)
+            if job_id in lanes:
                 firsts += lanes.lane(job_id).next_stored(count - len(firsts))
         is_low = lanes.ready_count < LOAD_BELOW_TASKS and lanes.window.bytes_in_memory < LOAD_BELOW_BYTES
         if is_low and len(firsts) < count:
@@ -73,11 +78,6 @@ class Paging:
         return [other.job_id for other in lane.shelf.in_order()[:count]]
 
     def _ahead(self) -> list[Lane]:
-        found: list[Lane] = []
-        for share in self._lanes.shares.in_order():
-            for shelf in share.active:
-                if (lane := shelf.first()) and lane.stored_count:
-                    found.append(lane)
-                if len(found) >= _SHELVES_AHEAD:
-                    return found
-        return found
+        shelves = chain.from_iterable(share.active for share in self._lanes.shares.in_order())
+        lanes = (shelf.first() for shelf in islice(shelves, _SHELVES_AHEAD))
+        return [lane for lane in lanes if lane and lane.stored_count]

@@ -25,7 +25,7 @@ class _Kept:
 
 
 class Picker:
-    """See the module. ``wanted`` are lanes that were next and had nothing in memory, ``kept`` by session who is kept."""
+    """See the module. ``wanted`` are lanes that were next and had nothing in memory, ``kept`` by session who is."""
 
     def __init__(self, lanes: Lanes, sessions: Sessions) -> None:
         self._lanes = lanes

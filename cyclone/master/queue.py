@@ -198,8 +198,12 @@ class TaskQueue:
         self._count_stored(-count)
         self.add_fresh(first, runs, args, args_bytes)
 
-    def unload(self) -> None:
-        """Whatever is whole and was never offered is stored only, as before it was loaded: a journal has it."""
+    def unload(self) -> list[tuple[int, int]]:
+        """Whatever is whole and was never offered is stored only, as before it was loaded: a journal has it.
+
+        What that is: first ids and counts.
+        """
+        unloaded = []
         while self._fresh and not self._fresh[-1].taken:
             block = self._fresh.pop()
             count = len(block.args)
@@ -208,6 +212,8 @@ class TaskQueue:
             self.window.fresh_count -= count
             self.window.fresh_bytes -= block.bytes_left
             self._count_stored(count)
+            unloaded.append((block.first, count))
+        return unloaded
 
     def add_returned(self, span: Span) -> None:
         """A span without a holder, in front of what has higher ids."""

@@ -361,10 +361,9 @@ class Scheduler:
             turn.let(TasksLeased(session.session_id, session.tasks_seq + 1, spans, turn.now))
             announced = dict.fromkeys(job for span in spans for job, _ in span.runs if job not in session.jobs)
             session.jobs.update(announced)
+            limits = self._time_limits
             batches = [
-                TaskBatch(
-                    span.first, span.attempt, span.runs, span.args, self._time_limits(span) if span.job_id else []
-                )
+                TaskBatch(span.first, span.attempt, span.runs, span.args, limits(span) if span.job_id else [])
                 for span in spans
             ]
             jobs = [state.jobs[job] for job in announced]

@@ -7,25 +7,26 @@ call of ``run`` in it.
 """
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import zmq
 
 from cyclone.errors import CycloneError
-from cyclone.logs import RateLimit
 from cyclone.master import actions
+from cyclone.master.acknowledgements import Acknowledgements
 from cyclone.master.client_desk import ClientDesk, ClientOptions
-from cyclone.master.ending import Ending
-from cyclone.master.events import Recorded
+from cyclone.master.ending import Ending, Outcome
 from cyclone.master.feed import FeedOptions
-from cyclone.master.journal import Journal, JournalFull
+from cyclone.master.journal import Journal
 from cyclone.master.listener import Listener, Meter
+from cyclone.master.recorder import Recorder
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
-from cyclone.master.sink_feed import SinkOptions, SinkStatus
+from cyclone.master.sink_feed import SinkOptions
 from cyclone.master.sink_feeds import SinkFeeds
 from cyclone.master.source import Source
 from cyclone.notify import Notifier
@@ -33,7 +34,7 @@ from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare
 from cyclone.protocol import endpoints, wire
 from cyclone.protocol.client_messages import FromClient, ToClient
 from cyclone.protocol.job_messages import AnyToClient
-from cyclone.protocol.messages import AnyFromMaster, ErrorRecord, Output, Refused
+from cyclone.protocol.messages import AnyFromMaster, Output, Recorded, Refused, Tasks
 from cyclone.protocol.sockets import POLLIN, master_socket, send_at_once
 from cyclone.ranges import fold_nodes
 from cyclone.security.gate import GateOptions, PeerGate
@@ -42,15 +43,14 @@ log = logging.getLogger("cyclone.master")
 
 _MESSAGES_PER_TURN = 1000
 _STATUS_EVERY_S = 5.0
-# How long a journal that cannot be written is left alone.
-_RETRY_APPEND_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class MasterOptions:
     """Where to bind, and what concerns only the body. ``port`` 0 takes a free one. Durations in seconds.
 
-    ``target`` '' is a socket file in the service's own folder, which nobody else can enter. ``feed`` is None where all tasks come from clients.
+    ``target`` '' is a socket file in the service's own folder, which nobody else can enter. ``feed`` is None where all
+    tasks come from clients.
     """
 
     target: str
@@ -62,21 +62,6 @@ class MasterOptions:
     gate: GateOptions = GateOptions()
     sinks: SinkOptions = SinkOptions()
     clients: ClientOptions = ClientOptions()
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a run of the master ended. ``ended`` counts results by state, ``signal`` is 0 where none stopped it.
-
-    ``behind`` are the sinks that do not have all of them.
-    """
-
-    ended: dict[str, int]
-    unfinished: int
-    failure: ErrorRecord | None = None
-    summary: dict[str, object] = field(default_factory=dict)
-    signal: int = 0
-    behind: list[SinkStatus] = field(default_factory=list)
 
 
 class MasterService:
@@ -119,12 +104,12 @@ class MasterService:
         self.sinks = SinkFeeds(self._poller, options.sinks, journal, self.scheduler.state.number)
         self._clients = ClientDesk(options.clients, self.scheduler, journal, self._send)
         self._out: list[actions.Action] = []
+        self._acknowledgements = Acknowledgements(lambda action: self._send(action.peer, action.message))
         self._stops = 0
         self._signal = 0
         self._ending = Ending(self.scheduler, self.sinks, options.stop_timeout_s)
         self._done = False
         self._status_at = 0.0
-        self._full_log = RateLimit()
         self._more_to_tend = self._more_to_send = False
         self._has_loaded = False
         # When the wait of this turn was over, in monotonic seconds.
@@ -160,6 +145,7 @@ class MasterService:
         for readable in (self._socket, *self._gate.readable, self._wakeup.fileno(), self._guard.fileno()):
             self._poller.register(readable, POLLIN)
         self._notifier = Notifier.from_environment()
+        self._recorder = Recorder(self._journal, self._notifier, self._wakeup.fileno(), self._meter_failing)
         try:
             log.info("master at %s, journal %s", endpoints.shown(self.target, self.port), self._journal.description)
             self._say_what_was_recovered()
@@ -195,7 +181,8 @@ class MasterService:
     def _turn(self) -> None:
         now = time.monotonic()
         at_once = self._more_to_tend or self._more_to_send or self._has_loaded
-        wait_s = 0.0 if at_once else min(max(0.0, self.scheduler.deadline - now), self._wait_max_s)
+        wait_max_s = min(self._wait_max_s, self._acknowledgements.wait_s)
+        wait_s = 0.0 if at_once else min(max(0.0, self.scheduler.deadline - now), wait_max_s)
         self._has_loaded = False
         ready = dict(self._poller.poll(int(wait_s * 1000 + 0.999)))
         self.woke_at = now = time.monotonic()
@@ -223,6 +210,7 @@ class MasterService:
         for listener in self._listeners:
             listener.turn(self)
         self._done = self._done or self._ending.is_over(self.source.feed if self.source else None, now)
+        self._acknowledgements.turn(math.inf if self._done else now)
         self._notifier.watchdog(now)
         if now >= self._status_at:
             self._status_at = now + _STATUS_EVERY_S
@@ -276,11 +264,17 @@ class MasterService:
         wanted, self._out = self._out, []
         events = [action.event for action in wanted if isinstance(action, actions.Record)]
         if events:
-            self._append(events)
+            self._recorder.append(events)
+            if self._meter:
+                self._meter.appended(events)
             self._clients.recorded(events)
         for action in wanted:
             match action:
+                case actions.Send(_, Recorded()):
+                    self._acknowledgements.add(action, now)
                 case actions.Send(peer, message):
+                    if isinstance(message, Tasks):
+                        self._acknowledgements.flush()
                     self._send(peer, message)
                 case actions.Deliver():
                     self._deliver(action)
@@ -298,30 +292,9 @@ class MasterService:
                     if self.source:
                         self.source.finish()
 
-    def _append(self, events: Sequence[Recorded]) -> None:
-        """Record, however long that takes: as long as nothing is recorded, nobody is answered."""
-        while True:
-            try:
-                self._journal.append(events)
-                break
-            except JournalFull as error:
-                now = time.monotonic()
-                if self._full_log.allow("journal", now):
-                    log.error("nothing can be recorded, so nothing is answered; trying again: %s", error)
-                self._notifier.status(f"waiting: {error}")
-                self._notifier.watchdog(now)
-                if self._meter:
-                    self._meter.failing(self)
-                self._wait_for_space()
+    def _meter_failing(self) -> None:
         if self._meter:
-            self._meter.appended(events)
-
-    def _wait_for_space(self) -> None:
-        """A moment; a signal ends the master, which then has promised nothing that it did not keep."""
-        poller = zmq.Poller()
-        poller.register(self._wakeup.fileno(), POLLIN)
-        if poller.poll(int(_RETRY_APPEND_S * 1000)):
-            raise CycloneError("stopped by a signal while nothing could be recorded; what was acknowledged is recorded")
+            self._meter.failing(self)
 
     def _send(self, peer: bytes, message: AnyFromMaster | AnyToClient) -> bool:
         """False where its queue is full: as if lost, and healed like any loss."""

@@ -23,6 +23,7 @@ _MEMORY = 1024
 class Share:
     """One namespace: the shelves that have something to lease, what is out, how far it has come.
 
+    It is barred, and not idle, where it has nothing to lease because what it has may not be leased now.
     A shelf of few nodes is looked up by their names: a job for each node of a large cluster costs the others nothing.
     """
 
@@ -30,6 +31,7 @@ class Share:
         self.name = name
         self.weight = 1.0
         self.paused = False
+        self.is_barred = False
         self.pass_s = 0.0
         self.out = 0
         self.lanes: dict[int, Lane] = {}
@@ -85,13 +87,15 @@ class Shares:
         """This namespace has something to lease, too."""
         if share.name not in self.active:
             lowest_s = min((other.pass_s for other in self.active.values()), default=self._floor_s)
-            share.pass_s = max(share.pass_s, lowest_s - (LAG_S if share.out else 0.0))
+            share.pass_s = max(share.pass_s, lowest_s - (LAG_S if share.out or share.is_barred else 0.0))
+            share.is_barred = False
             self.active[share.name] = share
         share.put_up(shelf)
 
-    def put_away(self, shelf: Shelf, share: Share) -> None:
-        """Nothing on this shelf any more."""
+    def put_away(self, shelf: Shelf, share: Share, is_barred: bool) -> None:
+        """Nothing on this shelf any more that can be leased; ``is_barred``: it has what may not be leased now."""
         share.put_away(shelf)
+        share.is_barred = share.is_barred or is_barred
         if not share.active:
             self._floor_s = max(self._floor_s, share.pass_s)
             del self.active[share.name]

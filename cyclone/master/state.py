@@ -55,8 +55,8 @@ class State:
     ``ended`` counts results by state, ``number`` the batches of them. ``horizon`` is the highest id of any job that was
     ever offered, ``inherited_id`` the highest that an earlier epoch may have leased. ``live`` are the controllers that
     may hold something, each with its incarnation; ``awaited`` those of an earlier epoch that have not said yet what
-    they hold. ``cancellations`` are wishes that are not fulfilled yet; ``came_back`` rises whenever tasks come into
-    reach that they may be about.
+    they hold. ``cancellations`` are wishes that are not fulfilled yet; ``came_back`` are the lanes of which tasks came
+    into reach that they may be about.
     """
 
     def __init__(self, epoch: int, pages: bool = False) -> None:
@@ -72,7 +72,7 @@ class State:
         self.failures: dict[int, int] = {}
         self.delays: list[tuple[float, int, int]] = []
         self.cancellations = Wishes()
-        self.came_back = 0
+        self.came_back: set[int] = set()
         self.ended = dict.fromkeys(states.FINAL_STATES, 0)
         self.number = 0
         self.last_id = 0
@@ -115,6 +115,7 @@ class State:
                 self.awaited.discard(name)
             case CancelWanted():
                 self.cancellations.append(event)
+                self._note(event.job_id or GENERATOR_JOB)
                 self.jobs.apply(event)
             case ControllerMarked(name, drained):
                 self._mark(name, drained)
@@ -182,12 +183,17 @@ class State:
         self.lanes.rank(lane)
 
     def _apply_loaded(self, block: TasksAdded) -> None:
-        self.came_back += 1
+        self._note(block.job_id)
         lane = self.lanes.lane(block.job_id)
         lane.take_options(block.first, block.options)
         lane.load(block.first, block.runs, block.args, block.args_bytes)
         self.lanes.rank(lane)
         self.lanes.version += 1
+
+    def _note(self, job_id: int) -> None:
+        """Tasks of this lane came into reach."""
+        if self.cancellations.pending:
+            self.came_back.add(job_id)
 
     def _count_added(self, first: int, count: int, job_id: int, offset: int) -> None:
         self.last_id = max(self.last_id, first + count - 1)
@@ -200,7 +206,7 @@ class State:
         return window.fresh_count >= PAGE_TASKS or window.fresh_bytes >= PAGE_BYTES
 
     def _apply_returned(self, span: Span, over_at: float) -> None:
-        self.came_back += 1
+        self._note(span.job_id)
         lane = self.lanes.lane(span.job_id)
         self._linger(lane, span, over_at)
         self.release(span)
@@ -211,8 +217,8 @@ class State:
         self.lanes.rank(lane)
 
     def _apply_delayed(self, event: TasksDelayed) -> None:
-        self.came_back += 1
         span = event.span
+        self._note(span.job_id)
         lane = self.lanes.lane(span.job_id)
         if span.holder is None:
             lane.drop_returned(span.open_count)

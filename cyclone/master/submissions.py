@@ -21,6 +21,7 @@ from cyclone.protocol.job_messages import (
     SEALED,
     SUBMIT_REFUSALS,
     AddRequest,
+    AnyToClient,
     SubmitRequest,
     Submitted,
 )
@@ -170,6 +171,11 @@ class Submissions:
             code,
             _text(code, text),
         )
+
+
+def goes_well(answer: AnyToClient) -> bool:
+    """Whether it says nothing but that all was taken, and that there is room for more."""
+    return isinstance(answer, Submitted) and not answer.code and answer.room > 0
 
 
 def _refused(request: int, code: str, text: str = "") -> Submitted:

@@ -3,7 +3,7 @@
 Owns their order. What a wish means for a result, and how it is carried out, is decided elsewhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from cyclone.master.events import CancelWanted
 from cyclone.protocol.states import EXPIRED
@@ -27,6 +27,11 @@ class Wishes:
 
     def __len__(self) -> int:
         return sum(map(len, self._of_job.values()))
+
+    def about(self, job_ids: Collection[int]) -> list[CancelWanted]:
+        """Those that may be about tasks of these jobs."""
+        asked: tuple[int | None, ...] = (None, *sorted(job_ids))
+        return [wish for job_id in asked for wish in self._of_job.get(job_id, {}).values()]
 
     def append(self, wish: CancelWanted) -> None:
         """One more."""

@@ -175,8 +175,8 @@ OUTPUT_DROPPED = _counter(
     "output_dropped_bytes",
     (),
     _CONTROLLER,
-    "Bytes that tasks have printed and that are not kept: beyond what one task may print, older ones that made room, or "
-    "those that could not be written.",
+    "Bytes that tasks have printed and that are not kept: beyond what one task may print, older ones that made room, "
+    "or those that could not be written.",
 )
 OUTBOX = _gauge("outbox_results", (), _CONTROLLER, "Results that the master has not recorded yet.")
 

@@ -4,7 +4,11 @@ stays.
 Owns these rules. Must not know where jobs are kept, nor what an open job does at this moment.
 """
 
+import bisect
 from collections.abc import Iterator
+from operator import itemgetter
+
+import msgspec
 
 from cyclone.protocol import states
 from cyclone.protocol.job_messages import JobSummary
@@ -15,6 +19,10 @@ COMPLETED = states.STATE_NAMES[states.COMPLETED]
 _WELL = frozenset({COMPLETED, PROCESSED})
 _STOPPED = frozenset({states.STATE_NAMES[states.CANCELLED], states.STATE_NAMES[states.EXPIRED]})
 _KEEP_S_MIN = 60.0
+# Measured: an open job without anything in its options; and the name of a node, there and among what its tasks need.
+_JOB_BYTES = 4608
+_NODE_BYTES = 160
+_encode = msgspec.msgpack.Encoder().encode
 
 
 def ended_state(tasks: dict[str, int]) -> str:
@@ -57,9 +65,8 @@ def with_processed(tasks: dict[str, int], taken: int) -> dict[str, int]:
 
 
 def spec_bytes(spec: JobSpec) -> int:
-    """About what the options of a job take in memory."""
-    texts = sum(len(name) + len(value) for name, value in spec.environment.items())
-    return 4096 + len(spec.shared) + texts + len(spec.directory) + sum(map(len, (*spec.nodes, *spec.exclude)))
+    """About what a job takes in a master's memory besides its tasks; no less than a message takes that tells of it."""
+    return _JOB_BYTES + len(_encode(spec)) + _NODE_BYTES * (len(spec.nodes) + len(spec.exclude))
 
 
 def kept_until(finished: float, keep_s: float) -> float:
@@ -91,8 +98,10 @@ def id_windows(selection: JobSelection, before: int) -> Iterator[tuple[int, int]
     if not selection.ids:
         yield 1, top
         return
-    for low, high in sorted(selection.ids, reverse=True):
-        low, high = max(low, 1), min(high, top)
+    ranges = sorted(selection.ids)
+    # Of very many ranges each page passes over those that the pages before it have shown.
+    for place in range(bisect.bisect_right(ranges, top, key=itemgetter(0)) - 1, -1, -1):
+        low, high = max(ranges[place][0], 1), min(ranges[place][1], top)
         if low <= high:
             yield low, high
             top = low - 1

@@ -43,12 +43,16 @@ class SubmitRequest(FromClient, tag=204, frozen=True):
 
 
 class AddRequest(FromClient, tag=205, frozen=True):
-    """More tasks for a job, in order: a block that it has already is passed over, one that leaves a gap is refused."""
+    """More tasks for a job, in order: a block that it has already is passed over, one that leaves a gap is refused.
+
+    ``quiet``: no answer is wanted where all is taken and there is room for more; the results tell as much.
+    """
 
     request: Count
     job_id: JobId
     block: TaskBlock | None = None
     sealed: bool = False
+    quiet: bool = False
 
 
 class JobsRequest(FromClient, tag=206, frozen=True):
@@ -307,7 +311,7 @@ class JobResults(ToClient, tag=309, frozen=True):
     """What ``FollowRequest`` asked for. ``after`` is the position that it goes on from, ``position`` the one reached.
 
     A client whose position is not ``after`` has missed something. ``finished``: all tasks of the job have their
-    results, and with this message they are told. ``lost`` counts results that the master has no more.
+    results, and with this message they are told, and how many were ``lost``: the master has them no more.
     """
 
     request: Count

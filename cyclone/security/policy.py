@@ -1,8 +1,8 @@
 """Whether a daemon may start as it is configured, and with which keys: closed by default.
 
 Owns the rule: off loopback, or at a socket file that others may reach, there are keys, or the configuration says
-``insecure = yes`` and the log repeats it at each start. Looks at names and files only when it is asked; the settings themselves are valid either way, so that they can be
-checked where neither the network nor the keys are.
+``insecure = yes`` and the log repeats it at each start. Looks at names and files only when it is asked; the settings
+themselves are valid either way, so that they can be checked where neither the network nor the keys are.
 """
 
 import logging

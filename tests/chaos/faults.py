@@ -240,7 +240,8 @@ async def _link_lose(injector: Injector) -> None:
 
 
 async def _link_corrupt(injector: Injector) -> None:
-    link = injector.link()
+    # A client that hears rubbish says so and ends, for then it speaks to no master of its version.
+    link = injector.rng.choice(list(injector.cluster.links.values()))
     injector.note("link_corrupt", link.name)
     link.harm[injector.rng.random() < 0.5].corrupt = 1
 
@@ -322,7 +323,7 @@ WEIGHTS: dict[str, float] = {
     "master_pause_long": 0.6,
     "generator_kill": 3,
     "guardian_kill": 4,
-    "client_kill": 4,
+    "client_kill": 2,
     "link_cut": 6,
     "link_half_close": 4,
     "link_refuse": 2,

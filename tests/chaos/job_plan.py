@@ -56,8 +56,9 @@ def draw(seed: int, client: int, number: int) -> JobDraw:
         tuple(rng.choice((0, 1, rng.randint(0, 40))) for _ in range(count)),
         rng.choice(DEEDS),
         rng.uniform(0.0, 0.4),
-        rng.random() < 0.3,
-        rng.choice((None, None, 1, 3)),
+        # After each death of a master whatever is limited waits for seconds.
+        rng.random() < 0.15,
+        rng.choice((None, None, None, None, None, 1, 3)),
         max_fails,
         rng.choice((0, 0, 1)),
         rng.choice((0, 0, 5, -5)),

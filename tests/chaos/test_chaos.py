@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 FAULTS_S = 45.0
 TASKS = 4000
 FAULTS_MIN = 60
+JOBS_MIN = 3
 # Those that a run finds soonest; `python -m tests.chaos.planted` hunts all of them.
 QUICK_BUGS = ("acknowledged_before_commit", "epoch_does_not_rise", "cursor_is_not_recorded")
 
@@ -27,13 +28,14 @@ def test_given_a_minute_of_faults_then_nothing_is_lost_and_nothing_recorded_twic
     tmp_path: Path, seed: int, follow: bool
 ) -> None:
     plan = Plan(TASKS, seed, follow=follow, exclusive=hasattr(BaseTask, "exclusive"))
-    counts, code = run(tmp_path, RunOptions(ClusterOptions(plan), seed, FAULTS_S, quiet=True))
+    counts, code = run(tmp_path, RunOptions(ClusterOptions(plan, clients=3), seed, FAULTS_S, quiet=True))
     verdict = json.loads((tmp_path / VERDICT).read_text())
     assert code == 0, json.dumps(verdict["violations"], indent=1)
     # A quiet minute would prove nothing.
     assert sum(counts.values()) >= FAULTS_MIN
     assert verdict["figures"]["lives_of_the_master"] > 1
     assert verdict["figures"]["tasks"] == len(plan.numbers)
+    assert verdict["figures"]["jobs"] >= JOBS_MIN
 
 
 @pytest.mark.timeout(240)

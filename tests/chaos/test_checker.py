@@ -15,8 +15,10 @@ from tests.chaos.evidence import (
     NS,
     About,
     Acknowledged,
+    ClientNote,
     Evidence,
     Fault,
+    JobRecord,
     Lease,
     Life,
     Record,
@@ -24,6 +26,7 @@ from tests.chaos.evidence import (
     Welcomed,
 )
 from tests.chaos.history import Delivery, Execution, digest
+from tests.chaos.job_plan import JobDraw, draw
 from tests.chaos.plan import Deed, Plan
 from tests.support.lab import MARK
 
@@ -91,7 +94,79 @@ FOLLOW = replace(ABOUT, plan=ByHand(4, 0, follow=True))
 FOLLOW_RUNS, FOLLOW_RECORDS = [*RUNS, ran(4, 6, 7)], [*RECORDS, recorded(4)]
 DELIVERED = [Delivery(number, "completed", 9, at(8)) for number in range(5)]
 
+# Jobs as they are drawn, the first one that is as a test wants it.
+CLIENT = 1
+
+
+def drawn(**wanted: object) -> JobDraw:
+    jobs = (draw(ABOUT.plan.seed, CLIENT, number) for number in range(1000))
+    known = {"fails": False} | wanted
+    return next(
+        job
+        for job in jobs
+        if len(job.kinds) == 5
+        and ("fail" in job.kinds) == known["fails"]
+        and all(getattr(job, name) == value for name, value in wanted.items() if name != "fails")
+    )
+
+
+def state_of(job: JobDraw, index: int) -> str:
+    return "failed" if job.kinds[index] == "fail" else "completed"
+
+
+def of_job(job: JobDraw, job_id: int = 9, **changes: str) -> list[JobRecord]:
+    """Its records; ``t2="cancelled"`` is another state of one of them."""
+    return [
+        JobRecord(
+            100 + index,
+            job.first + index,
+            changes.get(f"t{index}", state_of(job, index)),
+            1,
+            f"{index}/1",
+            job_id,
+            index,
+        )
+        for index in range(len(job.kinds))
+    ]
+
+
+def runs_of(job: JobDraw, apart_s: float = 1.0) -> list[Execution]:
+    """Each of its tasks takes a second, and begins so long behind the one before."""
+    return [
+        Execution(job.first + i, 100 + i, 1, 50, "c1.1", at(i * apart_s), at(i * apart_s + 1), digest(f"{i}/1"))
+        for i in range(len(job.kinds))
+    ]
+
+
+def told(job: JobDraw, event: str, **fields: object) -> ClientNote:
+    return ClientNote(at(9), CLIENT, event, job.number, fields)
+
+
+WAITED, ENDED = drawn(deed="wait", parallel=1, is_limited=False), {"completed": 5}
+CANCELLED, FAILING = drawn(deed="cancel"), drawn(deed="wait", fails=True, max_fails=0)
+LIMITED = drawn(deed="wait", is_limited=True, parallel=None)
+HALF = of_job(CANCELLED, t3="cancelled", t4="cancelled")
+NOTES = [
+    told(WAITED, "submitted", id=9, count=5),
+    told(WAITED, "ended", tasks=ENDED),
+    told(WAITED, "followed", results=[[index, "completed"] for index in range(5)]),
+]
+JOB_RUNS = runs_of(WAITED)
+GOOD_JOB = replace(GOOD, job_records=of_job(WAITED), job_executions=JOB_RUNS, client_notes=NOTES)
+
+
+def with_job(**changes: Any) -> Evidence:
+    return replace(GOOD_JOB, **changes)
+
+
 CLEAN = {
+    "a job": GOOD_JOB,
+    "a job that was cancelled": with_job(
+        job_records=HALF, job_executions=runs_of(CANCELLED), client_notes=[told(CANCELLED, "cancelled", completed=3)]
+    ),
+    "as many at once as a limit allows": with_job(
+        job_records=of_job(LIMITED), job_executions=runs_of(LIMITED, 0.6), client_notes=[]
+    ),
     "nothing special": GOOD,
     "another order of ends": with_(executions=sorted(RUNS, key=lambda run: -run.number)),
     "started again after its controller was killed": with_(executions=AGAIN, faults=[fault("controller_kill", 2.5)]),
@@ -225,6 +300,34 @@ VIOLATED = {
         with_(about=FOLLOW, executions=FOLLOW_RUNS, records=RECORDS, deliveries=DELIVERED),
     ),
     "stood still after the faults": ("I14", with_(executions=[*RUNS, ran(3, 36, 37, attempt=2)])),
+    "a job that was answered is lost": ("J1", with_job(job_records=[])),
+    "a job that was answered lacks a task": ("J1", with_job(job_records=of_job(WAITED)[:4])),
+    "a job was made twice": ("J1", with_job(job_records=[*of_job(WAITED), *of_job(WAITED, 10)])),
+    "a job ended otherwise than its client was told": (
+        "J1",
+        with_job(client_notes=[told(WAITED, "ended", tasks={"completed": 4, "failed": 1})]),
+    ),
+    "a follower was told something else": ("J1", with_job(client_notes=[told(WAITED, "followed", results=[])])),
+    "a task of a job failed that does not": ("J2", with_job(job_records=of_job(WAITED, t1="failed"))),
+    "a task of a job is cancelled by nobody": ("J2", with_job(job_records=of_job(WAITED, t1="cancelled"))),
+    "a value of a job that nobody computed": ("J2", with_job(job_executions=JOB_RUNS[1:])),
+    "more bad ends than a job may have": (
+        "J2",
+        with_job(job_records=of_job(FAILING, t0="failed", t1="failed"), job_executions=runs_of(FAILING)),
+    ),
+    "completed after it was cancelled": (
+        "J3",
+        with_job(
+            job_records=HALF,
+            job_executions=runs_of(CANCELLED),
+            client_notes=[told(CANCELLED, "cancelled", completed=2)],
+        ),
+    ),
+    "two at once of a job that may have one": ("J4", with_job(job_executions=runs_of(WAITED, 0.9))),
+    "more at once than a limit allows": (
+        "J4",
+        with_job(job_records=of_job(LIMITED), job_executions=runs_of(LIMITED, 0.4), client_notes=[]),
+    ),
     "did not end": ("I14", with_(about=replace(ABOUT, drained_ns=at(60)))),
 }
 

@@ -114,7 +114,7 @@ def test_given_a_master_without_controllers_then_its_status_says_what_to_do(lab:
 
 def test_given_nobody_listening_then_it_is_69_with_what_to_look_for(lab: Lab) -> None:
     port = free_port()
-    refused = asked(lab, "status", "--connect", f"tcp://127.0.0.1:{port}", "--timeout", "0.3", exit_code=69)
+    refused = asked(lab, "status", "--connect", f"tcp://127.0.0.1:{port}", "--connect-timeout", "0.3", exit_code=69)
     assert refused.stdout() == ""
     assert f"no answer from a master at tcp://127.0.0.1:{port} within 0.3 s" in refused.stderr()
     assert "--connect tcp://HOST:PORT" in refused.stderr()
@@ -164,7 +164,7 @@ def test_given_keys_then_a_monitor_and_a_client_may_look_and_an_admin_may_change
     keys = Keys(lab)
     config = keys.config({"what": "quick", "times": 3})
     lab.master(config)
-    here = ("--connect", f"tcp://127.0.0.1:{lab.port}", "--timeout", "10")
+    here = ("--connect", f"tcp://127.0.0.1:{lab.port}", "--connect-timeout", "10")
     admin, *others = (keys.add(role, role) for role in ("admin", "client", "monitor"))
     for key in (admin, *others):
         assert "3 queued" in asked(lab, "status", *here, "--key-file", key).stdout()
@@ -172,7 +172,7 @@ def test_given_keys_then_a_monitor_and_a_client_may_look_and_an_admin_may_change
     for key, role in zip(others, ("client", "monitor"), strict=True):
         refused = asked(lab, "cancel", "--tasks", "2", *here, "--key-file", key, exit_code=77)
         assert f"the key of {role} has the role {role}, which may not send CancelRequest" in refused.stderr()
-    assert "--key-file" in asked(lab, "status", *here[:2], "--timeout", "0.5", exit_code=69).stderr()
+    assert "--key-file" in asked(lab, "status", *here[:2], "--connect-timeout", "0.5", exit_code=69).stderr()
     assert recorded_states(lab) == {1: "cancelled", 2: "queued", 3: "queued"}
 
 

@@ -94,6 +94,22 @@ def test_given_very_short_tasks_then_each_has_what_it_has_printed_and_nothing_el
         assert printed(client, classes, index) == [("stdout", b"%d and no end" % index)]
 
 
+def test_given_any_way_to_print_then_it_is_known_as_the_tasks_and_what_it_catches_is_not_touched(
+    site: Site, client: Client
+) -> None:
+    expected = {
+        "buffer": b"\xff by bytes",
+        "descriptor": b"by descriptor",
+        "child": b"by a child",
+        "fork": b"by a fork\n",
+        "elsewhere": b"not caught",
+    }
+    job_id = site.submit("--class", "tests.support.sample_tasks:OddPrinterTask", "-p", "how={}", ":::", *expected)
+    values = {result.index: result.value for result in client.results(job_id)}
+    assert {index: value for index, value in values.items() if value} == {4: "caught\n"}
+    assert {how: printed(client, job_id, index)[0][1] for index, how in enumerate(expected)} == expected
+
+
 def test_given_a_task_that_prints_far_too_much_then_the_beginning_is_kept_and_the_master_has_none_of_it(
     site: Site, client: Client
 ) -> None:

@@ -183,7 +183,7 @@ def test_given_a_role_when_the_status_is_asked_for_then_a_controllers_key_or_non
     key = ["--key-file", str(keys.add("bob", role))] if role else []
     lab.master(keys.config(QUICK))
     server = f"tcp://{own_address()}:{lab.port}"
-    asked = lab.start("cyclone", "status", "--connect", server, "--timeout", "3", *key)
+    asked = lab.start("cyclone", "status", "--connect", server, "--connect-timeout", "3", *key)
     assert asked.exits() == code, asked.stderr()
     assert ("generator" in asked.stdout()) == (code == 0)
 
@@ -193,7 +193,7 @@ def test_given_no_key_where_one_is_wanted_then_a_question_is_not_answered_howeve
 ) -> None:
     lab.master(keys.config(QUICK))
     server = f"tcp://{own_address()}:{lab.port}"
-    asked = lab.start("cyclone", "status", "--connect", server, "--timeout", "3", "--insecure")
+    asked = lab.start("cyclone", "status", "--connect", server, "--connect-timeout", "3", "--insecure")
     assert asked.exits() == 69, asked.stderr()
     assert "generator" not in asked.stdout()
 
@@ -350,7 +350,7 @@ def test_given_a_key_when_made_then_one_line_says_where_the_master_is_and_by_whi
     assert keys("list", "--dir", str(lab.folder / "none")).exits() == 78
     listed = keys("list", "--json", "--dir", str(folder))
     assert listed.exits() == 0
-    (row,) = map(json.loads, listed.stdout().splitlines())
+    (row,) = json.loads(listed.stdout())["keys"]
     assert (row["name"], row["role"], row["state"]) == ("node17", "controller", "valid")
 
 

@@ -35,6 +35,8 @@ class Transitions:
         if not self._small or self._world.seed % WORLDS_EACH:
             return
         self._seen = self._look(state)
+        # What was never committed has not ended.
+        self._ended.clear()
         apply, due = state.apply, state.lanes.due
 
         def observed(event: Any) -> None:

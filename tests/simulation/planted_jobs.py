@@ -6,18 +6,15 @@ from typing import Any
 from unittest.mock import patch
 
 from cyclone.master.actions import Record
-from cyclone.master.cancelling import Cancelling
-from cyclone.master.events import JobRestored, JobSealed, JobSubmitted, TasksAdded, TasksLoaded
+from cyclone.master.events import CancelWanted, JobRestored, JobSealed, JobSubmitted, TasksAdded, TasksLoaded
 from cyclone.master.jobs import JobRecord, Jobs
 from cyclone.master.lane import Lane
 from cyclone.master.lanes import Lanes
 from cyclone.master.memory_journal import JobsInMemory
 from cyclone.master.outcomes import Outcomes
 from cyclone.master.scheduler import Scheduler
-from cyclone.master.spans import Span
 from cyclone.master.state import State
-from cyclone.master.turn import Turn
-from cyclone.protocol.job_spec import Namespace
+from cyclone.protocol.job_spec import GENERATOR_JOB, Namespace
 from tests.simulation.planted import Bug, replaced
 
 
@@ -83,27 +80,6 @@ def key_is_forgotten_at_a_restart() -> Iterator[None]:
 def late_success_of_a_cancelled_task_counts() -> AbstractContextManager[Any]:
     """What a controller reports is recorded as it is, whatever somebody has wished meanwhile."""
     return patch.object(Outcomes, "_withhold", lambda self, batch, verdict: None)
-
-
-def limit_is_free_when_a_controller_is_lost() -> AbstractContextManager[Any]:
-    """What a lost controller may still execute is not counted any more, and is leased again at once."""
-
-    def make(give_back: Any) -> Any:
-        def hasty(self: Turn, span: Span, heard_at: float | None = None, delay_s: float = 0.0) -> None:
-            give_back(self, span, None if span.job_id else heard_at, delay_s)
-
-        return hasty
-
-    return replaced(Turn, "give_back", make)
-
-
-def limits_are_free_after_a_restart() -> AbstractContextManager[Any]:
-    """What an earlier epoch may have lost sight of is not waited for."""
-
-    def make(begin_epoch: Any) -> Any:
-        return lambda self, now, over_at: begin_epoch(self, now, 0.0)
-
-    return replaced(State, "_begin_epoch", make)
 
 
 def _bad(change: int) -> AbstractContextManager[Any]:
@@ -180,20 +156,20 @@ def limits_of_tasks_are_lost_in_the_journal() -> AbstractContextManager[Any]:
     return replaced(State, "_apply_loaded", make)
 
 
-def wish_to_cancel_is_forgotten_when_asked() -> AbstractContextManager[Any]:
-    """A controller is asked to stop what is cancelled once; where the message is lost, nobody asks again."""
+def tasks_cancelled_so_far_bar_those_to_come() -> AbstractContextManager[Any]:
+    """A wish for all tasks that a job has is taken for one for all that it will have."""
 
-    def make(ask: Any) -> Any:
-        def once(self: Cancelling, session: Any, span: Any, start: int, stop: int) -> None:
-            key = (id(self), start, span.epoch, span.attempt)
-            if key not in ASKED:
-                ASKED.add(key)
-                ask(self, session, span, start, stop)
+    def make(stop: Any) -> Any:
+        def hasty(self: Jobs, wish: CancelWanted) -> None:
+            stop(self, wish)
+            record = self.records.get(wish.job_id or GENERATOR_JOB)
+            if record and wish.first <= record.extents.first_id and wish.last >= record.extents.last_id:
+                record.stopped = wish
+                self._bar(record)
 
-        return once
+        return hasty
 
-    ASKED: set[tuple[int, int, int, int]] = set()
-    return replaced(Cancelling, "_ask", make)
+    return replaced(Jobs, "_stop", make)
 
 
 JOB_BUGS: dict[str, Bug] = {
@@ -202,8 +178,6 @@ JOB_BUGS: dict[str, Bug] = {
         submit_is_answered_before_it_is_recorded,
         key_is_forgotten_at_a_restart,
         late_success_of_a_cancelled_task_counts,
-        limit_is_free_when_a_controller_is_lost,
-        limits_are_free_after_a_restart,
         one_bad_end_is_not_counted,
         one_bad_end_is_counted_twice,
         held_jobs_are_leased,
@@ -212,6 +186,6 @@ JOB_BUGS: dict[str, Bug] = {
         paused_namespaces_are_leased,
         moments_of_tasks_are_ignored,
         limits_of_tasks_are_lost_in_the_journal,
-        wish_to_cancel_is_forgotten_when_asked,
+        tasks_cancelled_so_far_bar_those_to_come,
     )
 }

@@ -130,6 +130,9 @@ def check(agent: Agent, honest_master: bool = True) -> None:
             assert sum(count for _, count in batch.piece.runs) == len(batch.piece)
             assert all(job in agent.crew.jobs for job, _ in batch.piece.runs)
         ranges += slot.held()
+    places = [slot.place for slot in agent.crew.slots if slot.batches or slot.rest_until_s]
+    assert len(set(places)) == len(places), f"two tasks have the same of the places {places}"
+    assert all(0 <= place < agent.options.worker_count for place in places), f"there are no such places: {places}"
     ranges += agent.outbox.held()
     told, counted = sum(part.count for part in agent.held()), sum(part.count for part in ranges)
     assert told == counted if honest_master else told <= counted

@@ -51,7 +51,7 @@ FROM_CLIENT: list[tuple[AnyFromClient, str]] = [
     ),
     (
         AddRequest(5, 300, TaskBlock(2, [b"\x90"]), sealed=False),
-        "95 cccd 05 cd012c 930291c4019090 c2",
+        "96 cccd 05 cd012c 930291c4019090 c2 c2",
     ),
     (
         JobsRequest(6, JobSelection(ids=[(1, 3), (5, 5)], states=("running",)), 100, 300),

@@ -48,7 +48,6 @@ class Session:
             "PATH": os.pathsep.join(filter(None, found)),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "XDG_STATE_HOME": str(folder.parent / "state"),
-            "CYCLONE_SERVER": f"tcp://127.0.0.1:{port}",
         }
         self._environment = {**os.environ, **(variables or {}), **own}
         self._port = str(port)
@@ -105,6 +104,7 @@ class Session:
         """Run a command, which prints what is shown; of a daemon that is known at the end."""
         daemon = self._daemon(command)
         if daemon:
+            self._environment["CYCLONE_SERVER"] = f"tcp://127.0.0.1:{self._port}"
             self._start(daemon, f"daemon-{len(self._started)}")
             self._shown[daemon] = shown
             return

@@ -1,5 +1,9 @@
 """Task classes that tests take apart and put together: they must stand at the top of an importable module."""
 
+import os
+import subprocess
+import sys
+import time
 from typing import Any
 
 from cyclone import BaseTask
@@ -20,6 +24,48 @@ class PrintingTask(BaseTask):
 
     def execute(self) -> None:
         print(self.number, "and no end", end="")
+
+
+class OddPrinterTask(BaseTask):
+    """Prints past Python's print, in the way of this name; returns what should have gone elsewhere."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def execute(self) -> str:
+        return str(getattr(self, self.how)() or "")
+
+    def buffer(self) -> None:
+        sys.stdout.buffer.write(b"\xff by bytes")
+
+    def descriptor(self) -> None:
+        os.write(1, b"by descriptor")
+        until = time.monotonic() + 0.005
+        while time.monotonic() < until:
+            pass
+
+    def child(self) -> None:
+        subprocess.run(["printf", "by a child"], check=True)
+
+    def fork(self) -> None:
+        pid = os.fork()
+        if not pid:
+            print("by a fork")
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    def elsewhere(self) -> str:
+        """As those do it who catch what a library prints."""
+        kept = os.dup(1)
+        with (self.scratch_dir / "file").open("w+") as file:
+            os.dup2(file.fileno(), 1)
+            print("caught", flush=True)
+            os.dup2(kept, 1)
+            os.close(kept)
+            file.seek(0)
+            caught: str = file.read()
+        print("not caught", end="")
+        return caught
 
 
 class NothingTask(BaseTask):

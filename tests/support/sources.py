@@ -11,6 +11,7 @@ from cyclone.master.events import Recorded, Replayed, TasksAdded
 from cyclone.master.feed import FeedOptions
 from cyclone.master.feed_pipe import Failed, FromGenerator, Started
 from cyclone.master.journal import claim_in
+from cyclone.master.memory_journal import MEMORY_BYTES_MAX, JobsInMemory
 from cyclone.master.progress import GeneratorProgress
 from cyclone.master.source import Source
 from cyclone.processes import Guard
@@ -90,7 +91,7 @@ class PlayedFeed:
         self.closed = True
 
 
-class PlayedJournal:
+class PlayedJournal(JobsInMemory):
     """``results`` are those that were recorded, from number 1 on."""
 
     description = "played"
@@ -98,10 +99,11 @@ class PlayedJournal:
     epoch = 7
 
     def __init__(self, replays: bool) -> None:
+        super().__init__(MEMORY_BYTES_MAX)
         self.replays = replays
         self.results: list[RecordedBlock] = []
         self.asked_after: list[int] = []
-        self._keys: set[bytes] = set()
+        self._taken: set[bytes] = set()
 
     def recover(self) -> Iterator[Replayed]:
         return iter(())
@@ -124,7 +126,7 @@ class PlayedJournal:
         return []
 
     def claim(self, keys: Sequence[bytes]) -> list[bool]:
-        return claim_in(self._keys, keys)
+        return claim_in(self._taken, keys)
 
     def tend(self, consumed: int, idle: bool) -> bool:
         return False

@@ -32,6 +32,16 @@ def test_given_a_set_of_nodes_then_each_gets_a_key_of_its_own(folder: Path, caps
     assert "carry NAME.key to where NAME, of node[08-11], runs" in printed.err
 
 
+def test_given_a_key_of_a_user_then_it_is_said_where_it_goes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(["keys", "add", "ann", "--role", "client", "--dir", str(folder)]) == 0
+    printed = capsys.readouterr()
+    assert "client.toml" in printed.err
+    assert 'key_file = "~/.config/cyclone/ann.key"' in printed.err
+    assert "[comm]" not in printed.err
+    assert _run(["keys", "list", "--dir", str(folder), "-o", "{name} {role} {state}"]) == 0
+    assert capsys.readouterr().out == "ann client valid\n"
+
+
 def test_given_a_set_of_which_some_have_keys_then_none_is_made_and_it_says_which(folder: Path) -> None:
     _run(["keys", "add", "node[2-3],node5", "--role", "controller", "--dir", str(folder)])
     with pytest.raises(CycloneError) as caught:

@@ -73,8 +73,11 @@ def test_given_a_verb_of_others_or_a_slip_then_ours_is_named(word: str, meant: s
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["jobs", "--stat", "x", "--nmae", "y"], "is no state here"),
-        (["jobs", "--nmae", "y"], "jobs does not take '--nmae y'|is no selection"),
+        (["jobs", "--stat", "x"], "is no state here"),
+        (["jobs", "--nmae", "y"], "jobs does not take '--nmae': is --name meant"),
+        (["jobs", "--xyzzy=y", "z"], "jobs does not take '--xyzzy': `cyclone jobs --help` lists"),
+        (["namespaces", "set", "--wieght", "3"], "namespaces set does not take '--wieght': is --weight meant"),
+        (["submit", "--cpus", "0", "job.py", "--foo"], "argument -c/--cpus: '0' is not a number of things"),
         (["status", "--jsno"], "status does not take '--jsno': is --json meant"),
         (["status", "5"], "status does not take '5': `cyclone status --help` lists what it takes"),
     ],

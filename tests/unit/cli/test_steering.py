@@ -112,6 +112,13 @@ def test_given_a_job_that_has_ended_or_none_then_that_is_said(
         _run([*words, "99"])
 
 
+@pytest.mark.parametrize("reason", ["two\nlines", "x" * 100_000, "\x1b[2J"])
+def test_given_a_reason_that_no_list_could_show_then_no_master_is_asked(reason: str, client: ClientDouble) -> None:
+    with pytest.raises(UsageError, match="is not a line of text"):
+        _run(["cancel", "5", "--reason", reason])
+    assert client.asked == []
+
+
 @pytest.mark.parametrize("verb", ["hold", "release", "seal", "cancel"])
 def test_given_the_generators_job_then_it_is_said_what_there_is_for_it(verb: str, client: ClientDouble) -> None:
     client.summaries = [job(0, "running")]

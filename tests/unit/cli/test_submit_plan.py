@@ -79,6 +79,7 @@ def test_given_a_command_then_it_is_one_task_that_runs_it_here(folder: Path) -> 
         (["--name", "mine", "--", "true"], "mine"),
         (["--", "x" * 300], ""),
         (["--", "\udcff"], ""),
+        (["--", "a\nb"], ""),
     ],
 )
 def test_given_no_name_then_a_job_has_that_of_what_it_runs(words: list[str], name: str, folder: Path) -> None:
@@ -286,7 +287,9 @@ def test_given_a_class_with_options_of_its_own_then_the_job_has_them_unless_othe
             "--deadline/--expires is not after --begin",
         ),
         (["--deadline", "2020-01-01", "--", "a"], UsageError, "--deadline/--expires is a moment that has passed"),
-        (["--", ""], UsageError, "the command behind -- is empty"),
+        (["--", ""], UsageError, "the command is empty"),
+        (["--name", "a\x1b[31mb", "--", "a"], UsageError, "--name has characters that cannot be printed"),
+        (["--tag", "a=b\nc", "--", "a"], UsageError, "--tag has characters that cannot be printed"),
         (["--array", "5-1", "--", "a"], UsageError, "begins behind its end"),
         (
             ["--array", "1-2", "--each-line", "x", "--", "a"],

@@ -92,6 +92,26 @@ def test_given_another_host_and_no_key_then_nothing_goes_over_the_network_unless
     assert find_address("192.0.2.1", None, None, insecure=True).target == "192.0.2.1"
 
 
+def test_given_a_socket_file_then_it_is_asked_without_a_key_where_its_folder_is_ours_alone(tmp_path: Path) -> None:
+    text = f"ipc://{tmp_path}/master"
+    tmp_path.chmod(0o700)
+    assert find_address(text, None, None, insecure=False) == Address(text, 0)
+    assert str(parse_address(text)) == text
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigError, match="others may enter .mode 755; chmod 700 closes it., and there is no key"):
+        find_address(text, None, None, insecure=False)
+    assert find_address(text, None, None, insecure=True) == Address(text, 0)
+    with pytest.raises(ConfigError, match="is no socket file"):
+        parse_address("ipc://master")
+
+
+def test_given_a_configuration_with_a_socket_file_then_its_master_is_found_there(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    file = tmp_path / "master.conf"
+    file.write_text(f"[comm]\ntarget = ipc://{tmp_path}/master\n[task_generator]\nclass = a:B\n")
+    assert find_address(None, file, None, insecure=False) == Address(f"ipc://{tmp_path}/master", 0)
+
+
 @contextmanager
 def answering(answer: Callable[[int, Frames], list[Frames]]) -> Iterator[Address]:
     """A port where each question, counted from 0, is answered with these messages."""

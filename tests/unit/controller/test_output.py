@@ -160,6 +160,7 @@ def test_given_marks_then_each_piece_is_kept_for_the_task_of_its_row_behind_what
     [
         pytest.param(2, b"raw", [(12, b"raw")], id="alone: of the row that the worker is in"),
         pytest.param(3, _framed(1, STDOUT, b"a") + b"raw" + _framed(1, STDOUT, b"b"), [(11, b"arawb")], id="within"),
+        pytest.param(3, b"raw" + _framed(2, STDOUT, b""), [(12, b"raw")], id="before a mark that is nothing more"),
         pytest.param(3, b"raw" + _framed(2, STDOUT, b"a"), [(12, b"rawa")], id="before a mark: not of a later row"),
         pytest.param(2, _framed(1, STDOUT, b"a") + b"raw", [(11, b"a"), (12, b"raw")], id="behind"),
     ],

@@ -57,7 +57,6 @@ def test_given_the_beginning_of_a_mark_that_never_comes_then_it_is_told_at_the_e
     "head",
     [
         pytest.param(b"\1" + bytes(7) + b"\x09" + b"\1\0", id="no such stream"),
-        pytest.param(b"\1" + bytes(7) + b"\x01" + b"\0\0", id="nothing"),
         pytest.param(b"\1" + bytes(7) + b"\x01" + b"\xff\xff", id="more than is written at once"),
     ],
 )

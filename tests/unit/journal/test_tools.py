@@ -140,6 +140,7 @@ def test_given_a_journal_then_stats_counts_what_it_holds(
     assert stats.pop("file_bytes") > 0
     assert stats.pop("wal_bytes") > 0
     assert stats.pop("created_by").startswith("cyclone ")
+    assert stats.pop("schema") == "cyclone.journal_stats/1"
     assert stats == {
         "journal_id": journal.journal_id,
         "generator_class": ORIGIN.generator_class,

@@ -11,8 +11,9 @@ from cyclone.master import client_feeds
 from cyclone.master.actions import Follow
 from cyclone.master.client_feeds import ClientFeeds
 from cyclone.master.journal import Journal
+from cyclone.protocol import limits
 from cyclone.protocol.client_messages import Answer
-from cyclone.protocol.job_messages import FollowRequest, JobBlock, JobResults
+from cyclone.protocol.job_messages import FOLLOW_S, FollowRequest, JobBlock, JobResults
 from cyclone.protocol.messages import ResultColumns
 from cyclone.results import OpenBlock, RecordedBlock, encode_columns, pack_seconds
 from cyclone.task_rows import job_block
@@ -206,7 +207,7 @@ def test_given_the_last_message_lost_then_a_reminder_says_how_far_the_client_mus
     world.turn()
     world.record()
     world.turn()
-    world.now += client_feeds.FOLLOW_S
+    world.now += FOLLOW_S
     world.follow(position=0)
     (reminder,) = world.turn()
     assert (reminder.after, reminder.blocks) == (1, [])
@@ -218,7 +219,7 @@ def test_given_a_full_window_lost_then_a_reminder_says_so_too(world: World) -> N
     world.record(size=200)
     world.record(size=200)
     world.turn()
-    world.now += client_feeds.FOLLOW_S
+    world.now += FOLLOW_S
     world.follow(window=100)
     (reminder,) = world.turn()
     assert (reminder.after, reminder.blocks) == (1, [])
@@ -250,7 +251,7 @@ def test_given_a_client_that_is_behind_without_room_then_the_master_rests(world:
 def test_given_several_that_are_behind_then_each_gets_a_message_before_one_gets_two(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_feeds.limits, "BATCH_BYTES_TARGET", 1000)
+    monkeypatch.setattr(limits, "BATCH_BYTES_TARGET", 1000)
     for _ in range(40):
         world.record(size=200)
     peers = [b"a", b"b", b"c"]
@@ -304,9 +305,9 @@ def test_given_a_client_that_is_away_then_it_is_forgotten(world: World, how: str
     if how == "gone":
         world.feeds.gone(b"a")
     else:
-        world.now += 9 * client_feeds.FOLLOW_S
+        world.now += 9 * FOLLOW_S
         world.follow(b"b")
-        world.turn(2 * client_feeds.FOLLOW_S)
+        world.turn(2 * FOLLOW_S)
     assert len(world.feeds) == 1
 
 

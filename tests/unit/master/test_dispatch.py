@@ -220,4 +220,3 @@ def test_given_jobs_that_share_much_then_what_announces_them_still_fits_a_frame(
         messages += [message for message in sent(master.lease(session, 8)) if isinstance(message, Tasks)]
     assert [len(message.jobs) for message in messages] == [1] * 6
     assert all(sum(map(len, wire.encode(message))) <= limits.MESSAGE_BYTES_MAX for message in messages)
-

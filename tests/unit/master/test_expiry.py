@@ -62,6 +62,20 @@ class TestNotAfter:
         returned = master.handle(Returned(session, 0, [tasks(5, 2)])) + master.advance()
         assert final_states(returned) == {5: "expired", 6: "expired"}
 
+    def test_given_that_the_controller_was_not_reached_then_it_is_asked_again_after_a_while(
+        self, master: Master, session: int
+    ) -> None:
+        submit(master, 6, not_after=at(master, 10.0))
+        master.lease(session, 6)
+        master.advance(by_s=10.1)
+        recalls = [[message for message in sent(master.advance(by_s=0.5)) if isinstance(message, Recall)]]
+        recalls += [[message for message in sent(master.advance(by_s=0.5)) if isinstance(message, Recall)]]
+        recalls += [[message for message in sent(master.advance(by_s=1.1)) if isinstance(message, Recall)]]
+        assert recalls == [[], [], [Recall(session, 6)]]
+        master.handle(Returned(session, 0, [tasks(5, 2)]))
+        master.advance()
+        assert not [message for message in sent(master.advance(by_s=2.5)) if isinstance(message, Recall)]
+
     def test_given_a_failure_after_the_moment_then_it_is_not_tried_again(self, master: Master, session: int) -> None:
         submit(master, 1, not_after=at(master, 10.0), retries=3)
         master.lease(session, 1)

@@ -9,6 +9,7 @@ from cyclone.master.actions import Action
 from cyclone.master.admission import Terms
 from cyclone.master.events import CancelWanted, JobEnded, JobHeld, JobSealed, NamespaceSet, TasksProcessed
 from cyclone.master.rights import ANYBODY, Who
+from cyclone.protocol import wire
 from cyclone.protocol.client_messages import Answer, CancelRequest, DrainRequest
 from cyclone.protocol.job_messages import (
     ControlRequest,
@@ -203,6 +204,17 @@ class TestCancel:
         assert [(part.first, part.count) for part in message.ranges] == [(1, 1), (3, 2), (6, 1), (7, 2)]
         assert [message for message in sent(master.advance(by_s=2.1)) if isinstance(message, Cancel)] == [message]
 
+    def test_given_wishes_that_overlap_then_what_a_controller_is_asked_for_is_named_once(self, master: Master) -> None:
+        session = master.join(slots=8)
+        submit(master, 8)
+        master.lease(session, 8)
+        cancel(master, ids(1), indexes=[(0, 4)])
+        cancel(master, ids(1), indexes=[(2, 3)])
+        cancel(master, ids(1), indexes=[(3, 6)])
+        (message,) = [message for message in sent(master.advance(by_s=2.5)) if isinstance(message, Cancel)]
+        assert wire.decode_from_master(wire.encode(message)) == message
+        assert [(part.first, part.count) for part in message.ranges] == [(1, 5), (6, 2)]
+
     def test_given_more_stretches_than_a_request_may_have_then_nothing_is_cancelled(
         self, master: Master, running: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -210,6 +222,17 @@ class TestCancel:
         found, _ = cancel(master, ids(1), indexes=[(0, 0), (2, 2)])
         assert (found.granted, "name fewer at a time" in found.text) == (False, True)
         assert not events(master, CancelWanted)
+
+    def test_given_more_stretches_than_controllers_can_be_asked_for_then_no_more_are_cancelled_until_they_have_ended(
+        self, master: Master, running: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(job_control_module, "WISHES_OPEN_MAX", 1)
+        assert cancel(master, ids(1), indexes=[(0, 0)])[0].granted
+        found, _ = cancel(master, ids(1), indexes=[(1, 1)])
+        assert (found.granted, "try again later" in found.text) == (False, True)
+        master.handle(Returned(running, 0, [tasks(1)]))
+        master.advance()
+        assert cancel(master, ids(1), indexes=[(1, 1)])[0].granted
 
     def test_given_a_wish_and_a_restart_then_it_still_holds(self, master: Master, running: int) -> None:
         cancel(master, ids(1), indexes=[(1, 1)])

@@ -11,7 +11,7 @@ from cyclone.master.events import HorizonMoved, TasksAdded
 from cyclone.master.lanes import Lanes, LaneTerms
 from cyclone.master.paging import LOAD_BLOCKS
 from cyclone.protocol.job_messages import AddRequest, NamespaceRequest
-from cyclone.protocol.job_spec import GENERATOR_JOB, Namespace, TaskBlock
+from cyclone.protocol.job_spec import GENERATOR_JOB, JobSelection, Namespace, TaskBlock
 from cyclone.protocol.messages import Returned, TaskRange, Tasks
 from cyclone.protocol.states import COMPLETED
 from tests.support.job_requests import WALL_OFFSET_S, add, ask, cancel, control, ids, submit
@@ -171,6 +171,24 @@ class TestTasksOfTheirOwn:
         assert (added.runs, len(added.args)) == ([(job_id, 6)], 6)
         assert sum(count for _, _, count, _ in leases(actions)) == 5
 
+    def test_given_many_of_them_then_a_lease_looks_at_no_more_than_it_may_take(self, master: Master) -> None:
+        looked: list[int] = []
+
+        class Moments(dict[int, float]):
+            def get(self, task_id: int, default: Any = None) -> Any:
+                looked.append(task_id)
+                return super().get(task_id, default)
+
+        job_id = submit(master, 1, sealed=False).job_id
+        add(master, job_id, 1000, 1, options=[(999, WALL_OFFSET_S + 1e6, None)])
+        lane = master.scheduler.state.lanes.lane(job_id)
+        lane.not_before = Moments(lane.not_before)
+        session = master.join(slots=1)
+        for task_id in range(1, 21):
+            assert leases(master.lease(session, 1)) == [("c1", task_id, 1, 1)]
+            master.results(session, batch(task_id, COMPLETED))
+        assert looked == list(range(1, 21))
+
     def test_given_a_restart_then_their_moments_still_hold(self, master: Master) -> None:
         job_id = submit(master, 1, sealed=False).job_id
         add(master, job_id, 2, 1, options=[(0, WALL_OFFSET_S + master.now + 50.0, None)])
@@ -282,6 +300,32 @@ class TestPages:
             master.scheduler.check()
         assert master.scheduler.state.ended["cancelled"] == 20 * BLOCK
         assert job_id not in master.scheduler.state.lanes
+
+    def test_given_many_cancelled_jobs_in_the_journal_then_each_turn_ends_some_and_the_next_comes_soon(
+        self, master: Master
+    ) -> None:
+        for number in range(5 * LOAD_BLOCKS):
+            submit(master, 1, f"held-{number}", held=True)
+        cancel(master, JobSelection())
+        turns = 0
+        while master.scheduler.state.jobs.records:
+            assert master.scheduler.deadline <= master.now + 0.25
+            master.now = min(master.scheduler.deadline, master.now + 0.25)
+            master.advance()
+            turns += 1
+        assert turns <= 8
+        assert master.now <= 100.5
+
+    def test_given_single_tasks_with_something_of_their_own_when_they_make_room_then_it_is_forgotten_with_them(
+        self, master: Master
+    ) -> None:
+        job_id = self.filled(master, "a", 1)
+        add(master, job_id, BLOCK, BLOCK, options=[(0, WALL_OFFSET_S + 1e6, 5.0)])
+        lane = master.scheduler.state.lanes.lane(job_id)
+        assert (len(lane.not_before), len(lane.time_limits)) == (1, 1)
+        lane.unload()
+        master.scheduler.state.lanes.rank(lane)
+        assert (lane.stored_count, lane.not_before, lane.time_limits) == (2 * BLOCK, {}, {})
 
     def test_given_jobs_that_did_not_run_in_order_when_restarted_then_only_what_was_offered_is_in_memory(
         self, master: Master

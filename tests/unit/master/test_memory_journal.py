@@ -197,3 +197,14 @@ def test_given_ended_jobs_with_large_options_then_those_that_ended_first_go_as_a
     assert filled.numbers(19) == [17]
     assert filled.journal.ended_job(12) is None
     assert filled.journal.job_of_key(key_of(12)) == 12
+
+
+def test_given_results_between_two_pages_in_any_order_then_each_is_listed_at_its_place() -> None:
+    filled = Filled()
+    filled.submit(3, 9)
+    filled.result(4, 2)
+    assert filled.indexes(3) == [3, 4]
+    for first in (8, 1, 6, 2):
+        filled.result(first, 1)
+        filled.indexes(3)
+    assert filled.indexes(3) == [0, 1, 3, 4, 5, 7]

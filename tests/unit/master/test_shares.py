@@ -3,11 +3,14 @@
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
+from cyclone.master.lane import FIRST_GUESS_S
 from cyclone.protocol.messages import Offer
+from cyclone.protocol.states import COMPLETED
 from tests.support.cluster import Cluster
 from tests.support.job_requests import add, submit
-from tests.support.masters import Master
+from tests.support.masters import Master, batch
 
 MANY = 3000
 LONG_S = 60.0
@@ -57,6 +60,17 @@ def test_given_a_namespace_that_was_idle_then_it_begins_where_the_others_are(mas
     before = cluster.used_s[first]
     cluster.run_until(master.now + 100.0)
     assert cluster.used_s[first] - before == pytest.approx(cluster.used_s[second], rel=0.1)
+
+
+def test_given_jobs_that_may_do_one_task_at_a_time_then_they_are_not_taken_for_idle_between_two(master: Master) -> None:
+    cluster = Cluster(master)
+    jobs = []
+    for name, weight in (("heavy", 3.0), ("light", 1.0)):
+        cluster.namespace(name, weight)
+        jobs.append(cluster.submit(MANY, namespace=name, parallel=1))
+    cluster.join("c1", slots=1, prefetch=1)
+    cluster.run_until(master.now + LONG_S)
+    assert shares(cluster, jobs) == pytest.approx([0.75, 0.25], abs=0.05)
 
 
 def test_given_very_long_tasks_then_they_do_not_take_every_slot_before_the_first_of_them_ends(master: Master) -> None:
@@ -154,3 +168,20 @@ def test_given_many_leases_then_time_goes_on_and_the_sums_hold(master: Master) -
     assert all(before <= after for (before, *_), (after, *_) in pairwise(cluster.started))
     assert not master.scheduler.state.open_tasks
     assert [share.out for share in master.scheduler.state.lanes.shares.by_name.values()] == [0, 0]
+
+
+@pytest.mark.parametrize(("before", "after"), [(100.0, 1.0), (1.0, 100.0)])
+def test_given_a_weight_that_changes_while_tasks_run_then_nobody_wins_or_loses_what_was_only_reckoned(
+    master: Master, before: float, after: float
+) -> None:
+    cluster = Cluster(master)
+    cluster.namespace("a", before)
+    submit(master, 50, "a", namespace="a")
+    session = master.join(slots=50)
+    master.lease(session, 50)
+    share = master.scheduler.state.lanes.shares.by_name["a"]
+    assert share.pass_s == pytest.approx(50 * FIRST_GUESS_S / before)
+    cluster.namespace("a", after)
+    assert share.pass_s == pytest.approx(50 * FIRST_GUESS_S / after)
+    master.results(session, replace(batch(1, *[COMPLETED] * 50), busy_s=5.0))
+    assert share.pass_s == pytest.approx(5.0 / after)

@@ -8,6 +8,7 @@ import pytest
 from cyclone.errors import ProtocolError
 from cyclone.protocol import limits, wire
 from cyclone.protocol.job_checks import contradiction, job_of
+from cyclone.protocol.job_lists import spec_bytes
 from cyclone.protocol.job_messages import (
     AddRequest,
     CancelJobsRequest,
@@ -158,3 +159,19 @@ def test_given_options_that_belong_together_then_nobody_objects() -> None:
         directory="/d",
     )
     assert contradiction(spec) == ""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param({"shared": b"\x91\xc4" + bytes(limits.VALUE_BYTES_MAX - 9)}, id="much that is shared"),
+        pytest.param({"retry_on": ("\N{SNOWMAN}" * limits.NAME_CHARS_MAX,) * limits.LABELS_MAX}, id="long names"),
+        pytest.param({"environment": {"A": "\N{SNOWMAN}" * limits.TEXT_CHARS_MAX}}, id="an environment"),
+    ],
+)
+def test_given_a_job_then_it_is_counted_as_no_less_than_what_a_controller_is_told_of_it(
+    options: dict[str, Any],
+) -> None:
+    spec = JobSpec(task_class="m:A", **options)
+    assert spec_bytes(spec) >= len(msgspec.msgpack.encode(job_of(1, spec)))

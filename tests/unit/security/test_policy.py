@@ -57,6 +57,21 @@ def test_given_a_target_then_it_is_loopback_only_if_it_can_be_nothing_else(targe
     assert is_loopback(target) == expected
 
 
+def test_given_a_socket_file_then_its_folder_has_to_keep_others_out_unless_there_are_keys(tmp_path: Path) -> None:
+    target = f"comm.target=ipc://{tmp_path}/master"
+    tmp_path.chmod(0o700)
+    for role in ("master", "controller"):
+        assert exposure(settings(role, target)) == ""
+    assert settings("master", target).may_submit
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigError, match="others may enter .mode 755; chmod 700.*whoever reaches it can take"):
+        master_registry(settings("master", target))
+    with pytest.raises(ConfigError, match="others may enter .mode 755.*whoever poses as the master"):
+        controller_keys(settings("controller", target))
+    assert exposure(settings("master", target, "comm.keys=/keys")) == ""
+    assert not settings("master", target, "comm.insecure=yes").may_submit
+
+
 @pytest.mark.parametrize("role", SINKS)
 def test_given_a_sink_off_loopback_then_it_needs_keys_as_a_master_does(role: Role) -> None:
     assert exposure(settings(role)) == ""

@@ -101,6 +101,8 @@ class JobStream:
         self._pause_until = self._pause_s = 0.0
         # The last request, and the first one whose refusal is not known yet.
         self._request = self._floor = 0
+        # What is sent quietly shares a number: that of each would be kept for an answer that does not come.
+        self._quiet_request = 0
         self._position = 0
         self._resume = False
         self._follow_at = 0.0
@@ -249,7 +251,7 @@ class JobStream:
     def _ask_again(self, now: float, send: Send) -> None:
         """The same key names the same job, whatever else is said; where nobody knows it, it makes an empty one."""
         if not self._asked_again:
-            self._asked_again = self._sent(send, lambda n: SubmitRequest(n, self._key, self.spec))
+            self._asked_again = self._sent(send, lambda n: SubmitRequest(n, self._key, self.spec)) > 0
             self._answer_due = now + RESEND_S if self._asked_again else math.inf
 
     def _send_blocks(self, now: float, send: Send) -> None:
@@ -265,16 +267,20 @@ class JobStream:
         quiet = (
             block is not None and not (last or self._under_way or self._repeats or self._pause_s) and _is_small(block)
         )
-        if not self._sent(send, lambda number: AddRequest(number, self.job_id, block, last, quiet)):
+        shared = self._quiet_request if quiet else 0
+        number = self._sent(send, lambda number: AddRequest(number, self.job_id, block, last, quiet), shared)
+        if not number:
             return False
+        if quiet:
+            self._quiet_request = number
         self._seal_under_way |= last
         self._answer_due = min(self._answer_due, now + RESEND_S)
         return True
 
-    def _sent(self, send: Send, make: Callable[[int], AnyFromClient]) -> bool:
-        number = send(self, make)
-        self._request = number or self._request
-        return number > 0
+    def _sent(self, send: Send, make: Callable[[int], AnyFromClient], number: int = 0) -> int:
+        number = send(self, make, number)
+        self._request = max(number, self._request)
+        return number
 
     def _is_last(self, place: int) -> bool:
         return place + 1 >= len(self._blocks) and self.tasks.exhausted()
@@ -305,6 +311,7 @@ class JobStream:
         """Send again what is not acknowledged."""
         self._under_way = 0
         self._repeats = bool(self._blocks)
+        self._quiet_request = 0
         self._asked_again = False
         self._seal_under_way = False
         self._asked_first = bool(self.job_id)

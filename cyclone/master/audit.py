@@ -114,6 +114,8 @@ def _check_lanes(state: "State") -> None:
     assert lanes.limits.used == used, f"limits count {lanes.limits.used}, there are {dict(used)}"
     assert lanes.ready_count == sum(lane.counted for lane in lanes), "what can be leased is miscounted"
     for share in lanes.shares.by_name.values():
+        pending_s = sum(lane.pending_s / lane.weight for lane in share.lanes.values())
+        assert abs(share.pending_s - pending_s) < 1e-3, f"namespace {share.name}: {share.pending_s} s pending"
         assert share.out == sum(lane.out for lane in share.lanes.values()), f"namespace {share.name} miscounts leases"
         ready = {lane.shelf for lane in share.lanes.values() if lane.key is not None}
         assert set(share.active) == ready, f"namespace {share.name} has other shelves up than have tasks"

@@ -109,9 +109,10 @@ class Lanes:
         share = self.shares.of(namespace.name)
         for lane in share.lanes.values():
             # What was only reckoned so far is to be given back by the weight that it was charged by.
-            self.shares.pay(lane, -lane.pending_s)
+            pending_s = lane.pending_s
+            self.shares.owe(lane, -pending_s)
             lane.weight *= namespace.weight / share.weight
-            self.shares.pay(lane, lane.pending_s)
+            self.shares.owe(lane, pending_s)
         share.weight, share.paused = namespace.weight, namespace.paused
         for lane in share.lanes.values():
             self._look_whether_it_rests(lane)
@@ -155,9 +156,7 @@ class Lanes:
             return
         if count < 0 and lane.pending_s:
             # Charged for nothing, unless ``spent`` says something else.
-            refund_s = lane.pending_s * -count / lane.out
-            lane.pending_s -= refund_s
-            self.shares.pay(lane, -refund_s)
+            self.shares.owe(lane, lane.pending_s * count / lane.out)
         lane.out += count
         lane.share.out += count
         if not lane.is_bounded:
@@ -216,7 +215,7 @@ class Lanes:
     def taken(self, lane: Lane, count: int) -> None:
         """So many tasks were taken out of a lane, to be leased at once."""
         if not self.is_alone:
-            lane.pending_s += self.shares.charge(lane, count)
+            self.shares.owe(lane, self.shares.cost_s(lane, count))
         self.rank(lane)
 
     # What time brings.
@@ -253,8 +252,7 @@ class Lanes:
             lane.quiet_s = now - lane.quiet_since
             missing_s = lane.out * lane.terms.cpus * lane.quiet_s - lane.pending_s
             if missing_s > 0 and lane.quiet_s > lane.mean_s:
-                lane.pending_s += missing_s
-                self.shares.pay(lane, missing_s)
+                self.shares.owe(lane, missing_s)
 
     def _look_whether_it_rests(self, lane: Lane) -> None:
         lane.rests = lane.held or lane.is_early or lane.share.paused

@@ -6,6 +6,7 @@ resources, limits) goes into free slots only. Where its turn has come and there 
 with what comes behind it. Else small tasks, of which there are always some, would keep a large one out for ever.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cyclone.master.lane import Lane
@@ -45,7 +46,7 @@ class Picker:
             for lane in self._first_lanes(share, session):
                 if not lane.is_bounded:
                     if lane.in_memory:
-                        return lane, self._lanes.shares.turn_of(lane, shares[place + 1 : place + 2])
+                        return lane, self._turn_of(lane, shares, place)
                     self.wanted[lane.job_id] = None
                     continue
                 room = self._lanes.room(lane)
@@ -54,11 +55,17 @@ class Picker:
                 if not lane.in_memory:
                     self.wanted[lane.job_id] = None
                 elif count := min(room, lane.shelf.fitting(session)):
-                    return lane, min(count, self._lanes.shares.turn_of(lane, shares[place + 1 : place + 2]))
+                    return lane, min(count, self._turn_of(lane, shares, place))
                 elif lane.reserved < room:
                     self._keep(session, lane, room)
                     return None
         return None
+
+    def _turn_of(self, lane: Lane, shares: Sequence[Share], place: int) -> int:
+        """How many tasks of a lane, whose namespace is served in this place, may go before another's turn."""
+        if place:
+            self._lanes.shares.pass_over(shares[:place], lane.share)
+        return self._lanes.shares.turn_of(lane, shares[place + 1 : place + 2])
 
     def tidy(self) -> None:
         """Owed before the picks of a turn where anybody is kept: not for what cannot come any more."""
@@ -97,7 +104,9 @@ class Picker:
 
     def _keep(self, session: Session, lane: Lane, room: int) -> None:
         count = min(room, max(1, session.slots // lane.terms.cpus))
-        self.kept[session.session_id] = _Kept(lane, count, self._lanes.shares.charge(lane, count))
+        charged_s = self._lanes.shares.cost_s(lane, count)
+        self._lanes.shares.pay(lane, charged_s)
+        self.kept[session.session_id] = _Kept(lane, count, charged_s)
         lane.reserved += count
 
     def _let_go(self, session_id: int) -> None:

@@ -33,6 +33,8 @@ class Share:
         self.paused = False
         self.is_barred = False
         self.pass_s = 0.0
+        # The part of it that is only reckoned, of tasks that are out.
+        self.pending_s = 0.0
         self.out = 0
         self.lanes: dict[int, Lane] = {}
         self.active: dict[Shelf, None] = {}
@@ -111,11 +113,22 @@ class Shares:
         ahead_s = max(0.0, behind[0].pass_s - lane.share.pass_s) * lane.weight + TURN_S
         return 1 + int(min(limits.TASKS_PER_BATCH_MAX, ahead_s / (lane.terms.cpus * lane.task_s(self.mean_s))))
 
-    def charge(self, lane: Lane, count: int) -> float:
-        """So many tasks of a lane go out, or are kept room for; the slot-seconds that this is reckoned to be."""
-        cost_s = count * lane.terms.cpus * lane.task_s(self.mean_s)
+    def cost_s(self, lane: Lane, count: int) -> float:
+        """The slot-seconds that so many tasks of a lane are reckoned to take."""
+        return count * lane.terms.cpus * lane.task_s(self.mean_s)
+
+    def owe(self, lane: Lane, cost_s: float) -> None:
+        """Slot-seconds that are only reckoned so far, or are not any more."""
+        lane.pending_s += cost_s
+        lane.share.pending_s += cost_s / lane.weight
         self.pay(lane, cost_s)
-        return cost_s
+
+    def pass_over(self, shares: Iterable[Share], served: Share) -> None:
+        """These had their turn and nothing that could go; it was another's: of what they miss so, little is kept."""
+        # What is not used yet may be given back, and then it is nobody's.
+        kept_from_s = served.pass_s - served.pending_s - LAG_S
+        for share in shares:
+            share.pass_s = max(share.pass_s, kept_from_s)
 
     def pay(self, lane: Lane, cost_s: float) -> None:
         """Slot-seconds, which are negative where too much was charged."""

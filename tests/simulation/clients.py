@@ -231,6 +231,7 @@ class Clients:
             VirtualClient(world, number, [plan for plan in self.plans if plan.client == number]) for number in numbers
         ]
         self._by_peer = {client.peer: client for client in self.all}
+        self._arrives: dict[tuple[bytes, bool], float] = {}
 
     @property
     def have_submitted(self) -> bool:
@@ -245,7 +246,7 @@ class Clients:
     def up(self, client: VirtualClient, request: AnyFromClient) -> None:
         """A request on its way."""
         frames = wire.encode(request)
-        for at in self._ways():
+        for at in self._ways(client.peer, up=True):
             self._world.at(at, self._arrive, client.peer, frames)
 
     def down(self, peer: bytes, message: AnyToClient | AnyFromMaster) -> bool:
@@ -256,24 +257,24 @@ class Clients:
         if self._world.network.hostile and self._world.rng.random() < 0.01:
             return False
         frames = wire.encode(message)
-        for at in self._ways():
+        for at in self._ways(peer, up=False):
             self._world.at(at, client.hear, client.life, frames)
         return True
 
-    def _ways(self) -> list[float]:
-        """When a message arrives: once as a rule, never or twice where something is wrong."""
+    def _ways(self, peer: bytes, up: bool) -> list[float]:
+        """When a message arrives: once as a rule, never or twice where something is wrong, and never out of order."""
         world, rng = self._world, self._world.rng
-        at = world.now + rng.uniform(*world.settings.latency_s)
-        if not world.network.hostile:
-            return [at]
-        fate = rng.random()
+        at = max(self._arrives.get((peer, up), 0.0), world.now + rng.uniform(*world.settings.latency_s))
+        ways = [at]
+        fate = rng.random() if world.network.hostile else 1.0
         if fate < 0.05:
             world.count("lost client message")
             return []
         if fate < 0.1:
             world.count("client message came twice")
-            return [at, at + rng.expovariate(4.0)]
-        return [at]
+            ways.append(at + rng.expovariate(4.0))
+        self._arrives[peer, up] = ways[-1]
+        return ways
 
     def _arrive(self, peer: bytes, frames: list[bytes]) -> None:
         request: Any = wire.decode_for_master(frames)

@@ -158,7 +158,8 @@ class PlayedMaster:
                 return self._submit(request)
             case AddRequest():
                 job = next(job for job in self.jobs.values() if job.job_id == request.job_id)
-                return self._add(job, request.request, request.block, request.sealed)
+                answer = self._add(job, request.request, request.block, request.sealed)
+                return None if request.quiet and not answer.code else answer
             case FollowRequest():
                 job = next(job for job in self.jobs.values() if job.job_id == request.job_id)
                 job.follower = (peer, request.request) if request.window_bytes else None

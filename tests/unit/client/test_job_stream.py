@@ -1,106 +1,21 @@
 """One job on the wire, on a clock of the test's own: what it sends, what it sends again, and when it is over."""
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from cyclone.client.job_stream import RESEND_S, JobStream
+from cyclone.client.job_stream import RESEND_S
 from cyclone.errors import NoSuchJob, QuotaExceeded, SubmitRefused
 from cyclone.protocol import job_messages as codes
 from cyclone.protocol.job_messages import (
     FOLLOW_S,
     AddRequest,
-    AnyFromClient,
     FollowRequest,
-    JobBlock,
-    JobResults,
     SubmitRequest,
     Submitted,
 )
-from cyclone.protocol.job_spec import JobSpec
 from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
-
-SPEC = JobSpec(task_class="m:C")
-NOW = 100.0
-
-
-class Rows:
-    """Tasks that are there; what becomes of them is noted."""
-
-    def __init__(self, count: int, closed: bool = True) -> None:
-        self.rows = [b"%d" % number for number in range(count)]
-        self.closed = closed
-        self.delivered = 0
-        self.refusal: tuple[int, Exception] | None = None
-        self.error: Exception | None = None
-
-    def take(self, index: int, count_max: int, bytes_max: int) -> list[bytes]:
-        taken, self.rows = self.rows[:count_max], self.rows[count_max:]
-        return taken
-
-    def exhausted(self) -> bool:
-        return self.closed and not self.rows
-
-    def deliver(self, block: JobBlock) -> int:
-        self.delivered += len(block.statuses)
-        return len(block.statuses)
-
-    def refused(self, count: int, error: Exception) -> None:
-        self.refusal = (count, error)
-        self.close()
-
-    def lost(self, error: Exception) -> None:
-        self.error = error
-        self.close()
-
-    def close(self) -> None:
-        self.closed, self.rows = True, []
-
-    def forked(self, error: Exception) -> None:
-        raise AssertionError
-
-
-class Wire:
-    """A job, and what it has sent. ``open`` is False where nothing can be sent."""
-
-    def __init__(self, count: int = 1, closed: bool = True) -> None:
-        self.rows = Rows(count, closed)
-        self.job = JobStream(SPEC, self.rows)
-        self.open = True
-        self.sent: list[AnyFromClient] = []
-        self.number = 0
-
-    def advance(self, now: float = NOW) -> list[Any]:
-        """What is sent in a turn."""
-        self.sent = []
-        self.job.advance(now, self._send)
-        return self.sent
-
-    def _send(self, job: JobStream, make: Callable[[int], AnyFromClient], number: int = 0, /) -> int:
-        if not self.open:
-            return 0
-        if not number:
-            self.number += 1
-            number = self.number
-        self.sent.append(make(number))
-        return number
-
-    def answer(self, count: int, code: str = "", sealed: bool = False, request: int = 0, room: int = 9) -> None:
-        """The master has so many; to the last request unless another is named."""
-        job_id = 0 if code in (codes.QUOTA, codes.NOT_ALLOWED) else 5
-        answer = Submitted(request or self.number, job_id, count, sealed, room, number=3, code=code)
-        self.job.on_submitted(answer, NOW)
-
-    def results(self, after: int, position: int, count: int, finished: bool = False, lost: int = 0) -> None:
-        """So many results in a message."""
-        blocks = [JobBlock(0, 1, 1, bytes(count), None, b"body", "c1")] if count else []
-        self.job.on_results(JobResults(1, 5, after, position, blocks, finished, lost), NOW)
-
-
-def kinds(sent: list[Any]) -> list[str]:
-    return [type(request).__name__ for request in sent]
+from tests.support.client_wire import NOW, Wire, kinds
 
 
 def test_given_rows_then_the_first_block_makes_the_job_and_the_others_wait_for_its_number() -> None:
@@ -351,59 +266,3 @@ def test_given_that_it_is_given_up_then_nothing_more_is_sent() -> None:
     assert wire.job.is_over
     assert wire.job.deadline == math.inf
     assert wire.advance(NOW + 9) == []
-
-
-def open_wire() -> Wire:
-    """A job that is known and goes on, whose first row has its result."""
-    wire = Wire(1, closed=False)
-    wire.advance()
-    wire.answer(1)
-    wire.advance()
-    wire.results(3, 4, 1)
-    wire.advance(NOW + 1)
-    return wire
-
-
-def test_given_a_small_block_alone_then_no_answer_is_wanted_and_its_result_is_one() -> None:
-    wire = open_wire()
-    wire.rows.rows = [b"1"]
-    (add,) = [sent for sent in wire.advance(NOW + 1) if isinstance(sent, AddRequest)]
-    assert add.quiet
-    # Those behind it are answered, and so it is, too.
-    wire.rows.rows = [b"2"]
-    (next_add,) = [sent for sent in wire.advance(NOW + 1) if isinstance(sent, AddRequest)]
-    assert not next_add.quiet
-    wire.job.on_results(JobResults(1, 5, 4, 5, [JobBlock(1, 2, 1, bytes(2), None, b"body", "c1")], False, 0), NOW + 1)
-    assert wire.job.open_results == 0
-    assert kinds(wire.advance(NOW + 3 * RESEND_S)) == ["FollowRequest"]
-
-
-def test_given_a_quiet_block_without_a_result_then_it_is_sent_again_and_its_answer_ends_that() -> None:
-    wire = open_wire()
-    wire.rows.rows = [b"1"]
-    wire.advance(NOW + 1)
-    (again,) = [sent for sent in wire.advance(NOW + 1 + RESEND_S) if isinstance(sent, AddRequest)]
-    assert (again.block.offset if again.block else None, again.quiet) == (1, False)
-    wire.answer(2)
-    later = NOW + 1 + 3 * RESEND_S
-    assert [sent for sent in wire.advance(later) if isinstance(sent, AddRequest)] == []
-    assert wire.job.open_results == 1
-
-
-@pytest.mark.parametrize("rows", [[b"x" * 5000], [b"1"] * 17])
-def test_given_a_block_that_is_not_small_then_it_is_answered(rows: list[bytes]) -> None:
-    wire = open_wire()
-    wire.rows.rows = rows
-    (add,) = [sent for sent in wire.advance(NOW + 1) if isinstance(sent, AddRequest)]
-    assert not add.quiet
-
-
-def test_given_a_result_while_the_master_is_asked_whether_it_knows_the_job_then_it_is_asked_until_it_says_so() -> None:
-    wire = open_wire()
-    wire.rows.rows = [b"1"]
-    wire.advance(NOW + 1)
-    wire.job.reconnected()
-    (asked,) = wire.advance(NOW + 1)
-    assert isinstance(asked, SubmitRequest)
-    wire.job.on_results(JobResults(1, 5, 4, 5, [JobBlock(1, 2, 1, bytes(1), None, b"body", "c1")], False, 0), NOW + 1)
-    assert kinds(wire.advance(NOW + 1 + RESEND_S)) == ["SubmitRequest"]

@@ -185,3 +185,21 @@ def test_given_a_weight_that_changes_while_tasks_run_then_nobody_wins_or_loses_w
     assert share.pass_s == pytest.approx(50 * FIRST_GUESS_S / after)
     master.results(session, replace(batch(1, *[COMPLETED] * 50), busy_s=5.0))
     assert share.pass_s == pytest.approx(5.0 / after)
+
+
+def test_given_a_namespace_for_whose_jobs_there_was_no_controller_then_it_does_not_make_up_for_all_of_that_time(
+    master: Master,
+) -> None:
+    cluster = Cluster(master)
+    cluster.namespace("waiting")
+    cluster.join("plain", slots=4)
+    open_to_all = cluster.submit(MANY)
+    waiting = cluster.submit(MANY, namespace="waiting", labels=("fast",))
+    cluster.run_until(master.now + 300.0)
+    assert not cluster.used_s[waiting]
+    cluster.kill("plain")
+    cluster.join("fast", slots=4, offer=Offer(labels=("fast",)))
+    before = cluster.used_s[open_to_all]
+    cluster.run_until(master.now + 120.0)
+    gained = cluster.used_s[open_to_all] - before
+    assert gained == pytest.approx(cluster.used_s[waiting], rel=0.25)

@@ -12,7 +12,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest --quiet
 # Tests that share nothing but the processor run side by side; those that start real processes and measure time do not.
 PARALLEL := --numprocesses 2
-UNTIMED := tests/simulation tests/test_packaging.py
+UNTIMED := tests/simulation tests/test_packaging.py $(addprefix tests/integration/test_,$(addsuffix .py, \
+	completion examples executor hostile_clients job_commands job_in_worker jobs_at_a_controller jobs_survive output \
+	stdlib_executor submit task_kinds watching))
 
 .DELETE_ON_ERROR:
 .PHONY: help run test check sim sim-scale chaos bench bench-executor bench-peers bench-growth bench-scale bench-lustre bench-database faults format clean dist format-check lint types fast-tests simulation-sample
@@ -26,9 +28,9 @@ run: $(VENV)/.installed ## SHA-256 of every file of a folder: DIR=/path (default
 	@$(BIN)/cyclone run -f Configuration/checksum.conf --workers $(WORKERS) \
 	    $${DIR:+--set "directory.path=$$DIR"} --results "runs/checksum-$$(date -u +%Y%m%dT%H%M%SZ).jsonl"
 
-test: $(VENV)/.installed-dev .parts/.installed ## everything: fast tests, 300 seeds of the simulation, real processes, packages
+test: $(VENV)/.installed-dev .parts/.installed ## everything: fast tests, 200 seeds of the simulation, real processes, packages
 	$(PYTEST) $(PARALLEL) -m 'not slow'
-	$(BIN)/python -m tests.simulation --seeds 300
+	$(BIN)/python -m tests.simulation --seeds 200
 	$(PYTEST) $(PARALLEL) -m slow $(UNTIMED)
 	$(PYTEST) -m slow $(addprefix --ignore=,$(UNTIMED))
 

@@ -56,8 +56,8 @@ JOB_KEYS: tuple[Key, ...] = (
         kinds.duration(0.0),
         "1d",
         _MASTER,
-        "A job that may get more tasks ends with those that it has, when no client of its owner has said anything of it "
-        "for so long; 0: it waits for ever.",
+        "A job that may get more tasks ends with those that it has, when no client of its owner has said anything of "
+        "it for so long; 0: it waits for ever.",
     ),
     Key(
         "clients",

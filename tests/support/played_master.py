@@ -223,7 +223,10 @@ class PlayedMaster:
 
     def _executed(self, job: PlayedJob, start: int, stop: int) -> JobBlock:
         BaseTask.current.by_value = job.spec.by_value
-        build = FunctionTask.prepared(decode_properties(job.spec.shared))
+        try:
+            build = FunctionTask.prepared(decode_properties(job.spec.shared))
+        finally:
+            BaseTask.current.by_value = False
         found, values = bytearray(), []
         for index in range(start, stop):
             try:

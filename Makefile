@@ -13,8 +13,7 @@ PYTEST := $(BIN)/python -m pytest --quiet
 # Tests that share nothing but the processor run side by side; those that start real processes and measure time do not.
 PARALLEL := --numprocesses 2
 UNTIMED := tests/simulation tests/test_packaging.py $(addprefix tests/integration/test_,$(addsuffix .py, \
-	completion examples executor hostile_clients job_commands job_in_worker jobs_at_a_controller jobs_survive output \
-	stdlib_executor submit task_kinds watching))
+	completion examples hostile_clients job_commands job_in_worker jobs_at_a_controller jobs_survive output task_kinds))
 
 .DELETE_ON_ERROR:
 .PHONY: help run test check sim sim-scale chaos bench bench-executor bench-peers bench-growth bench-scale bench-lustre bench-database faults format clean dist format-check lint types fast-tests simulation-sample

@@ -225,7 +225,7 @@ class Clients:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self.plans = draw_plans(world.seed, world.faulty, world.settings.work.retries)
+        self.plans = draw_plans(world.seed, world.faulty, world.settings.work.retries) if world.has_clients else []
         numbers = sorted({plan.client for plan in self.plans})
         self.all = [
             VirtualClient(world, number, [plan for plan in self.plans if plan.client == number]) for number in numbers

@@ -11,7 +11,7 @@ SEEDS_MAX = 60
 # One in a hundred worlds has what brings it to light, such as a failure that was told to the last master and comes
 # late; and half of all worlds have no clients.
 RARE_FROM = {
-    "fence_ignores_the_epoch": 100,
+    "fence_ignores_the_epoch": 160,
     "late_success_of_a_cancelled_task_counts": 104,
     "one_bad_end_is_not_counted": 26,
     "one_bad_end_is_counted_twice": 38,

@@ -68,6 +68,8 @@ class World:
         self.seed = seed
         self.faulty = faulty
         self.rng = random.Random(f"{seed}/{faulty}")
+        # Who brings settings of his own says what there is to do; else there may be clients, too.
+        self.has_clients = settings is None
         self.settings = settings or settings_module.draw(self.rng, faulty)
         self.now = 0.0
         self.events = 0

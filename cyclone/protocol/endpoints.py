@@ -10,8 +10,6 @@ import socket
 import stat
 from pathlib import Path
 
-from cyclone.errors import ConfigError
-
 FILE_FORM = "ipc:///PATH"
 _FILE = "ipc://"
 # unix(7): sun_path has 108, one of them for the NUL at its end.
@@ -38,11 +36,14 @@ def check_file(target: str) -> str:
 
 
 def in_folder(folder: Path, name: str) -> str:
-    """The target of a socket file there. Raises ConfigError where its path is too long."""
-    try:
-        return check_file(f"{_FILE}{folder / name}")
-    except ValueError as error:
-        raise ConfigError(f"{error}; $TMPDIR says where such folders are made") from None
+    """The target of a socket file in an existing folder, for as long as this process lives. Raises OSError."""
+    path = folder / name
+    if len(os.fsencode(path)) <= _PATH_BYTES_MAX:
+        return f"{_FILE}{path}"
+    # Where $TMPDIR is long, as on many clusters, /proc has a short way to the same folder (proc_pid_fd(5)), which the
+    # kernel opens to this user's processes alone. The descriptor has to stay: it is a part of the path.
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return f"{_FILE}/proc/{os.getpid()}/fd/{descriptor}/{name}"
 
 
 def endpoint(target: str, port: int) -> str:

@@ -207,9 +207,12 @@ def test_given_a_program_that_ends_in_any_way_then_nothing_of_it_is_left(lab: La
 
 
 def test_given_an_interrupt_then_the_program_sees_it_and_what_was_submitted_ends(lab: Lab) -> None:
-    end = "\ntry:\n    executor.submit(time.sleep, 0.5).result()\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
+    end = (
+        "\ntry:\n    waited = executor.submit(time.sleep, 0.5)\n    print('waiting', file=sys.stderr, flush=True)"
+        "\n    waited.result()\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
+    )
     started = lab.start(sys.executable, "-c", SCRIPT + end, start_new_session=True)
-    started.says("submitted")
+    started.says("waiting")
     os.killpg(started.pid, signal.SIGINT)
     assert started.exits() == 0
     assert started.stdout() == "interrupted\n"

@@ -227,7 +227,7 @@ def test_given_a_results_file_of_another_run_when_a_run_is_resumed_into_it_then_
 def test_given_neither_a_file_nor_a_folder_when_run_then_the_command_line_is_wrong(lab: Lab) -> None:
     run = lab.start("cyclone", "run")
     assert run.exits() == 2
-    assert "-f/--config-file, or --resume" in run.stderr()
+    assert "Give -- COMMAND, -f CONF of a generator, or --resume FOLDER" in run.stderr()
 
 
 @pytest.mark.timeout(180)

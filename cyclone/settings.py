@@ -219,6 +219,10 @@ class Settings:
         comm, submit = self.comm, self.clients.submit
         return submit == "yes" or (submit == "auto" and knows_clients(comm.keys, comm.target, comm.insecure))
 
+    def origin(self, section: str, key: str) -> str:
+        """Where the value of a key comes from, see ``Row``."""
+        return next(row.origin for row in self.own_rows if (row.section, row.key) == (section, key))
+
     def rows(self) -> list[Row]:
         """Cyclone's own keys that this role uses, in the table's order."""
         return list(self.own_rows)

@@ -318,7 +318,7 @@ def controller_parts(
         "task_memory_max_bytes": processing.task_memory_max_bytes,
     }
     # Whoever starts it for one run watches it, and would miss what its tasks print.
-    is_watched = ends_with_parent and _origin(settings, "processing", "output") == "default"
+    is_watched = ends_with_parent and settings.origin("processing", "output") == "default"
     log_output = is_watched or processing.output != "keep"
     worker = WorkerOptions(arguments, processing.environment_keep, processing.stdout_max_bytes, log_output)
     folder = None if ends_with_parent or control.state_dir is None else folder_of(control.state_dir, identity.name)
@@ -336,13 +336,8 @@ def _host_name() -> str:
 def _name_of_controller(settings: "Settings", key_name: str) -> str:
     """A name that was not chosen follows the key, which is good for its own name and all below it."""
     name = settings.control.name
-    computed = _origin(settings, "control", "name") == "computed"
+    computed = settings.origin("control", "name") == "computed"
     return f"{key_name}/{name}"[: limits.NAME_CHARS_MAX] if key_name and computed else name
-
-
-def _origin(settings: "Settings", section: str, key: str) -> str:
-    """Where the value of a key comes from."""
-    return next(row.origin for row in settings.own_rows if (row.section, row.key) == (section, key))
 
 
 def _log_of_children(settings: "Settings", debug: bool) -> dict[str, object]:

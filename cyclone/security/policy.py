@@ -75,7 +75,7 @@ def _open_door(settings: Settings) -> str:
         return ""
     door = "it" if endpoints.is_file(comm.target) else f"port {comm.port}"
     return (
-        f"{_origin(settings, 'comm', 'target')}: [comm] target = {comm.target} {why}, and there are no keys: "
+        f"{settings.origin('comm', 'target')}: [comm] target = {comm.target} {why}, and there are no keys: "
         f"{_CONSEQUENCE[settings.role].format(door=door)}; {_REMEDY[settings.role]}"
     )
 
@@ -88,14 +88,10 @@ def _open_sinks(settings: Settings) -> str:
     if not away:
         return ""
     return (
-        f"{_origin(settings, 'sink', 'targets')}: [sink] targets: {', '.join(away)} is not loopback, and there is no "
+        f"{settings.origin('sink', 'targets')}: [sink] targets: {', '.join(away)} is not loopback, and there is no "
         "key: whoever poses as the sink, or sits between, can read all results and keep them from it; on the sink's "
         "host 'cyclone keys init' and 'cyclone keys add NAME --role master' make one; set [sink] key_file to it"
     )
-
-
-def _origin(settings: Settings, section: str, key: str) -> str:
-    return next(row.origin for row in settings.own_rows if (row.section, row.key) == (section, key))
 
 
 def _refuse(open_to: str, settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """``python -m tests.parts FOLDER``: the real programs that the tests use, unpacked into a folder of their own.
 
-MariaDB, Prometheus, the Pushgateway, logrotate, sudo's visudo, zsh and fish come as Debian packages, with the libraries
-that this host lacks. Nothing is installed on the host, no root is needed, and nothing is started:
+MariaDB, Prometheus, the Pushgateway, logrotate, sudo's visudo, zsh, fish and groff come as Debian packages, with the
+libraries that this host lacks. Nothing is installed on the host, no root is needed, and nothing is started:
 ``tests/support/parts.py`` does that. Where there is no apt, the programs must be on PATH already.
 """
 
@@ -13,11 +13,11 @@ from pathlib import Path
 
 PACKAGES = (
     "mariadb-server-core", "mariadb-client-core", "prometheus", "prometheus-pushgateway", "logrotate", "sudo",
-    "zsh", "fish",
+    "zsh", "fish", "groff-base",
 )  # fmt: skip
 PROGRAMS = (
     "mariadbd", "mariadb-install-db", "prometheus", "promtool", "prometheus-pushgateway", "logrotate", "visudo",
-    "zsh", "fish",
+    "zsh", "fish", "groff",
 )  # fmt: skip
 # Of Prometheus' packages only the pages that a browser would show need these.
 NOT_NEEDED = ("fonts-", "libjs-")

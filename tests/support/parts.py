@@ -30,10 +30,18 @@ def program(name: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The environment in which an unpacked program finds its libraries."""
+    """The environment in which an unpacked program finds its libraries and files."""
     folders = [*sorted((PARTS / "usr/lib").glob("*-linux-gnu*")), PARTS / "usr/libexec/sudo"]
     libraries = [str(folder) for folder in folders if folder.is_dir()]
-    return os.environ | {"LD_LIBRARY_PATH": ":".join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]).strip(":")}
+    found = os.environ | {"LD_LIBRARY_PATH": ":".join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]).strip(":")}
+    # groff looks for its own files where its package would have put them (groff(1), environment).
+    for version in (PARTS / "usr/share/groff").glob("*/tmac"):
+        found |= {
+            "GROFF_BIN_PATH": str(PARTS / "usr/bin"),
+            "GROFF_FONT_PATH": str(version.parent / "font"),
+            "GROFF_TMAC_PATH": str(version),
+        }
+    return found
 
 
 @contextmanager

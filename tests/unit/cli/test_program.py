@@ -5,7 +5,6 @@ import importlib
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from cyclone.cli import main, manual, parsing
 from cyclone.cli.main import _run
 from cyclone.errors import UsageError
+from tests.support import parts
 
 ROOT = Path(__file__).parents[3]
 HEAVY = ("zmq", "apsw", "msgspec", "tqdm", "ClusterShell", "argcomplete", "cyclone.protocol.messages")
@@ -230,13 +230,14 @@ def test_given_the_manual_then_there_is_a_page_for_each_verb_with_all_its_option
     assert not any(line.startswith("'") for text in pages.values() for line in text.splitlines())
 
 
-@pytest.mark.skipif(shutil.which("groff") is None, reason="there is no groff here")
+@pytest.mark.slow
 def test_given_the_manual_then_groff_has_nothing_to_say_against_it(pages: dict[str, str]) -> None:
     done = subprocess.run(
-        ["groff", "-man", "-Tutf8", "-ww", "-z"],
+        [parts.program("groff"), "-man", "-Tutf8", "-ww", "-z"],
         input="\n".join(pages.values()),
         capture_output=True,
         text=True,
         check=True,
+        env=parts.environment(),
     )
     assert done.stderr == ""

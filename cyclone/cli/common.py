@@ -321,7 +321,10 @@ def controller_parts(
     is_watched = ends_with_parent and settings.origin("processing", "output") == "default"
     log_output = is_watched or processing.output != "keep"
     worker = WorkerOptions(arguments, processing.environment_keep, processing.stdout_max_bytes, log_output)
-    folder = None if ends_with_parent or control.state_dir is None else folder_of(control.state_dir, identity.name)
+    # A name that is another one after each start would leave a folder behind each time, which nobody takes up again.
+    is_lasting = control.pid_file or settings.origin("control", "name") != "computed"
+    kept_as = identity.name if is_lasting else identity.host
+    folder = None if ends_with_parent or control.state_dir is None else folder_of(control.state_dir, kept_as)
     output = OutputOptions(
         is_kept=processing.output != "log", folder=folder, bytes_max=processing.output_max_bytes or limits.ID_MAX
     )

@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cyclone.master.admission import Terms
+from cyclone.master.leases.admission import Terms
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import zmq
 
 from cyclone.journal import Origin, open_journal
 from cyclone.master.events import GeneratorAdvanced, JobAdded, TasksAdded
-from cyclone.master.progress import GeneratorProgress
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.protocol import limits, wire
 from cyclone.protocol.messages import Hello, Job, State, Tasks, Welcome
 from cyclone.protocol.sockets import controller_socket

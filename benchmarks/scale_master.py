@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from cyclone import logs
 from cyclone.cli import common
 from cyclone.config import load
-from cyclone.master.admission import Terms
 from cyclone.master.journal import Journal, NoJournal
+from cyclone.master.leases.admission import Terms
 from cyclone.master.service import MasterService
 from cyclone.processes import die_with_parent
 from cyclone.protocol.messages import AnyFromMaster, Pong, Tasks

@@ -1,8 +1,8 @@
 """BaseTaskGenerator: where tasks come from, and where their results go.
 
 Users derive from it. It runs in a process of its own, so it may block, sleep, raise or never end. Its host
-(``cyclone.master.generator_process``) pulls ``generate()`` while the master has room and calls ``on_result`` in
-between, never both at once. The host also gives it the folder of its configuration file, and has put that on the
+(``cyclone.master.generator.generator_process``) pulls ``generate()`` while the master has room and calls ``on_result``
+in between, never both at once. The host also gives it the folder of its configuration file, and has put that on the
 import path.
 """
 

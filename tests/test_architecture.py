@@ -31,10 +31,10 @@ PURE_MAY_IMPORT |= {"array", "operator", "re", "typing", "msgspec", "cyclone.err
 PURE_MAY_IMPORT |= {"cyclone.moments", "cyclone.results", "cyclone.version"}
 # What runs user code in a process of its own. A ZeroMQ context there would be inherited, leaked and slow to start; a
 # journal would be open to whatever that code does.
-RUNS_USER_CODE = ("cyclone.controller.worker", "cyclone.master.generator_process")
+RUNS_USER_CODE = ("cyclone.controller.worker", "cyclone.master.generator.generator_process")
 OUT_OF_REACH_OF_USER_CODE = ("zmq", "apsw", "cyclone.journal", "cyclone.client", "cyclone.security")
 # What the journal may know of the master: what happens, and what a journal has to be able to do. Not what it means.
-JOURNAL_MAY_IMPORT = ("cyclone.master.events", "cyclone.master.journal", "cyclone.master.progress")
+JOURNAL_MAY_IMPORT = ("cyclone.master.events", "cyclone.master.journal", "cyclone.master.generator.progress")
 # Wall-clock time steps and is for people. Every deadline and duration is monotonic.
 MAY_READ_THE_WALL_CLOCK = {
     "cyclone/cli/submit_spec.py": "a deadline that has passed is refused before anything is sent",

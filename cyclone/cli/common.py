@@ -212,12 +212,12 @@ def loop_wait_s(settings: "Settings") -> float:
 
 def master_options(settings: "Settings", debug: bool, port: int | None = None) -> "MasterOptions":
     """What the master service takes; with ``port`` it binds that one on loopback, whatever the configuration says."""
-    from cyclone.master.client_desk import ClientOptions
-    from cyclone.master.feed import FeedOptions
-    from cyclone.master.jobs import BUILT_IN_QOS
+    from cyclone.master.clients.client_desk import ClientOptions
+    from cyclone.master.generator.feed import FeedOptions
+    from cyclone.master.jobs.registry import BUILT_IN_QOS
     from cyclone.master.scheduler import SchedulerOptions
     from cyclone.master.service import MasterOptions
-    from cyclone.master.sink_feed import SinkOptions
+    from cyclone.master.sinks.sink_feed import SinkOptions
     from cyclone.security.gate import GateOptions
     from cyclone.security.policy import master_registry, sink_keys
 

@@ -75,7 +75,7 @@ class SeldomWatched(LocalController):
 
 
 def _options() -> "MasterOptions":
-    from cyclone.master.client_desk import ClientOptions
+    from cyclone.master.clients.client_desk import ClientOptions
     from cyclone.master.scheduler import SchedulerOptions
     from cyclone.master.service import MasterOptions
 

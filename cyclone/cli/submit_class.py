@@ -14,7 +14,7 @@ from cyclone.cli.arrays import NUMBERED, Entries
 from cyclone.cli.submit_options import Given
 from cyclone.config_text import did_you_mean
 from cyclone.errors import ConfigError, NotSerialisable
-from cyclone.master.task_options import CLASS_DEFAULTS, job_options
+from cyclone.master.generator.task_options import CLASS_DEFAULTS, job_options
 from cyclone.plugins import add_search_path, load_class
 from cyclone.task import BaseTask, property_names
 from cyclone.taskfile_types import NO_DEFAULT, Parameter, parameters

@@ -13,7 +13,7 @@ import msgspec
 
 from cyclone.errors import CycloneError
 from cyclone.master.events import AttemptsEnded, ResultsRecorded, TasksAdded
-from cyclone.master.progress import GeneratorProgress
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.protocol import states
 from cyclone.protocol.job_spec import GENERATOR_JOB, RowOptions
 from cyclone.protocol.limits import TASKS_PER_BATCH_MAX

@@ -9,7 +9,7 @@ import msgspec
 
 from cyclone.journal import blocks, recovery
 from cyclone.journal.reader import Reader
-from cyclone.master.progress import GeneratorProgress
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.protocol import states
 
 

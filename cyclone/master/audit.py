@@ -7,10 +7,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cyclone.master.lanes import Lane
+    from cyclone.master.leases.sessions import Session
     from cyclone.master.scheduler import Scheduler
-    from cyclone.master.sessions import Session
     from cyclone.master.state import State
+    from cyclone.master.waiting.lanes import Lane
 
 
 def check(scheduler: "Scheduler") -> None:

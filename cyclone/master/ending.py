@@ -7,10 +7,10 @@ import logging
 import math
 from dataclasses import dataclass, field
 
-from cyclone.master.feed import Feed
+from cyclone.master.generator.feed import Feed
 from cyclone.master.scheduler import Scheduler
-from cyclone.master.sink_feed import SinkStatus
-from cyclone.master.sink_feeds import SinkFeeds
+from cyclone.master.sinks.sink_feed import SinkStatus
+from cyclone.master.sinks.sink_feeds import SinkFeeds
 from cyclone.protocol.messages import ErrorRecord
 
 log = logging.getLogger("cyclone.master")

@@ -7,7 +7,7 @@ batch-sized: never one object per task.
 
 from dataclasses import dataclass, field
 
-from cyclone.master.progress import GeneratorProgress
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.master.spans import Span
 from cyclone.protocol.job_spec import GENERATOR_JOB, JobSpec, Namespace, RowOptions
 from cyclone.protocol.messages import Job, ResultBatch

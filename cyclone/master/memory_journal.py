@@ -24,7 +24,7 @@ from cyclone.master.events import (
     TasksAdded,
     TasksProcessed,
 )
-from cyclone.master.extents import Extents, IndexSet
+from cyclone.master.jobs.extents import Extents, IndexSet
 from cyclone.protocol import states
 from cyclone.protocol.job_lists import ended_summary, id_windows, is_meant, kept_until, spec_bytes, with_processed
 from cyclone.protocol.job_messages import JobBlock, JobSummary, TaskRow

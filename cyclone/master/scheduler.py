@@ -19,12 +19,8 @@ attempt wins, every other outcome counts only for the latest attempt. Every resu
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cyclone.master import audit, listing
+from cyclone.master import audit
 from cyclone.master.actions import Action, Finish, Load
-from cyclone.master.admission import Admission, Terms
-from cyclone.master.cancelling import Cancelling
-from cyclone.master.clients import Clients
-from cyclone.master.dispatch import Dispatcher
 from cyclone.master.events import (
     EpochBegun,
     GeneratorAdvanced,
@@ -34,20 +30,25 @@ from cyclone.master.events import (
     TasksLeased,
     TasksLoaded,
 )
-from cyclone.master.heartbeats import Heartbeats
-from cyclone.master.jobs import BUILT_IN_QOS, Qos
-from cyclone.master.keeper import Keeper
-from cyclone.master.listing import LiveTasks
-from cyclone.master.outcomes import Outcomes
-from cyclone.master.paging import Paging
-from cyclone.master.picks import Picker
-from cyclone.master.progress import GeneratorProgress
-from cyclone.master.retries import Retries
-from cyclone.master.rights import ANYBODY, Who
+from cyclone.master.generator.progress import GeneratorProgress
+from cyclone.master.jobs import listing
+from cyclone.master.jobs.cancelling import Cancelling
+from cyclone.master.jobs.keeper import Keeper
+from cyclone.master.jobs.listing import LiveTasks
+from cyclone.master.jobs.registry import BUILT_IN_QOS, Qos
+from cyclone.master.jobs.requests import Requests
+from cyclone.master.jobs.rights import ANYBODY, Who
+from cyclone.master.leases.admission import Admission, Terms
+from cyclone.master.leases.dispatch import Dispatcher
+from cyclone.master.leases.heartbeats import Heartbeats
+from cyclone.master.leases.outcomes import Outcomes
+from cyclone.master.leases.retries import Retries
+from cyclone.master.leases.suspicion import Suspicion
 from cyclone.master.spans import Span
 from cyclone.master.state import State
-from cyclone.master.suspicion import Suspicion
 from cyclone.master.turn import Turn
+from cyclone.master.waiting.paging import Paging
+from cyclone.master.waiting.picks import Picker
 from cyclone.protocol import messages
 from cyclone.protocol.job_messages import AnyFromClient, JobDetail, JobSummary
 from cyclone.protocol.job_spec import JobSelection, Namespace
@@ -126,7 +127,7 @@ class Scheduler:
         self._paging = Paging(self.state.lanes, picker)
         cancelling = Cancelling(self._turn, self._outcomes, self._paging.seek)
         self._keeper = Keeper(self._turn, cancelling, self._outcomes, options.namespaces, options.abandon_s)
-        self._clients = Clients(self._turn, cancelling, journal)
+        self._requests = Requests(self._turn, cancelling, journal)
         self._dispatcher = Dispatcher(self._turn, picker)
         self._next_sweep = 0.0
         self._next_resend_sweep = 0.0
@@ -261,7 +262,7 @@ class Scheduler:
         of a ProcessedRequest the one that it names, where ``who`` may steer that.
         """
         self._turn.begin(now)
-        self._clients.on_request(peer, request, who, known_job, self.stopping, self._rests)
+        self._requests.on_request(peer, request, who, known_job, self.stopping, self._rests)
         return self._turn.out
 
     def job_summaries(self, selection: JobSelection, before: int, page: int) -> tuple[list[JobSummary], int]:

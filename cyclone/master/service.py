@@ -19,16 +19,16 @@ import zmq
 from cyclone.errors import CycloneError
 from cyclone.master import actions
 from cyclone.master.acknowledgements import Acknowledgements
-from cyclone.master.client_desk import ClientDesk, ClientOptions
+from cyclone.master.clients.client_desk import ClientDesk, ClientOptions
 from cyclone.master.ending import Ending, Outcome
-from cyclone.master.feed import FeedOptions
+from cyclone.master.generator.feed import FeedOptions
+from cyclone.master.generator.source import Source
 from cyclone.master.journal import Journal
 from cyclone.master.listener import Listener, Meter
 from cyclone.master.recorder import Recorder
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
-from cyclone.master.sink_feed import SinkOptions
-from cyclone.master.sink_feeds import SinkFeeds
-from cyclone.master.source import Source
+from cyclone.master.sinks.sink_feed import SinkOptions
+from cyclone.master.sinks.sink_feeds import SinkFeeds
 from cyclone.notify import Notifier
 from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare_the_collector
 from cyclone.protocol import endpoints, wire

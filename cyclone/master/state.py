@@ -9,7 +9,6 @@ of.
 import heapq
 from itertools import compress
 
-from cyclone.master.adoption import adoptable, known_leases
 from cyclone.master.events import (
     AttemptsEnded,
     CancelWanted,
@@ -31,12 +30,13 @@ from cyclone.master.events import (
     TasksReturned,
     TasksStored,
 )
-from cyclone.master.jobs import Jobs
-from cyclone.master.lanes import Lane, Lanes
-from cyclone.master.progress import GeneratorProgress
-from cyclone.master.sessions import Session, Sessions
+from cyclone.master.generator.progress import GeneratorProgress
+from cyclone.master.jobs.registry import Jobs
+from cyclone.master.jobs.wishes import Wishes
+from cyclone.master.leases.adoption import adoptable, known_leases
+from cyclone.master.leases.sessions import Session, Sessions
 from cyclone.master.spans import Span, SpanIndex
-from cyclone.master.wishes import Wishes
+from cyclone.master.waiting.lanes import Lane, Lanes
 from cyclone.protocol import limits, states
 from cyclone.protocol.job_spec import GENERATOR_JOB
 from cyclone.protocol.messages import ResultBatch, TaskRange

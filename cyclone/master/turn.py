@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 from cyclone.master.actions import Action, Record, Say, Send
 from cyclone.master.events import HorizonMoved, Recorded, TasksDelayed, TasksReturned, Volatile
-from cyclone.master.lanes import Lane
 from cyclone.master.spans import Span
 from cyclone.master.state import State
+from cyclone.master.waiting.lanes import Lane
 from cyclone.protocol import limits
 from cyclone.protocol.job_messages import AnyToClient
 from cyclone.protocol.messages import AnyFromMaster

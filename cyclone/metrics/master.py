@@ -11,7 +11,7 @@ from itertools import compress
 from typing import TYPE_CHECKING
 
 from cyclone.master.events import AttemptsEnded, Recorded, TasksAdded
-from cyclone.master.progress import GeneratorProgress
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.metrics import names
 from cyclone.metrics.board import Board, Sheet
 from cyclone.metrics.durations import durations

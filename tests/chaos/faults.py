@@ -17,7 +17,7 @@ from tests.chaos.cluster import CONTROLLER_TIMEOUT_S, JOURNAL, Cluster, Member, 
 from tests.chaos.proxy import Link
 
 FAULTS = "faults.jsonl"
-GENERATOR, WORKER, GUARDIAN = "cyclone.master.generator_process", "cyclone.controller.worker", "guardian.py"
+GENERATOR, WORKER, GUARDIAN = "cyclone.master.generator.generator_process", "cyclone.controller.worker", "guardian.py"
 BEYOND_THE_TIMEOUT_S = CONTROLLER_TIMEOUT_S * 1.5
 _BURST = 20
 _BURST_GAP_S = 0.15

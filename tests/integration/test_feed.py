@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cyclone import values
-from cyclone.master.feed import Feed, FeedOptions
-from cyclone.master.task_options import TaskDefaults
+from cyclone.master.generator.feed import Feed, FeedOptions
+from cyclone.master.generator.task_options import TaskDefaults
 from cyclone.processes import Guard
 from tests.support import workload
 from tests.support.generator_lives import Book

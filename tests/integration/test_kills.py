@@ -11,7 +11,7 @@ from tests.support.lab import GONE_WITHIN_S, Lab, Started, read_records
 from tests.support.procfs import wait_until
 
 CONTROLLER = "cyclone.cli.controller"
-GENERATOR = "cyclone.master.generator_process"
+GENERATOR = "cyclone.master.generator.generator_process"
 WORKER = "cyclone.controller.worker"
 GUARDIAN = "guardian.py"
 

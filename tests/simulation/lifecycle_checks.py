@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclone.lifecycle import may_follow
 from cyclone.master.events import ResultsRecorded
-from cyclone.master.listing import live_tasks
+from cyclone.master.jobs.listing import live_tasks
 from cyclone.master.state import State
 from cyclone.protocol.states import STATE_NAMES
 

@@ -8,10 +8,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from cyclone.master import actions
-from cyclone.master.client_desk import ClientDesk, ClientOptions
-from cyclone.master.feed import FeedOptions
+from cyclone.master.clients.client_desk import ClientDesk, ClientOptions
+from cyclone.master.generator.feed import FeedOptions
+from cyclone.master.generator.source import Source
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
-from cyclone.master.source import Source
 from cyclone.protocol import wire
 from cyclone.protocol.client_messages import FromClient, ToClient
 from cyclone.protocol.job_messages import AnyFromClient

@@ -14,18 +14,18 @@ from cyclone.controller.crew import Crew
 from cyclone.controller.link import Link
 from cyclone.controller.outbox import Outbox
 from cyclone.controller.slots import Slot
-from cyclone.master import outcomes as outcomes_module
-from cyclone.master import verdict as verdict_module
-from cyclone.master.admission import Admission
-from cyclone.master.dispatch import Dispatcher
 from cyclone.master.events import ResultsRecorded, TasksReturned
-from cyclone.master.heartbeats import Heartbeats
-from cyclone.master.outcomes import Outcomes
-from cyclone.master.queue import TaskQueue
+from cyclone.master.leases import outcomes as outcomes_module
+from cyclone.master.leases import verdict as verdict_module
+from cyclone.master.leases.admission import Admission
+from cyclone.master.leases.dispatch import Dispatcher
+from cyclone.master.leases.heartbeats import Heartbeats
+from cyclone.master.leases.outcomes import Outcomes
+from cyclone.master.leases.sessions import Sessions
 from cyclone.master.scheduler import Scheduler
-from cyclone.master.sessions import Sessions
 from cyclone.master.spans import Span, SpanIndex
 from cyclone.master.state import State
+from cyclone.master.waiting.queue import TaskQueue
 from cyclone.protocol import states
 from cyclone.protocol.messages import Recall, Recorded, ResultBatch, Results, Welcome
 
@@ -214,7 +214,7 @@ def superseded_may_come_back() -> Iterator[None]:
 
 def credit_is_ignored_by_the_master() -> AbstractContextManager[Any]:
     """The master sends one task more than it was granted."""
-    from cyclone.master.sessions import Session
+    from cyclone.master.leases.sessions import Session
 
     one_more = property(lambda self: max(0, self.granted + 1 - self.sent) if self.reachable and self.slots else 0)
     return patch.object(Session, "credit", one_more)

@@ -7,13 +7,13 @@ from unittest.mock import patch
 
 from cyclone.master.actions import Record
 from cyclone.master.events import CancelWanted, JobRestored, JobSealed, JobSubmitted, TasksAdded, TasksLoaded
-from cyclone.master.jobs import JobRecord, Jobs
-from cyclone.master.lane import Lane
-from cyclone.master.lanes import Lanes
+from cyclone.master.jobs.registry import JobRecord, Jobs
+from cyclone.master.leases.outcomes import Outcomes
 from cyclone.master.memory_journal import JobsInMemory
-from cyclone.master.outcomes import Outcomes
 from cyclone.master.scheduler import Scheduler
 from cyclone.master.state import State
+from cyclone.master.waiting.lane import Lane
+from cyclone.master.waiting.lanes import Lanes
 from cyclone.protocol.job_spec import GENERATOR_JOB, Namespace
 from tests.simulation.planted import Bug, replaced
 

@@ -5,17 +5,17 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from cyclone.master import outcomes as outcomes_module
-from cyclone.master import verdict as verdict_module
 from cyclone.master.actions import Record
-from cyclone.master.admission import Admission
 from cyclone.master.events import CancelWanted, ControllerLeft, HorizonMoved, ResultsRecorded
-from cyclone.master.queue import TaskQueue
+from cyclone.master.generator.source import Source
+from cyclone.master.leases import outcomes as outcomes_module
+from cyclone.master.leases import verdict as verdict_module
+from cyclone.master.leases.admission import Admission
 from cyclone.master.scheduler import Scheduler
-from cyclone.master.source import Source
 from cyclone.master.spans import SpanIndex
 from cyclone.master.state import State
 from cyclone.master.turn import Turn
+from cyclone.master.waiting.queue import TaskQueue
 from cyclone.protocol.messages import ResultBatch
 from tests.simulation.journal import VirtualJournal
 from tests.simulation.planted import Bug, replaced

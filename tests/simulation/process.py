@@ -1,8 +1,8 @@
 """A generator process of the virtual world, and the master's end of its pipe.
 
-``VirtualProcess`` keeps the contract of ``cyclone/master/progress.py`` and ``feed_pipe.py`` as ``generator_process``
-does, ``VirtualFeed`` stands in for ``cyclone/master/feed.py`` below the production ``Source``. A process may die at any
-moment, also in the middle of what one result made; what is in the pipe still arrives.
+``VirtualProcess`` keeps the contract of ``progress.py`` and ``feed_pipe.py`` in ``cyclone/master/generator`` as
+``generator_process`` does, ``VirtualFeed`` stands in for ``feed.py`` below the production ``Source``. A process may die
+at any moment, also in the middle of what one result made; what is in the pipe still arrives.
 """
 
 from collections import deque
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from cyclone.master import feed_pipe
-from cyclone.master.progress import GeneratorProgress
+from cyclone.master.generator import feed_pipe
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.protocol.messages import ErrorRecord
 from cyclone.protocol.sockets import POLLIN
 from cyclone.results import RecordedBlock

@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from benchmarks.cost_model import Costs
 from benchmarks.queueing import Loop
-from cyclone.master.admission import Terms
+from cyclone.master.leases.admission import Terms
 from cyclone.protocol.messages import JobOptions
 from tests.simulation import world as world_module
 from tests.simulation.generators import OK, Row, Script, pack_plan

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
-from cyclone.master import paging as paging_module
 from cyclone.master import scheduler as scheduler_module
-from cyclone.master import source as source_module
 from cyclone.master import state as state_module
-from cyclone.master.progress import GeneratorProgress
+from cyclone.master.generator import source as source_module
+from cyclone.master.generator.progress import GeneratorProgress
+from cyclone.master.waiting import paging as paging_module
 from tests.simulation import settings as settings_module
 from tests.simulation.checks import Ledger
 from tests.simulation.clients import Clients

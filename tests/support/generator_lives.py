@@ -13,10 +13,10 @@ from typing import Any
 from unittest.mock import patch
 
 from cyclone import BaseTask, BaseTaskGenerator, values
-from cyclone.master import feed_pipe, generator_process
-from cyclone.master.generator_process import Host
-from cyclone.master.outgoing import Outgoing
-from cyclone.master.progress import GeneratorProgress
+from cyclone.master.generator import feed_pipe, generator_process
+from cyclone.master.generator.generator_process import Host
+from cyclone.master.generator.outgoing import Outgoing
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.protocol import states
 from cyclone.protocol.framing import FrameReader
 from cyclone.protocol.messages import ResultColumns

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cyclone.master.actions import Action, Send
-from cyclone.master.rights import ANYBODY, Who
+from cyclone.master.jobs.rights import ANYBODY, Who
 from cyclone.protocol.client_messages import Answer
 from cyclone.protocol.job_messages import (
     AddRequest,

@@ -34,8 +34,8 @@ from cyclone.master.events import (
     TasksProcessed,
     TasksStored,
 )
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.master.journal import Journal
-from cyclone.master.progress import GeneratorProgress
 from cyclone.protocol import states
 from cyclone.protocol.job_messages import JobSummary
 from cyclone.protocol.job_spec import GENERATOR_JOB, JobSelection, JobSpec, Namespace

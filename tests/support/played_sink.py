@@ -10,8 +10,8 @@ import zmq
 
 from cyclone.errors import AlreadyRunning
 from cyclone.master.journal import Journal, NoJournal
-from cyclone.master.sink_feed import SinkOptions
-from cyclone.master.sink_feeds import SinkFeeds
+from cyclone.master.sinks.sink_feed import SinkOptions
+from cyclone.master.sinks.sink_feeds import SinkFeeds
 from cyclone.protocol import wire
 from cyclone.protocol.messages import Refused
 from cyclone.protocol.sink_messages import AnyFromSink, AnyToSink, Attach, Blocks

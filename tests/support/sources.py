@@ -8,12 +8,12 @@ import zmq
 
 from cyclone.master.actions import Action, Deliver
 from cyclone.master.events import Recorded, Replayed, TasksAdded
-from cyclone.master.feed import FeedOptions
-from cyclone.master.feed_pipe import Failed, FromGenerator, Started
+from cyclone.master.generator.feed import FeedOptions
+from cyclone.master.generator.feed_pipe import Failed, FromGenerator, Started
+from cyclone.master.generator.progress import GeneratorProgress
+from cyclone.master.generator.source import Source
 from cyclone.master.journal import claim_in
 from cyclone.master.memory_journal import MEMORY_BYTES_MAX, JobsInMemory
-from cyclone.master.progress import GeneratorProgress
-from cyclone.master.source import Source
 from cyclone.processes import Guard
 from cyclone.protocol.messages import ErrorRecord
 from cyclone.protocol.sockets import POLLIN

@@ -129,7 +129,7 @@ def epoch_does_not_rise(module: Any) -> None:
 # The master: what a report means.
 
 
-@_bug("cyclone.master.outcomes", "link_cut", breaks=("I11", "I1", "I3", "I14"))
+@_bug("cyclone.master.leases.outcomes", "link_cut", breaks=("I11", "I1", "I3", "I14"))
 def results_are_acknowledged_and_dropped(module: Any) -> None:
     """Each seventh message with results is answered and forgotten."""
 
@@ -144,7 +144,7 @@ def results_are_acknowledged_and_dropped(module: Any) -> None:
     _around(module.Outcomes, "on_results", make)
 
 
-@_bug("cyclone.master.outcomes", "link_replay", "link_lose", "master_kill", breaks=("I2", "I10"))
+@_bug("cyclone.master.leases.outcomes", "link_replay", "link_lose", "master_kill", breaks=("I2", "I10"))
 def done_tasks_are_recorded_again(module: Any) -> None:
     """No fence: a result counts whether its task has one or not."""
 
@@ -161,7 +161,7 @@ def done_tasks_are_recorded_again(module: Any) -> None:
     _around(module.Outcomes, "_on_batch", make)
 
 
-@_bug("cyclone.master.outcomes", "worker_kill", breaks=("I1", "I2"), pace="dense")
+@_bug("cyclone.master.leases.outcomes", "worker_kill", breaks=("I1", "I2"), pace="dense")
 def values_are_mixed_up(module: Any) -> None:
     """Within a batch each task gets the value of the next one."""
     import msgspec
@@ -199,7 +199,7 @@ def attempts_do_not_rise(module: Any) -> None:
 
 
 # Of fewer tasks none is fresh any more by the time it would have to show.
-@_bug("cyclone.master.queue", "worker_kill", breaks=("I8", "I14"), tasks=2500)
+@_bug("cyclone.master.waiting.queue", "worker_kill", breaks=("I8", "I14"), tasks=2500)
 def returned_tasks_go_to_the_back(module: Any) -> None:
     """What was given back waits until no fresh task is left."""
 
@@ -209,7 +209,7 @@ def returned_tasks_go_to_the_back(module: Any) -> None:
     _around(module.TaskQueue, "next_returned", make)
 
 
-@_bug("cyclone.master.queue", "worker_kill", breaks=("I9",))
+@_bug("cyclone.master.waiting.queue", "worker_kill", breaks=("I9",))
 def fresh_tasks_leave_in_any_order(module: Any) -> None:
     """The youngest block goes first."""
 
@@ -223,7 +223,7 @@ def fresh_tasks_leave_in_any_order(module: Any) -> None:
     _around(module.TaskQueue, "take_fresh", make)
 
 
-@_bug("cyclone.master.admission", "controller_kill", breaks=("I1", "I10", "I14"))
+@_bug("cyclone.master.leases.admission", "controller_kill", breaks=("I1", "I10", "I14"))
 def lost_tasks_are_not_requeued(module: Any) -> None:
     """What a controller took with it stays leased to it for ever."""
 
@@ -243,7 +243,7 @@ def nothing_is_adopted(module: Any) -> None:
     module.State.adopt = lambda self, session, old, held: held
 
 
-@_bug("cyclone.master.admission", "controller_pause", breaks=("I3",))
+@_bug("cyclone.master.leases.admission", "controller_pause", breaks=("I3",))
 def patience_is_short(module: Any) -> None:
     """A controller that is silent for a tenth of its time-out is taken for dead."""
 

@@ -27,8 +27,8 @@ from cyclone.master.events import (
     ResultsRecorded,
     TasksAdded,
 )
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.master.journal import JournalBroken
-from cyclone.master.progress import GeneratorProgress
 from cyclone.protocol import states
 from tests.support.journals import JOBS, Book, added, added_to, check, check_file, finish, recorded, submitted
 

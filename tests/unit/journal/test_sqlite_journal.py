@@ -29,8 +29,8 @@ from cyclone.master.events import (
     TasksAdded,
     TasksStored,
 )
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.master.journal import JournalBroken, JournalFull
-from cyclone.master.progress import GeneratorProgress
 from cyclone.protocol import states
 from cyclone.protocol.messages import Job
 from tests.support.journals import JOBS, ORIGIN, Book, added, all_closed, check, finish, kill, recorded

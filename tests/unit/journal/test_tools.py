@@ -30,7 +30,7 @@ from cyclone.master.events import (
     Recorded,
     TasksProcessed,
 )
-from cyclone.master.progress import GeneratorProgress
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.protocol import states
 from cyclone.protocol.job_spec import JobSelection, Namespace
 from tests.support.journals import (

@@ -6,10 +6,10 @@ from typing import cast
 import pytest
 
 from cyclone.master.ending import Ending
-from cyclone.master.feed import Feed
+from cyclone.master.generator.feed import Feed
 from cyclone.master.scheduler import Scheduler
-from cyclone.master.sink_feed import SinkStatus
-from cyclone.master.sink_feeds import SinkFeeds
+from cyclone.master.sinks.sink_feed import SinkStatus
+from cyclone.master.sinks.sink_feeds import SinkFeeds
 
 TIMEOUT_S = 30.0
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cyclone.master.actions import Action, Send
 from cyclone.master.events import ResultsRecorded
-from cyclone.master.paging import LOAD_BLOCKS
+from cyclone.master.waiting.paging import LOAD_BLOCKS
 from cyclone.protocol import states
 from cyclone.protocol.messages import Goodbye, JobOptions, Returned, TaskRange, Tasks, Welcome
 from tests.support.masters import EPOCH, Master, batch, final_states, hello, peer, sent, tasks

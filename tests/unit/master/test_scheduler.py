@@ -11,7 +11,7 @@ from cyclone.master.events import (
     JobAdded,
     TasksAdded,
 )
-from cyclone.master.progress import GeneratorProgress
+from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.protocol import limits
 from cyclone.protocol.messages import (
     Cancel,

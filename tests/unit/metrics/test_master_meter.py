@@ -8,7 +8,7 @@ import pytest
 
 from cyclone.master.actions import Deliver, Record, Send
 from cyclone.master.events import AttemptsEnded
-from cyclone.master.sink_feed import SinkStatus
+from cyclone.master.sinks.sink_feed import SinkStatus
 from cyclone.metrics import names
 from cyclone.metrics.board import Board
 from cyclone.metrics.histogram import Buckets

@@ -16,7 +16,7 @@ from cyclone.controller import pipe
 from cyclone.controller.actions import Execute, KillWorker, StartWorker, TakeBack
 from cyclone.errors import ProtocolError
 from cyclone.master.actions import Send
-from cyclone.master.rights import ANYBODY, Who
+from cyclone.master.jobs.rights import ANYBODY, Who
 from cyclone.protocol import limits, wire
 from cyclone.protocol.client_messages import FromClient
 from cyclone.protocol.framing import FrameReader

@@ -1,0 +1,253 @@
+"""What is wished of jobs that are there: hold, release, seal, cancel, requeue, processed; and of namespaces. PURE.
+
+Owns the answers. Each wish says what is to be, so that repeating it does no harm. Whoever asks for many jobs gets those
+that are his; whoever asks for none that is his is told so.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from cyclone.master.events import JobHeld, JobSealed, NamespaceDeleted, NamespaceSet, TasksProcessed
+from cyclone.master.jobs import listing
+from cyclone.master.jobs.cancelling import Cancelling
+from cyclone.master.jobs.registry import JobRecord
+from cyclone.master.jobs.rights import Who
+from cyclone.master.turn import Turn
+from cyclone.protocol import limits
+from cyclone.protocol.client_messages import Answer
+from cyclone.protocol.job_messages import (
+    CancelJobsRequest,
+    ControlRequest,
+    NamespaceRequest,
+    NamespacesReport,
+    ProcessedRequest,
+    RequeueRequest,
+)
+from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, JobSelection
+
+NAMESPACES_MAX = 1024
+# What is processed of an open job is in memory: a consumer that goes in order needs a range or two.
+PROCESSED_RANGES_MAX = 65536
+# In one request; each of them is looked up.
+PROCESSED_PER_REQUEST_MAX = 1024
+# So many wishes for parts of jobs may come of one request, and so many be open: each is looked at until fulfilled.
+WISHES_MAX = 4096
+WISHES_OPEN_MAX = 16384
+_ALL = 1 << 62
+
+
+class JobControl:
+    """See the module."""
+
+    def __init__(self, turn: Turn, cancelling: Cancelling) -> None:
+        self._turn = turn
+        self._state = turn.state
+        self._cancelling = cancelling
+
+    def control(self, request: ControlRequest, who: Who) -> Answer:
+        """Hold, release or seal."""
+        records, others = self._selected(request.selection, who)
+        match request.action:
+            case "hold":
+                changed = [record for record in records if not record.held]
+                self._set_held(changed, held=True)
+                self._cancelling.recall({record.job_id for record in changed})
+            case "release":
+                changed = [record for record in records if record.held]
+                self._set_held(changed, held=False)
+            case "seal":
+                changed = [record for record in records if not record.sealed]
+                for record in changed:
+                    self._turn.emit(JobSealed(record.job_id))
+        if not records:
+            return _nothing(request.request, others)
+        done = {"hold": "held", "release": "released", "seal": "sealed"}[request.action]
+        already = f"; {_jobs(len(records) - len(changed))} already" if len(changed) < len(records) else ""
+        return _answer(request.request, True, len(records), f"{_jobs(len(changed))} {done}{already}{_not_his(others)}")
+
+    def cancel(self, request: CancelJobsRequest, who: Who) -> Answer:
+        """End jobs, or tasks of them."""
+        records, others = self._selected(request.selection, who)
+        if not records and not others and self._have_ended(request.selection):
+            # What is wished is so, perhaps since the same was wished before and the answer got lost.
+            return _answer(request.request, True, 0, "what is meant has ended already")
+        if not records:
+            return _nothing(request.request, others)
+        if not request.indexes and not request.states:
+            count = sum(record.open for record in records)
+            if not request.dry_run:
+                self._end_jobs(records, who, request.reason)
+            what = f"{_jobs(len(records))} with {_tasks(count)}"
+            return _answer(request.request, True, count, _cancelled(what, request.dry_run) + _not_his(others))
+        count = 0
+        wishes: list[tuple[JobRecord, int, int]] = []
+        for record in records:
+            for first, last, length in self._meant(record, request.indexes, request.states):
+                wishes.append((record, first, last))
+                count += length
+                if len(wishes) > WISHES_MAX:
+                    text = f"that are more than {WISHES_MAX} stretches of tasks: name fewer at a time"
+                    return _answer(request.request, False, 0, text)
+        if len(self._state.cancellations) + len(wishes) > WISHES_OPEN_MAX:
+            text = "controllers have yet to stop too many stretches of tasks: try again later, or end whole jobs"
+            return _answer(request.request, False, 0, text)
+        if not request.dry_run:
+            for record, first, last in wishes:
+                self._cancelling.wish(record, first, last, request.reason)
+            self._cancelling.carry_out()
+        ended = any(low < record.added for record in records for low, _ in request.indexes) and not request.states
+        text = _cancelled(_tasks(count), request.dry_run) + _not_his(others)
+        return _answer(request.request, count > 0 or ended, count, text)
+
+    def requeue(self, request: RequeueRequest, who: Who) -> Answer:
+        """Take tasks back from whoever has them."""
+        record = self._state.jobs.records.get(request.job_id)
+        if record is None:
+            return _answer(request.request, False, 0, f"job {request.job_id} has ended, or never was")
+        if not who.may_steer(record.owner):
+            return _nothing(request.request, [record])
+        pieces = (
+            piece for low, high in request.indexes or [(0, _ALL)] for piece in record.extents.by_index(low, high + 1)
+        )
+        count = self._cancelling.take_back((first, first + length) for _, first, length in pieces)
+        text = f"{_tasks(count)} taken back: they wait again as soon as nothing of them runs"
+        return _answer(request.request, count > 0, count, text if count else "no controller has any of these tasks")
+
+    def processed(self, request: ProcessedRequest, who: Who, known_job: int | None) -> Answer:
+        """A consumer has taken completed tasks; ``known_job`` is one that has ended, and that who asks may steer."""
+        number, job_id = request.request, request.job_id
+        if len(request.indexes) > PROCESSED_PER_REQUEST_MAX:
+            text = f"{len(request.indexes)} ranges of tasks: name at most {PROCESSED_PER_REQUEST_MAX} at a time"
+            return _answer(number, False, 0, text)
+        record = self._state.jobs.records.get(job_id)
+        if record is None:
+            if known_job != job_id:
+                return _answer(number, False, 0, f"there is no job {job_id} with these tasks, or it is somebody else's")
+            self._turn.emit(TasksProcessed(job_id, tuple(request.indexes)))
+            return _answer(number, True, _count(request.indexes), "processed")
+        if not who.may_steer(record.owner):
+            return _nothing(number, [record])
+        new = [(low, high) for low, high in request.indexes if not record.processed.covers(low, high)]
+        for low, high in new:
+            if high >= record.added:
+                return _answer(number, False, 0, f"job {job_id} has {record.added} tasks so far, and none {high}")
+            for run in listing.live_tasks(self._state, job_id, low, high + 1):
+                return _answer(
+                    number, False, 0, f"task {run.index} of job {job_id} has no result yet: it is {run.state}"
+                )
+        if len(record.processed) + len(new) > PROCESSED_RANGES_MAX:
+            return _answer(number, False, 0, "what is processed has too many gaps: process in order")
+        if new:
+            self._turn.emit(TasksProcessed(job_id, tuple(new)))
+        return _answer(number, True, _count(request.indexes), "processed")
+
+    def namespace(self, request: NamespaceRequest, who: Who) -> Answer:
+        """Make, change, delete or purge one."""
+        number, name = request.request, request.namespace.name
+        if not who.is_admin:
+            return _answer(number, False, 0, "namespaces are for administrators")
+        jobs = self._state.jobs
+        known = jobs.namespaces.get(name)
+        if request.action == "set":
+            if known is None and len(jobs.namespaces) >= NAMESPACES_MAX:
+                return _answer(number, False, 0, f"there are {NAMESPACES_MAX} namespaces already")
+            if known != request.namespace:
+                self._turn.emit(NamespaceSet(request.namespace))
+                if request.namespace.paused and not (known and known.paused):
+                    self._cancelling.recall({record.job_id for record in self._inside(name)})
+            return _answer(number, True, 1, f"namespace {name} {'is set' if known else 'is made'}")
+        if known is None:
+            return _answer(number, True, 0, f"there is no namespace {name}")
+        if request.action == "purge":
+            records = list(self._inside(name))
+            count = sum(record.open for record in records)
+            self._end_jobs(records, who, f"namespace {name} was purged")
+            return _answer(number, True, count, _cancelled(f"{_jobs(len(records))} with {_tasks(count)}", False))
+        if name == DEFAULT_NAMESPACE:
+            return _answer(number, False, 0, f"namespace {name} is always there")
+        if open_jobs := jobs.usage(name).jobs:
+            return _answer(number, False, 0, f"namespace {name} has {_jobs(open_jobs)} open: purge it first, or wait")
+        self._turn.emit(NamespaceDeleted(name))
+        return _answer(number, True, 1, f"namespace {name} is deleted")
+
+    def namespaces(self, request: int) -> NamespacesReport:
+        """All of them."""
+        return NamespacesReport(request, listing.namespace_summaries(self._state))
+
+    # Pieces of the above.
+
+    def _selected(self, selection: JobSelection, who: Who) -> tuple[list[JobRecord], list[JobRecord]]:
+        """Which open jobs are meant: those that may be steered, and the others."""
+        records = list(listing.selected(self._state, selection))
+        mine = [record for record in records if who.may_steer(record.owner)]
+        return mine, [record for record in records if not who.may_steer(record.owner)]
+
+    def _have_ended(self, selection: JobSelection) -> bool:
+        """Whether jobs are meant by their numbers that have been, as far as one can tell without the journal."""
+        return bool(selection.ids) and selection.ids[-1][1] < self._state.jobs.next_id() and not selection.states
+
+    def _inside(self, namespace: str) -> Iterator[JobRecord]:
+        return (record for record in self._state.jobs.records.values() if record.spec.namespace == namespace)
+
+    def _set_held(self, records: Iterable[JobRecord], held: bool) -> None:
+        for record in records:
+            self._turn.emit(JobHeld(record.job_id, held))
+
+    def _end_jobs(self, records: list[JobRecord], who: Who, reason: str) -> None:
+        by = f" by {who.name}" if who.name else ""
+        for record in records:
+            self._cancelling.end_job(record, reason)
+        if records:
+            names = ", ".join(str(record.job_id) for record in records[:8]) + (", ..." if len(records) > 8 else "")
+            self._turn.say("info", f"cancelled{by}: job {names}{f': {reason}' if reason else ''}")
+        self._cancelling.settle()
+
+    def _meant(
+        self, record: JobRecord, indexes: list[tuple[int, int]], states: tuple[str, ...]
+    ) -> Iterator[tuple[int, int, int]]:
+        """Ids from where to where, and how many open tasks of the job are among them."""
+        for low, high in indexes or [(0, _ALL)]:
+            first = last = count = 0
+            for run in listing.live_tasks(self._state, record.job_id, low, high + 1):
+                if states and run.state not in states:
+                    continue
+                # What is between two runs of a range without states has its result, or is another job's.
+                if count and states and run.task_id != last + 1:
+                    yield first, last, count
+                    count = 0
+                first = first if count else run.task_id
+                last, count = run.task_id + run.count - 1, count + run.count
+            if count:
+                yield first, last, count
+
+
+def _answer(request: int, granted: bool, count: int, text: str) -> Answer:
+    return Answer(request, granted, count, text[: limits.TEXT_CHARS_MAX])
+
+
+def _nothing(request: int, others: list[JobRecord]) -> Answer:
+    if not others:
+        return _answer(request, False, 0, "no open job is meant by that")
+    if len(others) > 1:
+        return _answer(request, False, 0, f"all {len(others)} jobs that are meant are somebody else's")
+    owner = others[0].owner or "nobody"
+    return _answer(request, False, 0, f"job {others[0].job_id} is {owner}'s: only its owner or an administrator may")
+
+
+def _not_his(others: list[JobRecord]) -> str:
+    return f"; {_jobs(len(others))} of others left alone" if others else ""
+
+
+def _cancelled(what: str, dry_run: bool) -> str:
+    return f"{what} would be cancelled" if dry_run else f"{what} cancelled; what runs is being stopped"
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count} tasks"
+
+
+def _count(indexes: Iterable[tuple[int, int]]) -> int:
+    return sum(high - low + 1 for low, high in indexes)

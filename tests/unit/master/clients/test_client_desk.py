@@ -1,0 +1,49 @@
+"""What the master's body answers by itself, and that it knows whose request has led to what."""
+
+from cyclone.master.actions import Record, Send
+from cyclone.master.clients.client_desk import ClientDesk, ClientOptions
+from cyclone.master.journal import NoJournal
+from cyclone.protocol.event_messages import EventsReport, EventsRequest
+from cyclone.protocol.job_messages import NOT_ALLOWED, SubmitRequest, Submitted
+from cyclone.protocol.job_spec import JobSpec
+from cyclone.security.key_files import PeerEntry
+from cyclone.security.roles import PeerRole
+from tests.support.job_requests import CLIENT, block, key
+from tests.support.masters import EPOCH, Master
+
+
+def desk(master: Master, may_submit: bool = True) -> ClientDesk:
+    return ClientDesk(ClientOptions(may_submit), master.scheduler, NoJournal(), lambda *_: True)
+
+
+def entry(name: str, role: PeerRole = "client") -> PeerEntry:
+    return PeerEntry(name, role, "k" * 40, "")
+
+
+def submitting() -> SubmitRequest:
+    return SubmitRequest(7, key("k"), JobSpec(task_class="tests:Task"), block(2), sealed=True)
+
+
+def test_given_a_request_when_it_is_recorded_then_the_log_has_the_name_of_the_key() -> None:
+    master = Master()
+    opened = desk(master)
+    actions = opened.ask(CLIENT, submitting(), entry("ann"), master.now)
+    opened.recorded([action.event for action in actions if isinstance(action, Record)])
+    (answer,) = opened.ask(CLIENT, EventsRequest(8), entry("bob", "monitor"), master.now)
+    assert isinstance(answer, Send)
+    assert isinstance(answer.message, EventsReport)
+    assert (answer.message.request, answer.message.epoch) == (8, EPOCH)
+    assert [(event.kind, event.by) for event in answer.message.events] == [
+        ("master_started", ""),
+        ("job_submitted", "ann"),
+    ]
+
+
+def test_given_a_master_that_takes_no_jobs_then_a_submission_is_refused_and_nothing_has_happened() -> None:
+    master = Master()
+    opened = desk(master, may_submit=False)
+    (answer,) = opened.ask(CLIENT, submitting(), None, master.now)
+    assert isinstance(answer, Send)
+    assert isinstance(answer.message, Submitted)
+    assert answer.message.code == NOT_ALLOWED
+    assert opened.log.answer(EventsRequest(1)).last == 1

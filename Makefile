@@ -10,10 +10,13 @@ MINUTES ?= 1
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest --quiet
-# Tests that share nothing but the processor run side by side; those that start real processes and measure time do not.
+# Tests run side by side; those that are marked `alone` follow one after the other.
 PARALLEL := --numprocesses 2
-UNTIMED := tests/simulation tests/test_packaging.py $(addprefix tests/integration/test_,$(addsuffix .py, \
-	completion examples hostile_clients job_commands job_in_worker jobs_at_a_controller jobs_survive output task_kinds))
+# They differ much in length: who is ready takes over half of what the other one has before it.
+SLOW := $(PARALLEL) --dist worksteal
+
+# Tests start thousands of interpreters: none of them should compile again what another one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .PHONY: help run test check sim sim-scale chaos bench bench-executor bench-peers bench-growth bench-scale bench-lustre bench-database faults format clean dist format-check lint types fast-tests simulation-sample
@@ -30,8 +33,8 @@ run: $(VENV)/.installed ## SHA-256 of every file of a folder: DIR=/path (default
 test: $(VENV)/.installed-dev .parts/.installed ## everything: fast tests, 200 seeds of the simulation, real processes, packages
 	$(PYTEST) $(PARALLEL) -m 'not slow'
 	$(BIN)/python -m tests.simulation --seeds 200
-	$(PYTEST) $(PARALLEL) -m slow $(UNTIMED)
-	$(PYTEST) -m slow $(addprefix --ignore=,$(UNTIMED))
+	$(PYTEST) $(SLOW) -m 'slow and not alone'
+	$(PYTEST) -m alone
 
 check: format-check lint types fast-tests simulation-sample ## before each commit, in under a minute
 

@@ -1,10 +1,12 @@
 """``python -m tests.parts FOLDER``: the real programs that the tests use, unpacked into a folder of their own.
 
 MariaDB, Prometheus, the Pushgateway, logrotate, sudo's visudo, zsh, fish and groff come as Debian packages, with the
-libraries that this host lacks. Nothing is installed on the host, no root is needed, and nothing is started:
+libraries that this host lacks; so do CPython's own tests, where this Python came without them and Debian has those of
+its version. Nothing is installed on the host, no root is needed, and nothing is started:
 ``tests/support/parts.py`` does that. Where there is no apt, the programs must be on PATH already.
 """
 
+import importlib.util
 import shutil
 import stat
 import subprocess
@@ -43,10 +45,29 @@ def main() -> None:
     # 'address' package_version_arch.deb size hash
     names = [line.split()[1].partition("_")[0] for line in wanted.splitlines() if line.startswith("'")]
     _run(["apt-get", "-qq", *options, "download", *(n for n in names if not n.startswith(NOT_NEEDED))], cwd=state)
-    for package in state.glob("*.deb"):
-        _run(["dpkg-deb", "-x", str(package), str(folder)])
+    _unpack(state, folder)
+    _fetch_tests_of_python(folder / "python", state, options)
     shutil.rmtree(state)
     _take_rights_away(folder)
+
+
+def _unpack(packages: Path, folder: Path) -> None:
+    for package in packages.glob("*.deb"):
+        _run(["dpkg-deb", "-x", str(package), str(folder)])
+        package.unlink()
+
+
+def _fetch_tests_of_python(folder: Path, state: Path, options: list[str]) -> None:
+    """The package ``test`` alone: on the import path it must not bring the rest of another standard library along."""
+    if importlib.util.find_spec("test.test_concurrent_futures"):
+        return
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    packages = [f"libpython{version}-testsuite", f"libpython{version}-stdlib"]
+    if all(_run(["apt-cache", *options, "search", "--names-only", f"^{package}$"]) for package in packages):
+        _run(["apt-get", "-qq", *options, "download", *packages], cwd=state)
+        _unpack(state, state / "python")
+        folder.mkdir()
+        (state / f"python/usr/lib/python{version}/test").rename(folder / "test")
 
 
 def _take_rights_away(folder: Path) -> None:

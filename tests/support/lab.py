@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -31,6 +32,9 @@ CONTROL = {
 }
 PROCESSING = {"kill_grace": "500ms", "worker_count": "2", "task_modules": "tasks, cyclone, task_generators, tests"}
 SCRIPT = {"class": "tests.support.workload:ScriptGenerator"}
+# Below those that the kernel gives out, from a place of this process's own: tests of several run side by side, and a
+# port is nobody's while its master is being started, or is killed.
+_PORTS = (10_000 + (os.getpid() * 7919 + number) % 20_000 for number in itertools.count())
 
 T = TypeVar("T")
 Sections = dict[str, dict[str, str]]
@@ -244,8 +248,9 @@ def new_lab(folder: Path) -> Iterator[Lab]:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that nobody listens on, and that no other test is told of, nor any connection gets by itself."""
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -154,7 +154,7 @@ def main() -> None:
     conductor = _Conductor(args.controllers, args.seconds, args.task_s, terms)
     with (
         _journal(settings) as journal,
-        MasterService(common.master_options(settings, False, port=0), journal, [conductor]) as service,
+        MasterService(common.master_options(settings, False, ("127.0.0.1", 0)), journal, [conductor]) as service,
     ):
         print(json.dumps({"port": service.port}), flush=True)
         service.run(generator_at_once=False)

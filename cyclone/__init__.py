@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cyclone.version import __version__
 
 if TYPE_CHECKING:
+    from cyclone.client.async_client import AsyncClient
     from cyclone.client.client import Client
     from cyclone.client.executor import Executor
     from cyclone.generator import BaseTaskGenerator
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from cyclone.task import BaseTask
     from cyclone.task import with_options as task
 
-__all__ = ["BaseTask", "BaseTaskGenerator", "Client", "Executor", "TaskResult", "__version__", "task"]
+__all__ = ["AsyncClient", "BaseTask", "BaseTaskGenerator", "Client", "Executor", "TaskResult", "__version__", "task"]
 
 _HOMES = {
+    "AsyncClient": "cyclone.client.async_client",
     "BaseTask": "cyclone.task",
     "BaseTaskGenerator": "cyclone.generator",
     "Client": "cyclone.client.client",

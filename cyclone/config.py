@@ -12,6 +12,7 @@ from typing import Any
 
 from cyclone.config_key import MASTER, SINKS
 from cyclone.config_keys import BY_PLACE, KEYS, SECTIONS, Key, Role
+from cyclone.config_keys_nodes import NOT_NEEDED
 from cyclone.config_kinds import Value, show
 from cyclone.config_text import SET, Given, Section, Sections, did_you_mean, read_ini, split_set
 from cyclone.errors import ConfigError
@@ -326,6 +327,8 @@ def _unknown_key(origin: str, section: str, option: str) -> str:
     elsewhere = [key.section for key in KEYS if key.name == option]
     if former:
         hint = f"it is {former.now} now"
+    elif why := NOT_NEEDED.get((section, option)):
+        hint = why
     elif elsewhere:
         hint = f"it belongs into [{elsewhere[0]}]"
     elif near := _near_key(section, option):

@@ -1,7 +1,11 @@
-"""The configuration keys of a node: what becomes of what its tasks print, and what it offers to jobs.
+"""The configuration keys of a node: how long it prepares a task, what becomes of what its tasks print, and what it
+offers to jobs.
 
-Owns these lines of the table, which ``config_keys.py`` joins to the others.
+Owns these lines of the table, which ``config_keys.py`` joins to the others, and says why some that are looked for are
+none.
 """
+
+from collections.abc import Mapping
 
 from cyclone import config_kinds as kinds
 from cyclone.config_key import CONTROLLER, Key
@@ -9,6 +13,14 @@ from cyclone.config_key import CONTROLLER, Key
 _OUTPUT_BYTES_MIN = 1024 * 1024
 
 NODE_KEYS: tuple[Key, ...] = (
+    Key(
+        "processing",
+        "setup_limit",
+        kinds.duration(0),
+        "10m",
+        CONTROLLER,
+        "Longest preparation of a task, which its time limit does not count: its setup, what its job needs; 0s: none.",
+    ),
     Key(
         "processing",
         "stdout_max_bytes",
@@ -20,10 +32,11 @@ NODE_KEYS: tuple[Key, ...] = (
     Key(
         "processing",
         "output",
-        kinds.choice("keep", "log", "both"),
+        kinds.choice("keep", "log", "both", "inherit"),
         "keep",
         CONTROLLER,
-        "Where what tasks print goes: keep (for cyclone logs), log (the controller's), or both.",
+        "Where what tasks print goes: keep (for cyclone logs), log (the controller's), both, or inherit: to the "
+        "controller's own standard output and error, as it is.",
     ),
     Key(
         "processing",
@@ -75,3 +88,15 @@ NODE_KEYS: tuple[Key, ...] = (
         "Whether jobs are executed whose functions come as pickled code: whoever may submit then runs any code here.",
     ),
 )
+
+NOT_NEEDED: Mapping[tuple[str, str], str] = {
+    ("processing", "idle_wait"): (
+        "a node that idles does not ask for work and so waits for nothing: the master sends tasks at once when there "
+        "are any"
+    ),
+    ("processing", "expired_wait"): (
+        "a node never gets a task that is too late or too early, and so waits for nothing behind one: the master keeps "
+        "those back"
+    ),
+}
+"""Keys that people look for who come from a system whose nodes poll, each with why there is none."""

@@ -45,6 +45,14 @@ class NotAllowed(CycloneError):
     """The key, or this master, does not give the right to do this. Commands exit with 77 (sysexits EX_NOPERM)."""
 
 
+class NotGranted(CycloneError):
+    """A master does not do what it was asked to do, for another reason than a right. Commands exit with 1."""
+
+
+class BadRequest(CycloneError, ValueError):
+    """What a master is to be asked breaks a rule of the protocol: nothing was sent. The message names the field."""
+
+
 class SubmitRefused(CycloneError):
     """A master does not take a job, or more tasks for one. ``code`` is one of ``SUBMIT_REFUSALS``."""
 

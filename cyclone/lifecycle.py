@@ -69,15 +69,22 @@ def may_follow(source: str, target: str) -> bool:
     return any(source in one.sources and target == one.target for one in TRANSITIONS)
 
 
-def job_state(tasks: Mapping[str, int], sealed: bool, held: bool) -> str:
-    """The state of a job, one of ``JOB_STATES``, from its tasks by state."""
+def job_state(tasks: Mapping[str, int], sealed: bool, held: bool, is_cancelled: bool = False) -> str:
+    """The state of a job, one of ``states.JOB_STATES``, from its tasks by state.
+
+    ``held``: somebody holds it; ``is_cancelled``: all of it is to end as cancelled.
+    """
+    is_open = any(tasks.get(state) for state in OPEN_STATES)
+    if not is_open and sealed:
+        return ended_state(dict(tasks))
+    if is_open and is_cancelled:
+        # Whatever else it is: nothing of it begins any more, or completes.
+        return "cancelling"
+    if held:
+        # What of it is out goes on: the counts tell of that.
+        return "held"
     if any(tasks.get(state) for state in _OUT):
         return "running"
-    waiting = sum(tasks.get(state, 0) for state in (*_WAITING, "blocked"))
-    if not waiting and sealed:
-        return ended_state(dict(tasks))
-    if held:
-        return "held"
-    if not waiting:
+    if not is_open:
         return "waiting"
     return "queued" if tasks.get("queued") else "delayed"

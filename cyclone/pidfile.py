@@ -1,4 +1,4 @@
-"""The pid file: one instance at a time, whoever was killed before.
+"""The pid file: one instance at a time, whoever was killed before. The lock of a socket file is one, too.
 
 Owns the file and the lock on it. The lock decides, never the number in the file, so a stale file is harmless, and a pid
 that was given to another process is too. The lock goes with the process, however it ends; its descriptor is not
@@ -22,11 +22,23 @@ _PID_BYTES_MAX = 32
 class PidFile:
     """Context manager: holds ``path`` locked, with this process's id in it, and removes it at the end.
 
-    Entering raises AlreadyRunning, which names the holder, or ConfigError where the file cannot be made.
+    Entering raises AlreadyRunning, which says of its holder ``what`` it holds and ``instead`` what may be done, or
+    ConfigError where the file cannot be made, which names the ``key``.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        key: str = "[control] pid_file",
+        what: str = "",
+        instead: str = "stop that, or give this instance a pid_file of its own",
+        mode: int = 0o644,
+    ) -> None:
         self._path = path.absolute()
+        self._key = key
+        self._what = what or f"pid file {self._path}"
+        self._instead = instead
+        self._mode = mode
         self._descriptor = -1
 
     def __enter__(self) -> Self:
@@ -50,19 +62,17 @@ class PidFile:
         """A descriptor that holds the lock on the file of this name, or -1 when the file went away meanwhile."""
         try:
             # A symbolic link is not followed: in a folder that others may write it could name any file.
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, self._mode)
         except OSError as error:
             raise self._unusable(error) from None
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ConfigError(f"[control] pid_file: {str(self._path)!r} is not a regular file: name another")
+                raise ConfigError(f"{self._key}: {str(self._path)!r} is not a regular file: name another")
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = _describe_holder(os.pread(descriptor, _PID_BYTES_MAX, 0))
             os.close(descriptor)
-            raise AlreadyRunning(
-                f"pid file {self._path} is held by {holder}: stop that, or give this instance a pid_file of its own"
-            ) from None
+            raise AlreadyRunning(f"{self._what} is held by {holder}: {self._instead}") from None
         except BaseException as error:
             os.close(descriptor)
             if isinstance(error, OSError):
@@ -75,7 +85,7 @@ class PidFile:
         return -1
 
     def _unusable(self, error: OSError) -> ConfigError:
-        where = f"[control] pid_file: {str(self._path)!r}"
+        where = f"{self._key}: {str(self._path)!r}"
         match error.errno:
             case errno.ENOENT | errno.ENOTDIR:
                 return ConfigError(

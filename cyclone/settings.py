@@ -78,6 +78,7 @@ class ProcessingSettings:
     worker_count: int
     spare_workers: int
     task_time_limit_s: float
+    setup_limit_s: float
     kill_grace_s: float
     worker_max_tasks: int
     task_modules: tuple[str, ...]

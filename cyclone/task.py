@@ -59,7 +59,8 @@ class BaseTask:
     """
 
     time_limit_s: float | None = None
-    """Seconds after which the task's process group is ended and the result is *timed_out*; None for no limit."""
+    """Seconds of ``execute`` after which the task's process group is ended and the result is *timed_out*; None for no
+    limit. What comes before, such as ``setup``, has a limit of its node's: ``[processing] setup_limit``."""
 
     retries: int | None = None
     """How often it is tried again after a failure or a time-out; None for what ``[tasks]`` of the file says."""
@@ -116,7 +117,7 @@ class BaseTask:
 
     def setup(self) -> None:
         """Prepare what ``execute`` needs. Called before it where a class defines it; an exception here is a
-        *setup_failed*, which says that the work itself has not begun.
+        *setup_failed*, which says that the work itself has not begun. The time limit counts from its end.
         """
 
     @classmethod

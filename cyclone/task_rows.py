@@ -5,13 +5,14 @@ opened: only the columns are, and what says why a task did not complete.
 """
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from cyclone.protocol import states
 from cyclone.protocol.job_lists import COMPLETED, PROCESSED
 from cyclone.protocol.job_messages import JobBlock, TaskRow
 from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX, TEXT_CHARS_MAX
+from cyclone.protocol.messages import OUTPUT_RECORD
 from cyclone.results import OpenBlock, RecordedBlock, columns_part
 
 # About what a row takes in a message besides its bytes.
@@ -23,6 +24,10 @@ _LOOKS_MAX = TASKS_PER_BATCH_MAX
 _PASSED_OVER = 16
 
 
+OwnOptions = tuple[float | None, float | None]
+"""Of a task: its not-before (Unix time) and its time limit in seconds; None for what its job says."""
+
+
 class Stretch(NamedTuple):
     """Of a block the rows with indexes from ``low`` up to ``high``; without a block, that nothing there is wanted."""
 
@@ -32,9 +37,11 @@ class Stretch(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which rows, and what of them: from an index on, in these states (none for all), with their values or not.
+    """Which rows, and what of them: from an index on, in these states (none for all), with their values or not;
+    who has none has the traceback of its error instead.
 
-    ``args_of`` gives the arguments of a block's tasks, a row for each, or nothing where nobody asked.
+    ``args_of`` gives the arguments of a block's tasks, a row for each, or nothing where nobody asked; ``options_of``
+    their own options, for the few rows that have some.
     """
 
     start: int
@@ -42,6 +49,7 @@ class Wanted(NamedTuple):
     is_processed: Callable[[int], bool]
     args_of: Callable[[JobBlock], Sequence[bytes]]
     with_values: bool
+    options_of: Callable[[JobBlock], Mapping[int, OwnOptions]] = lambda _: {}
 
     def may_be_among(self, found: Collection[str]) -> bool:
         """Whether tasks whose recorded states are these can be meant."""
@@ -102,7 +110,8 @@ class _Page:
         """Add the rows with indexes below that; whether there was room for them."""
         while heads and (below is None or heads[0][0] < below):
             _, number, row, rows = heads[0]
-            self._bytes += _ROW_BYTES + len(row.args) + len(row.value) + len(row.error)
+            told = (row.args, row.value, row.error, row.traceback, row.printed)
+            self._bytes += _ROW_BYTES + sum(map(len, told))
             if len(self.rows) >= self._rows_max or (self.rows and self._bytes > BATCH_BYTES_TARGET):
                 self.next = row.index
                 return False
@@ -118,7 +127,9 @@ class _Page:
 def _rows(stretch: Stretch, block: JobBlock, wanted: Wanted) -> Iterator[TaskRow]:
     """The rows of a stretch that count and are wanted."""
     opened = _open(block)
-    args = wanted.args_of(block)
+    args, options = wanted.args_of(block), wanted.options_of(block)
+    records = opened.columns.records if wanted.with_values else []
+    printed = {row: packed for row, name, packed in records if name == OUTPUT_RECORD}
     for row in range(max(stretch.low, wanted.start) - block.index, stretch.high - block.index):
         if block.accepted is not None and not block.accepted[row]:
             continue
@@ -131,6 +142,7 @@ def _rows(stretch: Stretch, block: JobBlock, wanted: Wanted) -> Iterator[TaskRow
             continue
         outcome = opened.outcomes[row]
         cpu_s, peak_bytes = opened.usage(row)
+        not_before, time_limit_s = options.get(row, (None, None))
         yield TaskRow(
             index,
             block.task_id + row,
@@ -144,6 +156,10 @@ def _rows(stretch: Stretch, block: JobBlock, wanted: Wanted) -> Iterator[TaskRow
             "" if is_completed else f"{outcome.type}: {outcome.message}"[:TEXT_CHARS_MAX],
             args[row] if args else b"",
             outcome if is_completed and wanted.with_values else b"",
+            not_before,
+            time_limit_s,
+            traceback="" if is_completed or not wanted.with_values else outcome.traceback,
+            printed=b"" if is_completed else printed.get(row, b""),
         )
 
 

@@ -38,6 +38,7 @@ JOURNAL_MAY_IMPORT = ("cyclone.master.events", "cyclone.master.journal", "cyclon
 # Wall-clock time steps and is for people. Every deadline and duration is monotonic.
 MAY_READ_THE_WALL_CLOCK = {
     "cyclone/cli/submit_spec.py": "a deadline that has passed is refused before anything is sent",
+    "cyclone/cli/top.py": "what failed within a day is shown to people",
     "cyclone/controller/service.py": "when the attempt had started that a dead worker could not report",
     "cyclone/controller/worker.py": "a result's `started` is Unix time",
     "cyclone/lustre/mail.py": "one mail is enough for a while, whichever process sends it, also after a new start",
@@ -49,6 +50,7 @@ MAY_READ_THE_WALL_CLOCK = {
     "cyclone/metrics/loop.py": "the same",
     "cyclone/metrics/master.py": "the same",
     "cyclone/sinks/publisher.py": "records are dated by the nodes that made them, and may come late",
+    "cyclone/master/clients/output_relay.py": "a person is told since when a node is away",
     "cyclone/master/service.py": "moments of jobs are Unix time; the brain is told how far its own clock is from that",
     "cyclone/master/journal.py": "without a journal nothing remembers the last epoch; the journal id differs anyway",
 }

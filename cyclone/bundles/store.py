@@ -175,8 +175,11 @@ class BundleStore:
             return True
 
     def _checksum(self, path: Path) -> str:
-        """Of a file here; read again when it has changed."""
-        found = path.stat()
+        """Of a file here; read again when it has changed. Raises BundleError."""
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror}") from error
         stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         known = self._checksums.get(path)
         if known is None or known[0] != stamp:

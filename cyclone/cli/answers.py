@@ -1,6 +1,8 @@
 """How the answers of a master to what changes something are printed, and what exit code follows.
 
-Owns that: granted is standard output and 0, not granted standard error and 1, with ``--json`` one value for all of it.
+Owns that: what is granted is standard output, with ``--json`` one value for all of it; what is not is an error like any
+other, on standard error, and with ``--json`` an object for each. Where something was refused, the exit code is that of
+the refusals, and where they differ the general one.
 """
 
 import argparse
@@ -9,39 +11,65 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from cyclone.cli import columns, common, output
+from cyclone.errors import CycloneError, NotAllowed, NotGranted
 
 if TYPE_CHECKING:
     from cyclone.protocol.client_messages import Answer
 
 SCHEMA = "cyclone.answers/1"
+_PROGRAM = "cyclone"
 
 
 def say(answers: "Sequence[tuple[str, Answer]]", args: argparse.Namespace) -> int:
     """Print answers, each about something that has a name or about all (""); the exit code.
 
-    Those that say the same of several names share a line.
+    Those that say the same of several names share a line. Raises NotAllowed or NotGranted where the only one is a
+    refusal.
     """
+    if len(answers) == 1 and not answers[0][1].granted:
+        raise refusal(answers[0][1], _text(answers[0][1]))
+    granted = [(name, one) for name, one in answers if one.granted]
+    refused = [(name, one) for name, one in answers if not one.granted]
     if args.json:
+        _print_json(granted, refused)
+    elif len(answers) == 1:
+        output.write(columns.safe(_text(answers[0][1])))
+    else:
+        for line in _lines(granted):
+            output.write(columns.safe(line))
+        sys.stdout.flush()
+        for line in _lines(refused):
+            output.note(f"{_PROGRAM}: {line}")
+    codes = {common.exit_code(refusal(one, "")) for _, one in refused}
+    return codes.pop() if len(codes) == 1 else common.EXIT_FAILED if codes else common.EXIT_OK
+
+
+def _print_json(granted: "list[tuple[str, Answer]]", refused: "list[tuple[str, Answer]]") -> None:
+    if granted or not refused:
         found = [
-            {"about": name, "granted": one.granted, "count": one.count, "text": one.text, "names": one.names}
-            for name, one in answers
+            {"about": name, "granted": True, "count": one.count, "text": one.text, "names": one.names}
+            for name, one in granted
         ]
         output.print_json(SCHEMA, {"answers": found})
-    elif len(answers) == 1:
-        _, answer = answers[0]
-        _print(_text(answer), answer.granted)
-    else:
-        for granted, names, text in _alike(answers):
-            _print(f"{len(names)}: {_fold(names)}: {text}", granted)
-    return common.EXIT_OK if all(answer.granted for _, answer in answers) else common.EXIT_FAILED
+    for name, one in refused:
+        error = refusal(one, f"{name}: {_text(one)}")
+        output.say_error(_PROGRAM, error, common.exit_code(error), as_json=True)
 
 
-def _alike(answers: "Iterable[tuple[str, Answer]]") -> list[tuple[bool, list[str], str]]:
-    alike: dict[tuple[bool, str], list[str]] = {}
+def refusal(answer: "Answer", text: str) -> CycloneError:
+    """The error that an answer is which is not granted."""
+    from cyclone.protocol.job_messages import NOT_ALLOWED
+
+    return NotAllowed(text) if answer.code == NOT_ALLOWED else NotGranted(text)
+
+
+def _lines(answers: "Iterable[tuple[str, Answer]]") -> list[str]:
+    """A line for those that say the same."""
+    alike: dict[str, list[str]] = {}
     for name, answer in answers:
         text = _text(answer).removeprefix(f"{name} ").replace(repr(name), "that")
-        alike.setdefault((answer.granted, text), []).append(name)
-    return [(granted, names, text) for (granted, text), names in alike.items()]
+        alike.setdefault(text, []).append(name)
+    return [f"{len(names)}: {_fold(names)}: {text}" for text, names in alike.items()]
 
 
 def _text(answer: "Answer") -> str:
@@ -52,7 +80,3 @@ def _fold(names: Sequence[str]) -> str:
     from cyclone.ranges import fold_nodes
 
     return fold_nodes(names)
-
-
-def _print(text: str, granted: bool) -> None:
-    print(columns.safe(text), file=sys.stdout if granted else sys.stderr)

@@ -10,13 +10,20 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from cyclone.errors import ConfigError
+from cyclone.errors import ConfigError, UsageError
 from cyclone.protocol import limits
 
 # What a slip such as 0-9999999999 must not fill a journal with.
 ENTRIES_MAX = 1_000_000_000
 WORDS = ":::"
 STDIN = "-"
+
+# What GNU parallel has besides, and what to write instead.
+_NOT_OURS = {
+    ":::+": "several ::: make each combination; what belongs together goes on a line of a file, --each-line FILE",
+    "::::": "a task for each line of a file is --each-line FILE",
+    "::::+": "a task for each line of a file is --each-line FILE",
+}
 
 # {} and, of several lists, {1}. Behind a dollar it is the shell's own.
 NUMBERED = re.compile(r"(?<!\$)\{([1-9][0-9]?)?\}")
@@ -86,9 +93,11 @@ def words(lists: Sequence[Sequence[str]]) -> Entries:
 
 
 def split_words(arguments: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """A command and the lists behind its ``:::``."""
+    """A command and the lists behind its ``:::``. Raises UsageError for GNU parallel's other separators."""
     parts: list[list[str]] = [[]]
     for argument in arguments:
+        if right := _NOT_OURS.get(argument):
+            raise UsageError(f"there is no {argument} here: {right}")
         if argument == WORDS:
             parts.append([])
         else:

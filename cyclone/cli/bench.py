@@ -203,7 +203,7 @@ def _master(
     """What the master runs with, and what its own controllers need to be let in."""
     if plan.listen:
         return common.master_options(settings, setting.debug), []
-    options = common.master_options(settings, setting.debug, port=0)
+    options = common.master_options(settings, setting.debug, ("127.0.0.1", 0))
     if not plan.curve:
         return options, []
     from cyclone.security.gate import GateOptions

@@ -5,7 +5,7 @@ import json
 import time
 
 from cyclone.bench import watching
-from cyclone.cli import common
+from cyclone.cli import common, connecting
 from cyclone.client.connection import Connection, find_address
 from cyclone.errors import CycloneError
 from cyclone.protocol.client_messages import StatusReport, StatusRequest
@@ -16,7 +16,7 @@ _ANSWER_WAIT_S = 5.0
 
 def watch(args: argparse.Namespace) -> int:
     """The verb's other half; returns the exit code. Raises Unreachable, CycloneError."""
-    address = find_address(args.connect, None, args.key_file, args.insecure)
+    address = find_address(args.connect, None, args.key_file, args.insecure, words=connecting.words())
     samples = []
     with Connection(address, _ANSWER_WAIT_S) as connection:
         begun = time.monotonic()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cyclone.cli import answers, connecting, control, output, selectors, tasks
 from cyclone.cli.submit_values import argument, line
-from cyclone.errors import UsageError
+from cyclone.errors import NoSuchJob, UsageError
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
@@ -49,8 +49,8 @@ def cancel(args: argparse.Namespace) -> int:
     of_master = bool(args.tasks or args.task_class or args.state or args.all)
     if of_master == bool(args.selection):
         raise UsageError(
-            "cancel what? Give jobs or tasks of them, such as 5, 5.17 or all, or else task ids of the whole master by "
-            "--tasks, --class, --state or --all"
+            "cancel what? Give jobs or tasks of them, such as 5, 5.17 or `cyclone cancel all --name NAME`, or else "
+            "task ids of the whole master by --tasks, --class, --state or --all"
         )
     if of_master and (args.dry_run or args.reason or args.states):
         raise UsageError("--dry-run, --reason and --only are for jobs and their tasks, not for the whole master")
@@ -67,16 +67,34 @@ def cancel(args: argparse.Namespace) -> int:
 def _of_jobs(client: "Client", args: argparse.Namespace, dry_run: bool) -> "list[tuple[str, Answer]]":
     """Whole jobs in one question, however many; a question for each job of which only tasks are meant."""
     whole = [one.jobs for one in args.selection if not one.indexes]
-    chosen = [(selectors.merged(whole), ())] if whole else []
-    chosen += [(one.jobs, one.indexes) for one in args.selection if one.indexes]
+    chosen = [selectors.Tasks(selectors.merged(whole))] if whole else []
+    chosen += [one for one in args.selection if one.indexes]
     found = []
     for named, indexes in chosen:
         jobs = control.meant(client, named, args)
         answer = client.cancel(
             jobs.selection(args), indexes=list(indexes), states=args.states, reason=args.reason, dry_run=dry_run
         )
-        found.append((f"job {selectors.fold(jobs.ids) or 'all'}", control.told(client, jobs, answer)))
+        answer = control.told(client, jobs, answer)
+        if indexes and not answer.count and not answer.code:
+            answer = _refused_if_none(client, jobs.ids[0][0], indexes, answer)
+        found.append((f"job {selectors.fold(jobs.ids) or 'all'}", answer))
     return found
+
+
+def _refused_if_none(client: "Client", job_id: int, indexes: tuple[tuple[int, int], ...], answer: "Answer") -> "Answer":
+    """The answer; a refusal where the job never had any of these tasks."""
+    try:
+        job = client.detail(job_id).job
+    except NoSuchJob:
+        # It has ended so long ago that nothing more is known of it.
+        return answer
+    assert job is not None
+    if not (text := tasks.lacks(job, indexes)):
+        return answer
+    import msgspec
+
+    return msgspec.structs.replace(answer, granted=False, text=text)
 
 
 def _of_master(client: "Client", args: argparse.Namespace) -> "list[tuple[str, Answer]]":

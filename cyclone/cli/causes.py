@@ -8,12 +8,19 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cyclone.client.client import Client
     from cyclone.protocol.job_messages import TaskRow
 
 _KINDS_MAX = 100
 _CHARS_MAX = 160
 _OTHERS = "other errors"
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|\d+")
+
+
+def example(client: "Client", job_id: int, index: int) -> str:
+    """The error of this task, whole, where it has one: a kind is without what differs, which people want to read."""
+    row = next(client.tasks(job_id, start=index, page=1), None)
+    return row.error or "" if row and row.index == index else ""
 
 
 class Causes:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cyclone.config_keys import Role
     from cyclone.controller.link import Identity
     from cyclone.controller.options import AgentOptions
+    from cyclone.controller.output_desk import OutputOptions
     from cyclone.controller.service import ControllerOptions
     from cyclone.master.journal import Journal
     from cyclone.master.service import MasterOptions
@@ -58,6 +59,18 @@ _SEVERAL_NAMES = re.compile(r"^@|[][,!&^]")
 def add_version(parser: argparse.ArgumentParser) -> None:
     """``--version``."""
     parser.add_argument("-V", "--version", action="version", version=f"{parser.prog} {__version__}")
+
+
+NO_CONFIG_FILE = """\
+the following arguments are required: -f/--config-file
+For a master and controllers on this host such a file first.conf will do:
+
+    [clients]
+    submit = yes
+
+  cyclone-master -f first.conf
+  cyclone-controller -f first.conf
+"""
 
 
 def add_config_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -210,8 +223,12 @@ def loop_wait_s(settings: "Settings") -> float:
     return min(wait_s, PUBLISH_S)
 
 
-def master_options(settings: "Settings", debug: bool, port: int | None = None) -> "MasterOptions":
-    """What the master service takes; with ``port`` it binds that one on loopback, whatever the configuration says."""
+def master_options(settings: "Settings", debug: bool, place: tuple[str, int] | None = None) -> "MasterOptions":
+    """What the master service takes.
+
+    With ``place``, a target and a port that only we know of, it listens there without keys, whatever the configuration
+    says; '' is a socket file of its own.
+    """
     from cyclone.master.clients.client_desk import ClientOptions
     from cyclone.master.generator.feed import FeedOptions
     from cyclone.master.jobs.registry import BUILT_IN_QOS
@@ -232,8 +249,8 @@ def master_options(settings: "Settings", debug: bool, port: int | None = None) -
         "task_defaults": [settings.tasks.retries, settings.tasks.retry_delay_s, settings.tasks.retry_on],
     }
     return MasterOptions(
-        target=comm.target if port is None else "127.0.0.1",
-        port=comm.port if port is None else port,
+        target=comm.target if place is None else place[0],
+        port=comm.port if place is None else place[1],
         poll_timeout_s=loop_wait_s(settings),
         stop_timeout_s=control.stop_timeout_s,
         scheduler=SchedulerOptions(
@@ -248,7 +265,7 @@ def master_options(settings: "Settings", debug: bool, port: int | None = None) -
             abandon_s=settings.clients.abandon_s,
         ),
         feed=FeedOptions(feed) if settings.task_generator.class_path else None,
-        gate=GateOptions(master_registry(settings) if port is None else None, comm.strike_limit),
+        gate=GateOptions(master_registry(settings) if place is None else None, comm.strike_limit),
         sinks=SinkOptions(settings.sink.targets, sink_keys(settings), _host_name()),
         clients=ClientOptions(settings.may_submit, _NO_JOBS),
     )
@@ -273,15 +290,12 @@ def controller_parts(
     import os
 
     from cyclone.controller.link import Identity
-    from cyclone.controller.options import AgentOptions
-    from cyclone.controller.output_desk import OutputOptions
-    from cyclone.controller.output_store import folder_of
     from cyclone.controller.pool import WorkerOptions
     from cyclone.controller.service import ControllerOptions
     from cyclone.protocol.messages import Offer
     from cyclone.security.policy import controller_keys
 
-    control, processing = settings.control, settings.processing
+    processing = settings.processing
     keys = controller_keys(settings)
     identity = Identity(
         name=_name_of_controller(settings, keys.name if keys else ""),
@@ -298,16 +312,6 @@ def controller_parts(
             processing.by_value,
         ),
     )
-    agent = AgentOptions(
-        worker_count=processing.worker_count,
-        spare_workers=processing.spare_workers,
-        task_time_limit_s=processing.task_time_limit_s,
-        kill_grace_s=processing.kill_grace_s,
-        worker_max_tasks=processing.worker_max_tasks,
-        retry_wait_s=control.request_retry_wait_duration_s,
-        retries_max=control.max_num_request_retries,
-        stop_timeout_s=control.stop_timeout_s,
-    )
     arguments: dict[str, object] = {
         "search_path": settings.search_path,
         "log": _log_of_children(settings, debug),
@@ -319,17 +323,49 @@ def controller_parts(
     }
     # Whoever starts it for one run watches it, and would miss what its tasks print.
     is_watched = ends_with_parent and settings.origin("processing", "output") == "default"
-    log_output = is_watched or processing.output != "keep"
-    worker = WorkerOptions(arguments, processing.environment_keep, processing.stdout_max_bytes, log_output)
+    worker = WorkerOptions(
+        arguments,
+        processing.environment_keep,
+        processing.stdout_max_bytes,
+        log_output=is_watched or processing.output in ("log", "both"),
+        inherits_output=processing.output == "inherit",
+    )
+    output = _output_options(settings, identity, ends_with_parent)
+    comm = settings.comm
+    body = ControllerOptions(comm.target, comm.port, loop_wait_s(settings), worker, keys, output)
+    return identity, _agent_options(settings), body
+
+
+def _agent_options(settings: "Settings") -> "AgentOptions":
+    """What a controller's brain has to know."""
+    from cyclone.controller.options import AgentOptions
+
+    control, processing = settings.control, settings.processing
+    return AgentOptions(
+        worker_count=processing.worker_count,
+        spare_workers=processing.spare_workers,
+        task_time_limit_s=processing.task_time_limit_s,
+        setup_limit_s=processing.setup_limit_s,
+        kill_grace_s=processing.kill_grace_s,
+        worker_max_tasks=processing.worker_max_tasks,
+        retry_wait_s=control.request_retry_wait_duration_s,
+        retries_max=control.max_num_request_retries,
+        stop_timeout_s=control.stop_timeout_s,
+    )
+
+
+def _output_options(settings: "Settings", identity: "Identity", ends_with_parent: bool) -> "OutputOptions":
+    """Where a controller keeps what its tasks print."""
+    from cyclone.controller.output_desk import OutputOptions
+    from cyclone.controller.output_store import folder_of
+
+    control, processing = settings.control, settings.processing
     # A name that is another one after each start would leave a folder behind each time, which nobody takes up again.
     is_lasting = control.pid_file or settings.origin("control", "name") != "computed"
     kept_as = identity.name if is_lasting else identity.host
     folder = None if ends_with_parent or control.state_dir is None else folder_of(control.state_dir, kept_as)
-    output = OutputOptions(
-        is_kept=processing.output != "log", folder=folder, bytes_max=processing.output_max_bytes or limits.ID_MAX
-    )
-    comm = settings.comm
-    return identity, agent, ControllerOptions(comm.target, comm.port, loop_wait_s(settings), worker, keys, output)
+    is_kept = processing.output in ("keep", "both")
+    return OutputOptions(is_kept, folder, bytes_max=processing.output_max_bytes or limits.ID_MAX)
 
 
 def _host_name() -> str:

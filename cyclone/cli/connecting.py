@@ -9,10 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cyclone.cli import output
 from cyclone.errors import CycloneError
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
+    from cyclone.client.connection import Words
 
 _TIMEOUT_MAX_S = 86400
 _OPTIONS = ("connect", "config_file", "profile", "key_file", "insecure")
@@ -43,17 +45,33 @@ def add_options(parser: argparse.ArgumentParser, config_file: bool = True) -> No
     group.add_argument("--insecure", action="store_true", help="ask a master on another host without a key")
 
 
-def client(args: argparse.Namespace) -> "Client":
-    """The Client that these options mean; open it as a context. Raises ConfigError."""
-    from cyclone.client.client import Client
+def client(args: argparse.Namespace, is_patient: bool = False, patience_s: float | None = None) -> "Client":
+    """The Client that these options mean; open it as a context. Raises ConfigError.
 
+    ``is_patient``: for who waits for something; a master that has answered once may be away for minutes, or for
+    ``patience_s`` where that is less.
+    """
+    from cyclone.client.client import Client
+    from cyclone.client.connection import find_address
+    from cyclone.client.patience import PATIENCE_S, Patience
+
+    most_s = PATIENCE_S if patience_s is None else min(PATIENCE_S, patience_s)
     return Client(
-        args.connect,
-        key_file=args.key_file,
-        insecure=args.insecure,
-        config_file=args.config_file,
-        profile=args.profile,
+        find_address(args.connect, args.config_file, args.key_file, args.insecure, args.profile, words()),
         timeout_s=args.connect_timeout,
+        patience=Patience(most_s, lambda text: output.note(f"cyclone: {text}")) if is_patient else None,
+    )
+
+
+def words() -> "Words":
+    """How these options are written, for messages that advise them."""
+    from cyclone.client.connection import Words
+
+    return Words(
+        "--connect tcp://HOST:PORT or -f its file",
+        "--key-file FILE",
+        "--insecure",
+        "`cyclone-master -f FILE` starts one, and `cyclone run` needs none",
     )
 
 
@@ -71,6 +89,17 @@ def offered_jobs(parsed_args: argparse.Namespace, **_: object) -> dict[str, str]
 def offered_namespaces(parsed_args: argparse.Namespace, **_: object) -> dict[str, str]:
     """For completion: the namespaces."""
     return _offered(parsed_args, lambda asked: {one.namespace.name: "" for one in asked.namespaces()[:_OFFERED_MAX]})
+
+
+def offered_classes(parsed_args: argparse.Namespace, **_: object) -> dict[str, str]:
+    """For completion: the classes of service, with what they mean."""
+    return _offered(
+        parsed_args,
+        lambda asked: {
+            name: f"priority {priority}, weight {weight:g}"
+            for name, (priority, weight) in islice(asked.status().qos.items(), _OFFERED_MAX)
+        },
+    )
 
 
 def offered_nodes(parsed_args: argparse.Namespace, **_: object) -> dict[str, str]:

@@ -54,7 +54,13 @@ def add_jobs(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
 
 
 def meant(client: "Client", jobs: selectors.Jobs, args: argparse.Namespace) -> selectors.Jobs:
-    """The jobs, by its number where the newest is meant. Raises NoSuchJob, CycloneError where it is the generator's."""
+    """The jobs, by its number where the newest is meant. Raises NoSuchJob, NoSuchNamespace, CycloneError where it is
+    the generator's.
+    """
+    if namespace := getattr(args, "namespace", None):
+        from cyclone.cli import namespaces
+
+        namespaces.require(client, namespace)
     if jobs.last:
         newest = next(client.jobs(jobs.selection(args)), None)
         if newest is None:

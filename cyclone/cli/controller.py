@@ -27,7 +27,7 @@ def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     if not (args.config_file or args.parent_pid):
-        parser.error("the following arguments are required: -f/--config-file")
+        parser.error(common.NO_CONFIG_FILE)
     settings = common.load_settings(args, "controller")
     if args.check_config:
         return common.check_config(settings)

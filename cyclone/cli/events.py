@@ -1,50 +1,31 @@
 """``cyclone events``: what has happened at a master, in order, and who asked for it.
 
-Owns how the pages of its event log become one stream, what is said where a part of it is missing, and how an event
-reads. What is an event, the master knows.
+Owns which of them are chosen, and how an event reads. How they become one stream is ``client.event_log``'s; what is an
+event, the master knows.
 """
 
 import argparse
-import datetime
 import re
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cyclone.cli import common, connecting, output, selectors
-from cyclone.cli.columns import ID, MOMENT, NUMBER, TALLY, TEXT, Column, Listing, counted, moment_text, safe
+from cyclone.cli.columns import ID, MOMENT, NUMBER, TALLY, TEXT, Column, Listing, error_text, moment_text, safe
+from cyclone.cli.submit_values import past
+from cyclone.client.event_log import MISSED, Reader, Since, Told
 from cyclone.errors import ConfigError
-from cyclone.units import parse_duration
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
-    from cyclone.protocol.event_messages import EventsReport, Happening
+    from cyclone.protocol.event_messages import Happening
 
-MISSED = "missed"
-"""The kind of the event that stands for those that nobody can tell any more."""
 SCHEMA = "cyclone.events/1"
 TERMINAL_LIMIT = 100
-_LOOK_EVERY_S = 0.5
 # Only what begins like a number can be one of an event; of an epoch in front of it, too.
 _NUMBER = re.compile(r"(?:([0-9]{1,18})\.)?([0-9]{1,18})", re.ASCII)
-_CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?", re.ASCII)
-
-
-class Since(NamedTuple):
-    """Where to begin: behind this number, of this epoch (0 for the present one), or at this moment."""
-
-    after: int = 0
-    epoch: int = 0
-    moment: float = 0.0
-
-
-class Told(NamedTuple):
-    """An event, and the epoch that it has its number in."""
-
-    epoch: int
-    event: "Happening"
 
 
 LISTING = Listing(
@@ -87,7 +68,8 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         metavar="WHEN",
         type=_since,
         default=Since(),
-        help="only what was later: 10m (ago), 2026-11-20T12:00, the number of an event, or with its epoch 3.1200",
+        help="only what was later: 10m (ago), 20:00, 2026-11-20T12:00, the number of an event, also with its epoch: "
+        "3.1200",
     )
     parser.add_argument("--job", metavar="JOBS", type=selectors.jobs, help="only of these jobs: 5, 1,3,5-8 or last")
     namespace = parser.add_argument("-n", "--namespace", metavar="NAMESPACE", help="only of this namespace")
@@ -117,7 +99,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 def events(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
     args.config_file = None
-    with connecting.client(args) as client:
+    with connecting.client(args, is_patient=args.follow) as client:
         rows = newest(_chosen(client, args), _limit(args))
         if args.json:
             _print_json(rows, args.shape)
@@ -130,56 +112,20 @@ def events(args: argparse.Namespace) -> int:
     return common.EXIT_OK
 
 
-class Reader:
-    """The event log of a master page by page, also through its restarts. ``ask`` is ``Client.events``."""
-
-    def __init__(self, ask: "Callable[[int, int], EventsReport]", since: Since) -> None:
-        self._ask = ask
-        self._since = since
-        self._after, self._epoch = since.after, since.epoch
-        self._goes_on = since.after > 0
-        # Of the epochs before: what was until then has been told.
-        self._told_to = self._newest = 0.0
-        self.is_at_end = False
-
-    def read(self) -> list[Told]:
-        """What comes next, with an event of the kind ``missed`` in the place of those that nobody can tell any more."""
-        report = self._ask(self._after, self._epoch)
-        if not self._epoch:
-            self._epoch = report.epoch
-            if self._after:
-                report = self._ask(self._after, self._epoch)
-        found = self._missing(report)
-        found += [Told(report.epoch, event) for event in report.events if self._is_news(event)]
-        self._newest = max([self._newest, *(event.time for event in report.events)])
-        self._epoch, self._goes_on = report.epoch, True
-        self._after = report.events[-1].number if report.events else report.last
-        self.is_at_end = self._after >= report.last
-        return found
-
-    def _missing(self, report: "EventsReport") -> list[Told]:
-        if report.epoch != self._epoch:
-            self._told_to = self._newest
-            text = f"epoch {self._epoch} is over; of it only when jobs came and how they ended is known"
-        elif self._goes_on and report.first > self._after + 1:
-            text = f"{counted(report.first - self._after - 1, 'event')} of before were forgotten"
-        else:
-            return []
-        from cyclone.protocol.event_messages import Happening
-
-        moment = report.events[0].time if report.events else 0.0
-        return [Told(report.epoch, Happening(report.first - 1, moment, MISSED, text=text))]
-
-    def _is_news(self, event: "Happening") -> bool:
-        return event.time >= self._since.moment and not (event.restored and event.time <= self._told_to)
-
-
 def sentence(event: "Happening") -> str:
     """An event for people."""
     about = _job_text(event) if event.job_id is not None else event.namespace
-    tally = "" if event.kind == "task_failed" else TALLY.for_people(event.tasks)
-    parts = (about, event.controller, tally, event.text, f"(by {event.by})" if event.by else "")
+    is_failure = event.kind == "task_failed"
+    tally = "" if is_failure else TALLY.for_people(event.tasks)
+    text = _failure_text(event.text) if is_failure else event.text
+    parts = (about, event.controller, tally, text, f"(by {event.by})" if event.by else "")
     return f"{event.kind:<20}  {'  '.join(part for part in parts if part)}"
+
+
+def _failure_text(text: str) -> str:
+    """``task 3: ValueError: no``, without the module of the type."""
+    task, sign, error = text.partition(": ")
+    return f"{task}{sign}{error_text(error)}"
 
 
 def newest(rows: Iterable[Told | None], limit: int | None) -> Iterator[Told]:
@@ -197,17 +143,14 @@ def newest(rows: Iterable[Told | None], limit: int | None) -> Iterator[Told]:
 def _chosen(client: "Client", args: argparse.Namespace) -> Iterator[Told | None]:
     """Those that the filters leave, with a None where all that there were at first have been told."""
     fits = _filter(client, args)
-    reader, has_caught_up = Reader(client.events, args.since), False
-    while True:
-        yield from (told for told in reader.read() if told.event.kind == MISSED or fits(told.event))
-        if not reader.is_at_end:
-            continue
-        if not has_caught_up:
-            has_caught_up = True
-            yield None
-        if not args.follow:
-            return
-        time.sleep(_LOOK_EVERY_S)
+    has_caught_up = False
+    for batch in Reader(client.event_page, args.since).batches(args.follow):
+        yield from (told for told in batch.rows if told.event.kind == MISSED or fits(told.event))
+        if batch.pause_s:
+            if not has_caught_up:
+                has_caught_up = True
+                yield None
+            time.sleep(batch.pause_s)
 
 
 def _filter(client: "Client", args: argparse.Namespace) -> "Callable[[Happening], bool]":
@@ -263,19 +206,9 @@ def _since(text: str) -> Since:
     """``1200``, ``3.1200``, ``10m``, ``12:03``, ``2026-11-20T12:03``. Raises ArgumentTypeError."""
     if number := _NUMBER.fullmatch(text.strip()):
         return Since(after=int(number[2]), epoch=int(number[1] or 0))
-    now = datetime.datetime.now().astimezone()
     try:
-        return Since(moment=now.timestamp() - parse_duration(text))
+        return Since(moment=past(text))
     except ValueError:
-        pass
-    try:
-        if _CLOCK.fullmatch(text.strip()):
-            found = datetime.datetime.combine(now.date(), datetime.time.fromisoformat(text.strip()))
-            found -= datetime.timedelta(days=found > now.replace(tzinfo=None))
-        else:
-            found = datetime.datetime.fromisoformat(text.strip())
-        return Since(moment=found.timestamp())
-    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no moment and no event: write 10m, 12:03, 2026-11-20T12:03, 1200 or 3.1200"
         ) from None

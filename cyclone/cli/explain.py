@@ -1,8 +1,21 @@
 """``cyclone explain``: why a job, or a task of it, does not run."""
 
 import argparse
+import re
+from typing import TYPE_CHECKING
 
 from cyclone.cli import columns, common, connecting, output, selectors, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+# What keeps a job whoever waits before it: it would not run if it were the only one.
+_KEEPS = frozenset(("held", "paused", "not_before", "parallel", "limit", "no_controller", "no_fit"))
+_KEEPS |= {"master_rests", "cancelled", "expired"}
+# The same, unless another controller will take it in time.
+_AWAY = frozenset(("drained", "suspected", "leaving", "unreachable"))
+_LATER = frozenset(("kept", "busy", "resting", "no_credit"))
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -38,6 +51,20 @@ def explain(args: argparse.Namespace) -> int:
         found = [{"code": code, "text": text} for code, text in reasons]
         output.print_json("cyclone.explanation/1", {"job": job_id, "index": args.place.number, "reasons": found})
     else:
-        for _, text in reasons:
+        for text in _for_people(reasons):
             output.write(columns.safe(text))
     return common.EXIT_OK
+
+
+def _for_people(reasons: "Sequence[tuple[str, str]]") -> "Iterator[str]":
+    """The sentences, with moments as everywhere in tables; without its place in a queue where that keeps it not."""
+    from datetime import datetime
+
+    def moment(found: re.Match[str]) -> str:
+        return columns.moment_text(datetime.fromisoformat(found[0]).timestamp())
+
+    codes = {code for code, _ in reasons}
+    is_kept = bool(codes & _KEEPS or (codes & _AWAY and not codes & _LATER))
+    for code, text in reasons:
+        if not (is_kept and code == "position"):
+            yield _MOMENT.sub(moment, text)

@@ -25,16 +25,19 @@ _MODE = 0o644
 def task_parts(job: "JobSummary", row: "TaskRow", wanted: tuple[str, ...]) -> dict[str, Any]:
     """What there is of a task by the names of its parts; text, or what becomes JSON.
 
-    Of a command the output is what it wrote to standard output and the log what it wrote to standard error; of any
-    other task the output is its value.
+    Of a command the output is what it wrote to standard output and the log what it wrote to standard error, also where
+    it failed; of a bundle's program output, log and error are the files that it left; of any other task the output is
+    its value.
     """
     value = PACKED.as_json(row.value)
     is_of_command = isinstance(value, dict) and {"exit_code", "stdout", "stderr"} <= value.keys()
+    left = _texts(row.value if is_of_command else row.printed)
+    is_of_bundle = {"log", "error"} <= left.keys()
     parts = {
         "input": PACKED.as_json(row.args),
-        "output": value["stdout"] if is_of_command else value,
-        "log": value["stderr"] if is_of_command else None,
-        "error": row.error or None,
+        "output": left.get("output" if is_of_bundle else "stdout") if left else value,
+        "log": left.get("log" if is_of_bundle else "stderr"),
+        "error": row.error or (left["error"] or None if is_of_bundle else None),
         "information": {
             "job": job.job_id,
             "index": row.index,
@@ -54,6 +57,17 @@ def task_parts(job: "JobSummary", row: "TaskRow", wanted: tuple[str, ...]) -> di
         },
     }
     return {name: parts[name] for name in wanted if parts[name] is not None}
+
+
+def _texts(packed: bytes) -> dict[str, Any]:
+    """What a program has printed and left: text, also of bytes that are not UTF-8."""
+    from cyclone.values import decode
+
+    fields = decode(packed) if packed else {}
+    return {
+        name: part.decode("utf-8", "surrogateescape") if isinstance(part, bytes) else part
+        for name, part in fields.items()
+    }
 
 
 class Target(ABC):
@@ -120,7 +134,7 @@ class Lines(_File):
     suffix = ".jsonl"
 
     def write(self, index: int, moment: float, parts: dict[str, Any]) -> None:
-        self._append(_json(parts), b"\n")
+        self._append(_json({name: _valid(content) for name, content in parts.items()}), b"\n")
 
 
 class Tar(_File):
@@ -179,6 +193,20 @@ def file_bytes(content: Any) -> bytes:
     if isinstance(content, str):
         return content.encode("utf-8", "surrogateescape")
     return _json(content) + b"\n"
+
+
+def _valid(content: Any) -> Any:
+    """The same where a surrogate stands for a byte that is no text: only Python's own json module can write that."""
+    if isinstance(content, str):
+        try:
+            content.encode()
+        except UnicodeEncodeError:
+            import json
+
+            import msgspec
+
+            return msgspec.Raw(json.dumps(content).encode("ascii"))
+    return content
 
 
 def _json(content: Any) -> bytes:

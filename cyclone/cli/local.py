@@ -31,6 +31,9 @@ _END_WAIT_S = 5.0
 class LocalController:
     """A listener of the master that keeps one controller alive as long as the master runs."""
 
+    # Standard output belongs to the summary; None is our own.
+    _stdout: int | None = 2
+
     def __init__(self, name: str, config_file: Path | None, overrides: Sequence[str], debug: bool) -> None:
         self._name = name
         self._config_file = config_file
@@ -76,7 +79,7 @@ class LocalController:
             python_command("cyclone.cli.controller:main", *arguments),
             start_new_session=True,
             stdin=subprocess.DEVNULL,
-            stdout=2,
+            stdout=self._stdout,
             env=service.guard.environment(),
         )
         service.guard.add(self._process.pid)

@@ -1,7 +1,8 @@
-"""The child process of a local Executor: a master without journal and generator, and a controller with its workers.
+"""The child process of a local Executor: a master without generator, and a controller with its workers.
 
 Owns what such a cluster is made of, and that it ends with whoever started it. Started by
-``cyclone.client.local_cluster``; ``argv[1]`` is a JSON object, see there. It says on a pipe, in one line, where it is.
+``cyclone.client.local_cluster``; ``argv[1]`` is a JSON object, see there. It says on a pipe, in one line, where it is,
+or why it does not start.
 """
 
 import json
@@ -11,11 +12,14 @@ import select
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclone.cli.local import LocalController
+from cyclone.errors import CycloneError
 
 if TYPE_CHECKING:
+    from cyclone.master.journal import Journal
     from cyclone.master.service import MasterOptions, MasterService
     from cyclone.protocol.job_messages import AnyToClient
     from cyclone.protocol.messages import AnyFromMaster
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 _CONTROLLER = "local"
 # As long as it takes to start the next one at most.
 _STOP_S = 5.0
+# A program that lives says so of its jobs every ten minutes: those of one that was killed end with what they have.
+_ABANDON_S = 3600.0
 _LOOK_S = 0.2
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -65,6 +71,7 @@ class Ending:
 class SeldomWatched(LocalController):
     """Looks after its controller now and then: each look is a system call, in each of the two turns of a round trip."""
 
+    _stdout = None
     _look_at = 0.0
 
     def turn(self, service: "MasterService") -> None:
@@ -72,6 +79,17 @@ class SeldomWatched(LocalController):
         if service.woke_at >= self._look_at:
             self._look_at = service.woke_at + _LOOK_S
             super().turn(service)
+
+
+def _journal(path: str) -> "Journal":
+    """As a daemon without a generator has it, which may go on with it. Raises ConfigError, AlreadyRunning."""
+    if not path:
+        from cyclone.master.journal import NoJournal
+
+        return NoJournal()
+    from cyclone.journal import Origin, open_journal
+
+    return open_journal(Path(path), Origin("", {}))
 
 
 def _options() -> "MasterOptions":
@@ -85,32 +103,45 @@ def _options() -> "MasterOptions":
         port=0,
         poll_timeout_s=1.0,
         stop_timeout_s=_STOP_S,
-        scheduler=SchedulerOptions(),
+        scheduler=SchedulerOptions(abandon_s=_ABANDON_S),
         feed=None,
         clients=ClientOptions(may_submit=True),
     )
 
 
-def _run(told: dict[str, Any], ending: Ending) -> None:
+def _run(told: dict[str, Any], ending: Ending) -> int:
     from cyclone import logs
-    from cyclone.master.journal import NoJournal
+    from cyclone.cli import common
     from cyclone.master.service import MasterService
 
     logs.configure("local-cluster", None, "text", "warning", False)
+    try:
+        journal = _journal(told["journal"])
+    except CycloneError as error:
+        # Whoever has started us raises it.
+        _say(told, {"refused": type(error).__name__, "text": str(error)})
+        return common.exit_code(error)
     overrides = [
         f"processing.worker_count={told['workers']}",
         "processing.by_value=yes",
+        # As those of the standard library's process pool do.
+        "processing.output=inherit",
         f"processing.environment_keep={','.join(filter(_VARIABLE.fullmatch, os.environ))}",
         "log.level=warning",
         *told["overrides"],
     ]
     controller = SeldomWatched(_CONTROLLER, None, overrides, debug=False)
-    with MasterService(_options(), NoJournal(), [ending, controller]) as service:
-        with open(told["ready_fd"], "w", encoding="ascii") as ready:
-            json.dump({"target": service.target}, ready)
-            ready.write("\n")
+    with MasterService(_options(), journal, [ending, controller]) as service:
+        _say(told, {"target": service.target})
         with controller.running(service):
             service.run()
+    return common.EXIT_OK
+
+
+def _say(told: dict[str, Any], found: dict[str, str]) -> None:
+    with open(told["ready_fd"], "w", encoding="ascii") as ready:
+        json.dump(found, ready)
+        ready.write("\n")
 
 
 def main() -> None:
@@ -120,8 +151,4 @@ def main() -> None:
     told = json.loads(sys.argv[1])
     ending = Ending(told["parent_pid"])
 
-    def run(argv: object) -> int:
-        _run(told, ending)
-        return common.EXIT_OK
-
-    sys.exit(common.guarded("cyclone local cluster", run))
+    sys.exit(common.guarded("cyclone local cluster", lambda _: _run(told, ending)))

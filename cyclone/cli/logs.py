@@ -7,11 +7,11 @@ import argparse
 import base64
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import common, connecting, output, selectors
-from cyclone.cli.tasks import JobTask, add_selection, chosen
+from cyclone.cli import columns, common, connecting, output, selectors
+from cyclone.cli.tasks import JobTask, add_selection, chosen, no_task
 from cyclone.errors import CycloneError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ _TASKS_MAX = 100
 # A silent task is asked about so often.
 _WAIT_S = 2.0
 _TAIL_BYTES = 64 * 1024
+# How far before the end it stands that something is missing.
+_CUT_BYTES_MAX = 256
+_SCHEMA = "cyclone.logs/1"
+_BAD_ENDS = (*selectors.BAD_TASK_STATES, *selectors.MISSING_TASK_STATES)
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -46,26 +50,49 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument(
         "--stream", choices=("both", "stdout", "stderr"), default="both", help="only what went there (default: both)"
     )
-    parser.add_argument("--json", action="store_true", help="an object for each line; base64 where it is not UTF-8")
+    parser.add_argument(
+        "--json", action="store_true", help=f"an object for each line, {_SCHEMA}; base64 where it is not UTF-8"
+    )
     connecting.add_options(parser, config_file=False)
 
 
 def logs(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
     args.config_file = None
-    with connecting.client(args) as client:
-        found, has_more = _first(chosen(client, args.selection), _TASKS_MAX)
+    with connecting.client(args, is_patient=args.follow) as client:
+        found, has_more = _first(chosen(client, args.selection), _TASKS_MAX, args.selection)
         if args.follow and (len(found) != 1 or has_more):
-            raise UsageError("only one task can be followed: name it, such as 5.17")
+            raise UsageError(
+                "only one task can be followed: name it, such as 5.17; `cyclone results --follow` tells of all of them"
+            )
         code = common.EXIT_OK
+        silent = []
         for task in found:
             shown = _Shown(args, task, is_one=len(found) == 1)
             if not shown.show(client):
                 code = common.EXIT_FAILED
+            if shown.was_silent:
+                silent.append(task)
+    if silent:
+        output.note(f"{columns.counted(len(silent), 'task')} printed nothing, or it is not kept: {_places(silent)}")
     if has_more:
         last = found[-1]
         output.note(f"there are more behind {last.job_id}.{last.row.index}: name them, such as 5.100-199")
     return code
+
+
+def cut_of(client: "Client", job_id: int, index: int) -> str:
+    """How much more a task has printed than was kept of it, and why; empty where all was, or nobody can tell now."""
+    try:
+        size = client.output(job_id, index, bytes_max=0).size
+        if not size:
+            return ""
+        reader = client.read_output(job_id, index, offset=max(0, size - _CUT_BYTES_MAX))
+        for _ in reader.read():
+            pass
+    except CycloneError:
+        return ""
+    return reader.cut
 
 
 class _Shown:
@@ -78,11 +105,12 @@ class _Shown:
         self._has_header = not (is_one or args.json)
         self._lines = _Lines(self._name, self._job_id, self._index) if args.json else None
         self._said = ""
+        # Of several that are shown: it is told of all of these together.
+        self.was_silent = False
+        self._is_one = is_one
 
     def show(self, client: "Client") -> bool:
         """Whether there was nothing wrong with that."""
-        if self._has_header:
-            sys.stdout.write(f"==> {self._name} <==\n")
         offset = 0 if self._args.tail is None else self._show_tail(client)
         reader = client.read_output(self._job_id, self._index, attempt=self._args.attempt, offset=offset)
         pieces = reader.follow(min(_WAIT_S, self._args.connect_timeout / 2)) if self._args.follow else reader.read()
@@ -97,8 +125,16 @@ class _Shown:
             self._lines.end()
         if reader.lost_bytes:
             self._say_why(f"{reader.lost_bytes:,} bytes before or within this are not kept any more")
-        text = reader.last.text if reader.last else ""
-        self._say_why(text or ("" if has_any else _nothing(reader.last.state if reader.last else "")))
+        if reader.cut:
+            self._say_why(f"it has printed more: {reader.cut}")
+        text, state = (reader.last.text, reader.last.state) if reader.last else ("", "")
+        if not (self._is_one or has_any or text):
+            self.was_silent = True
+            return True
+        said = text or ("" if has_any else _nothing(state))
+        if state in _BAD_ENDS and (self._args.follow or not has_any):
+            said = f"{said}{'; ' * bool(said)}it has ended: {state}; `cyclone show {self._name}` says why"
+        self._say_why(said)
         return not text
 
     def _show_tail(self, client: "Client") -> int:
@@ -126,6 +162,9 @@ class _Shown:
         if self._lines:
             self._lines.put(piece)
         else:
+            if self._has_header:
+                self._has_header = False
+                sys.stdout.write(f"==> {self._name} <==\n")
             sys.stdout.flush()
             sys.stdout.buffer.write(piece.data)
         sys.stdout.flush()
@@ -160,8 +199,8 @@ class _Lines:
         self._partial.clear()
 
     def _print(self, piece: "TaskOutput", line: bytes) -> None:
-        told: dict[str, Any] = {"id": self._name, "job": self._job_id, "index": self._index, "attempt": piece.attempt}
-        told |= {"node": piece.controller, "stream": piece.stream}
+        told: dict[str, Any] = {"schema": _SCHEMA, "id": self._name, "job": self._job_id, "index": self._index}
+        told |= {"attempt": piece.attempt, "node": piece.controller, "stream": piece.stream}
         try:
             told["line"] = line.decode()
         except UnicodeDecodeError:
@@ -193,16 +232,27 @@ def _last_lines(pieces: "list[TaskOutput]", count: int) -> "Iterator[TaskOutput]
             yield piece._replace(offset=piece.offset + at, data=piece.data[at:])
 
 
-def _first(tasks: Iterable[JobTask], count: int) -> tuple[list[JobTask], bool]:
-    """The first so many, and whether there are more."""
+def _first(tasks: Iterable[JobTask], count: int, meant: Sequence[selectors.Tasks]) -> tuple[list[JobTask], bool]:
+    """The first so many, and whether there are more. Raises CycloneError where there is none of what is meant."""
     found: list[JobTask] = []
     for task in tasks:
         if len(found) == count:
             return found, True
         found.append(task)
     if not found:
-        raise CycloneError("there is no such task")
+        raise no_task(meant)
     return found, False
+
+
+def _places(tasks: Iterable[JobTask]) -> str:
+    """Tasks as they are written: ``5.0-3,7 6.1``."""
+    indexes: dict[int, list[int]] = {}
+    for task in tasks:
+        indexes.setdefault(task.job_id, []).append(task.row.index)
+    return " ".join(
+        f"{job_id}.{selectors.fold(selectors.joined((one, one) for one in of_job))}"
+        for job_id, of_job in indexes.items()
+    )
 
 
 def _nothing(state: str) -> str:

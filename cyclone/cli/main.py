@@ -26,8 +26,14 @@ def _run(argv: Sequence[str] | None) -> int:
 
         complete(parsing.parser())
     args = parsing.parse(words)
-    code: int = parsing.function(args.verb)(args)
-    sys.stdout.flush()
+    try:
+        code: int = parsing.function(args.verb)(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if args.verb not in parsing.LOOKING:
+            raise
+        # Whoever reads has seen enough, as `head` has: a short list, which fits into the pipe, ends no other way.
+        return common.EXIT_OK
     return code
 
 

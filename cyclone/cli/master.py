@@ -25,12 +25,15 @@ def _parser() -> argparse.ArgumentParser:
         "journal of another one.",
     )
     common.add_version(parser)
-    common.add_config_options(parser)
+    common.add_config_options(parser, required=False)
     return parser
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if not args.config_file:
+        parser.error(common.NO_CONFIG_FILE)
     settings = common.load_settings(args, "master")
     if args.check_config:
         return common.check_config(settings)

@@ -5,15 +5,15 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from cyclone.cli import answers, common, connecting, output, status
+from cyclone.cli import answers, common, connecting, output, paging, status
 from cyclone.cli.columns import DURATION, NAMES, NUMBER, PAIRS, SIZE, STATE, TEXT, Column, Listing
 from cyclone.cli.submit_values import argument, label
-from cyclone.errors import ConfigError
+from cyclone.errors import ConfigError, CycloneError
 
 if TYPE_CHECKING:
     from cyclone.protocol.client_messages import ControllerStatus
 
-_MARKS = ("drained", "suspected")
+_MARKS = ("drained", "leaving", "suspected")
 _NODES_FORMS = "node7, node[001-176], node[1-9]!node3, @group"
 
 
@@ -59,9 +59,9 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "nodes",
         help="list the controllers: slots, what they run, labels, versions",
         description="List controllers, one for each node as a rule. More than a screen of them are folded for people: "
-        "those that are alike share a line. state is up, drained or suspected; tasks are those that it has, heard how "
-        "long it has been silent.",
-        epilog=f"Exit codes: 0 done, {connecting.EXIT_CODES}.",
+        "those that are alike share a line. state is up, drained, suspected, or leaving: it finishes what it runs, and "
+        "takes no more. tasks are those that it has, heard how long it has been silent.",
+        epilog=f"Exit codes: 0 done, 1 there is none of these names, {connecting.EXIT_CODES}.",
     )
     option = nodes.add_argument("names", metavar="NODES", nargs="?", type=names, help=f"only these: {_NODES_FORMS}")
     option.completer = connecting.offered_nodes  # type: ignore[attr-defined]
@@ -73,6 +73,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     nodes.add_argument("--idle", action="store_true", help="only those with a free slot that get tasks")
     nodes.add_argument("--each", action="store_true", help="a line for each, also where there are many")
     nodes.add_argument("--fold", action="store_true", help="a line for all that are alike, also where there are few")
+    paging.add_option(nodes, "the first so many")
     output.add_list_options(nodes, LISTING)
     connecting.add_options(nodes)
     drained = verbs.add_parser(
@@ -93,17 +94,19 @@ def nodes(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
     wanted = set(args.names) if args.names else None
     with connecting.client(args) as client:
-        found = [one for one in client.status().controllers if _fits(one, args, wanted)]
+        found = client.nodes(wanted, state=args.state, namespace=args.namespace, label=args.label, idle=args.idle)
+        if wanted and not (found or client.nodes(wanted)):
+            raise CycloneError(f"there is no node {_fold(wanted)}: `cyclone nodes` lists them")
     folded = args.fold or (len(found) > status.APART_MAX and output.is_terminal() and not args.each)
     if args.json or args.each or not folded:
-        rows: Iterable[_Nodes] = (_together([one]) for one in sorted(found, key=lambda one: one.name))
+        rows: Iterable[_Nodes] = (_together([one]) for one in found)
     else:
         rows = _folded(found)
-    output.print_rows(LISTING, rows, args)
+    limited = paging.Limited(rows, args)
+    output.print_rows(LISTING, limited, args)
+    limited.note_more()
     if wanted and (missing := sorted(wanted - {one.name for one in found} - {one.host for one in found})):
-        from cyclone.ranges import fold_nodes
-
-        output.note(f"not among them: {fold_nodes(missing)}")
+        output.note(f"not among them: {_fold(missing)}", args.json)
     return common.EXIT_OK
 
 
@@ -126,21 +129,15 @@ def mark(args: argparse.Namespace, names: Iterable[str], undo: bool) -> int:
         return answers.say([(name, client.drain(name, undo=undo)) for name in names], args)
 
 
-def _fits(one: "ControllerStatus", args: argparse.Namespace, names: set[str] | None) -> bool:
-    return (
-        (names is None or one.name in names or one.host in names)
-        and args.state in (None, one.mark or "up")
-        and (args.namespace is None or not one.offer.namespaces or args.namespace in one.offer.namespaces)
-        and (args.label is None or args.label in one.offer.labels)
-        and (not args.idle or (one.busy < one.slots and one.mark != "drained"))
-    )
+def _fold(names: Iterable[str]) -> str:
+    from cyclone.ranges import fold_nodes
+
+    return fold_nodes(sorted(names))
 
 
 def _together(alike: "list[ControllerStatus]") -> _Nodes:
-    from cyclone.ranges import fold_nodes
-
     return _Nodes(
-        names=alike[0].name if len(alike) == 1 else fold_nodes(one.name for one in alike),
+        names=alike[0].name if len(alike) == 1 else _fold(one.name for one in alike),
         count=len(alike),
         slots=sum(one.slots for one in alike),
         busy=sum(one.busy for one in alike),

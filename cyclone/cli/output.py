@@ -26,7 +26,7 @@ _RED, _GREEN, _YELLOW, _CYAN, _DIM = "31", "32", "33", "36", "2"
 _COLOURS = {
     **dict.fromkeys(("failed", "timed_out", "setup_failed", "quarantined", "refused", "suspected"), _RED),
     **dict.fromkeys(("completed", "processed"), _GREEN),
-    **dict.fromkeys(("cancelled", "expired", "drained", "paused"), _YELLOW),
+    **dict.fromkeys(("cancelled", "cancelling", "expired", "drained", "leaving", "paused"), _YELLOW),
     **dict.fromkeys(("running", "leased"), _CYAN),
     **dict.fromkeys(("held", "delayed", "blocked"), _DIM),
 }
@@ -122,9 +122,14 @@ def write(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def note(text: str) -> None:
-    """A line for people, on standard error."""
-    print(safe(text), file=sys.stderr)
+def note(text: str, as_json: bool = False) -> None:
+    """A line for people, on standard error; for programs an object."""
+    if as_json:
+        from cyclone import json_values
+
+        print(json_values.encode({"note": text}).decode(), file=sys.stderr)
+    else:
+        print(safe(text), file=sys.stderr)
 
 
 def say_error(prog: str, error: BaseException, exit_code: int, as_json: bool) -> None:
@@ -174,6 +179,10 @@ def _shape_of(listing: Listing) -> Callable[[str], Shape]:
 
     def shape(text: str) -> Shape:
         if "{" not in text:
+            if "%" in text:
+                first, second, *_ = listing.columns
+                example = f"{{{first.name}}} {{{(listing.named('state') or second).name}}}"
+                raise argparse.ArgumentTypeError(f"{text!r}: a field stands in braces: --format '{example}'")
             return Shape(tuple(map(column, text.split(","))))
         for escape, meant in _ESCAPES.items():
             text = text.replace(escape, meant)

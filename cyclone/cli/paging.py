@@ -47,8 +47,14 @@ class Limited(Generic[Row]):
     def __init__(self, rows: Iterable[Row], args: argparse.Namespace) -> None:
         self._rows = rows
         self._wanted = wanted(args)
+        self._as_json = args.json
         self.last: Row | None = None
         self.following: Row | None = None
+
+    def note_more(self) -> None:
+        """Say that there are more, of a list that is told as a whole."""
+        if self.following is not None:
+            output.note("there are more: --limit 0 lists all", self._as_json)
 
     def __iter__(self) -> Iterator[Row]:
         for count, row in enumerate(self._rows):

@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from cyclone.cli import common
+from cyclone.cli import common, elsewhere
 from cyclone.errors import UsageError
 
 Verbs = Any
@@ -82,29 +82,11 @@ TITLES = {
     "tools": "tools",
 }
 VERBS = {verb.name: verb for verbs in GROUPS.values() for verb in verbs}
+# These change nothing, and have nothing to say that their output does not: it is enough when its reader says so.
+LOOKING = {verb.name for verb in GROUPS["look"]} - {"export", "wait"} | {"status", "nodes"}
 
-# What people type who come from elsewhere.
-_ELSEWHERE = {
-    **dict.fromkeys(("sbatch", "qsub", "bulksubmit", "apply", "bsub"), "submit"),
-    **dict.fromkeys(("srun", "salloc", "exec"), "run"),
-    **dict.fromkeys(("squeue", "job", "list", "ls", "qstat", "bjobs", "queue", "inspect"), "jobs"),
-    **dict.fromkeys(("task", "sacct", "ps"), "tasks"),
-    **dict.fromkeys(("info", "scontrol", "describe"), "show"),
-    **dict.fromkeys(("scancel", "qdel", "kill", "revoke", "bkill", "rm", "abort", "stop"), "cancel"),
-    **dict.fromkeys(("sinfo", "worker", "workers", "node", "controllers", "resource"), "nodes"),
-    **dict.fromkeys(("why", "reason"), "explain"),
-    **dict.fromkeys(("watch", "progress", "attach"), "wait"),
-    **dict.fromkeys(("eventlog", "audit", "history"), "events"),
-    **dict.fromkeys(("download", "fetch"), "export"),
-    **dict.fromkeys(("dashboard", "htop", "live"), "top"),
-    **dict.fromkeys(("server", "ping", "sdiag", "uptime"), "status"),
-    **dict.fromkeys(("namespace", "partition", "ns"), "namespaces"),
-    **dict.fromkeys(("cat", "result", "values"), "results"),
-    **dict.fromkeys(("log", "output", "stdout", "stderr", "tail", "peek"), "logs"),
-    **dict.fromkeys(("rerun", "retry-failed", "resubmit"), "retry"),
-    **dict.fromkeys(("undrain",), "drain"),
-    **dict.fromkeys(("man",), "manual"),
-}
+# From how much likeness on a word may be a slip of another: below it most guesses mislead.
+_LIKENESS = 0.75
 _INDENT = "  "
 _NAME_WIDTH = 12
 _TEXT_WIDTH = 100
@@ -136,8 +118,9 @@ class Parser(argparse.ArgumentParser):
         if any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
             return ""
         for word in itertools.takewhile(lambda word: word != "--", words):
-            name = word.partition("=")[0]
-            if word.startswith("--") and not any(one.startswith(name) for one in self._option_string_actions):
+            name = word.partition("=")[0] if word.startswith("--") else word[:2]
+            is_option = len(name) > 1 and name[0] == "-" and not name[1].isdigit()
+            if is_option and not any(one.startswith(name) for one in self._option_string_actions):
                 return name
         return ""
 
@@ -177,8 +160,21 @@ def parser(names: Sequence[str] = ()) -> argparse.ArgumentParser:
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """What a command line says. Raises UsageError."""
+    first, second = [*words[:2], "", ""][:2]
+    is_word = not first.startswith("-") or first in ("-", "--")
+    if words and is_word and first not in VERBS:
+        raise UsageError(f"there is no verb {first!r}: {_meant_verb(first, second)}")
     program = parser(called(words))
-    args, unknown = program.parse_known_args(words)
+    option = words[0].partition("=")[0] if words and words[0].startswith("-") else ""
+    if option and not any(one.startswith(option) for one in program._option_string_actions):
+        verb = next((word for word in words if word in VERBS), "VERB")
+        raise UsageError(f"{option} belongs behind the verb: cyclone {verb} {option} ...")
+    try:
+        args, unknown = program.parse_known_args(words)
+    except UsageError:
+        if hint := elsewhere.command(first, second):
+            raise UsageError(f"{first} does not take {second!r}: {hint}") from None
+        raise
     if unknown:
         raise _innermost(program, args).does_not_take(unknown)
     return args
@@ -195,8 +191,19 @@ def _innermost(program: argparse.ArgumentParser, args: argparse.Namespace) -> Pa
 
 def meant(word: str, verb: argparse.ArgumentParser) -> str:
     """Which option may be meant by one that is not there; '' where none is like it."""
-    near = difflib.get_close_matches(word, verb._option_string_actions, 1)
-    return f"is {near[0]} meant?" if near else ""
+    if hint := elsewhere.hint(word, verb._option_string_actions):
+        return hint
+    # Without the dashes, in which all are alike.
+    names = [option.removeprefix("--") for option in verb._option_string_actions if option.startswith("--")]
+    near = difflib.get_close_matches(word.partition("=")[0].lstrip("-"), names, 1, _LIKENESS)
+    return f"is --{near[0]} meant?" if near else ""
+
+
+def _meant_verb(word: str, second: str) -> str:
+    if hint := elsewhere.command(word, second):
+        return hint
+    near = difflib.get_close_matches(word, VERBS, 1, _LIKENESS)
+    return f"is `cyclone {near[0]}` meant?" if near else "`cyclone --help` lists them"
 
 
 def called(argv: Sequence[str]) -> list[str]:
@@ -212,15 +219,8 @@ def function(name: str) -> Any:
 
 
 def _hint(message: str, prog: str) -> str:
-    """argparse's words, with what would be right; of a verb that is not there it names all forty."""
+    """argparse's words, with what would be right."""
     if message == "the following arguments are required: VERB":
         return "what is to be done? `cyclone --help` lists the verbs"
-    start = "argument VERB: invalid choice: "
-    if not message.startswith(start):
-        is_ours = message.startswith("argument ") and ": expected " not in message
-        return message if is_ours else f"{message}; `{prog} --help` lists what it takes"
-    word = message.removeprefix(start).partition(" (choose from")[0].strip("'\"")
-    near = difflib.get_close_matches(word, VERBS, 1)
-    verb = _ELSEWHERE.get(word) or (near[0] if near else "")
-    hint = f"is `cyclone {verb}` meant?" if verb in VERBS else "`cyclone --help` lists them"
-    return f"there is no verb {word!r}: {hint}"
+    is_ours = message.startswith("argument ") and ": expected " not in message
+    return message if is_ours else f"{message}; `{prog} --help` lists what it takes"

@@ -1,21 +1,26 @@
 """``cyclone results``: the results of jobs, a JSON object a line, in the order of their indexes or as they come.
 
 Owns in which order they are read and when they count as processed: what was written and flushed is, in the order in
-which it was written. Nothing is kept: a page at most is in memory.
+which it was written. Rows come from where they are read with None in between, wherever nothing more is there yet.
+Nothing is kept: a page at most is in memory.
 """
 
 import argparse
-import sys
+import bisect
+import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common, connecting, output, selectors, tasks
+from cyclone.cli import answers, common, connecting, interrupts, output, selectors, tasks
 from cyclone.cli.columns import DURATION, ERROR, ID, MOMENT, NUMBER, PACKED, SIZE, STATE, TEXT, Column, Listing
-from cyclone.errors import UsageError
+from cyclone.errors import CycloneError, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
+    from cyclone.client.job_results import JobTaskResult
+    from cyclone.protocol.job_messages import TaskRow
 
 LISTING = Listing(
     "cyclone.results/1",
@@ -33,12 +38,16 @@ LISTING = Listing(
         Column("seconds", lambda task: task.row.seconds, DURATION),
         Column("cpu_s", lambda task: task.row.cpu_s, DURATION),
         Column("peak_bytes", lambda task: task.row.peak_bytes, SIZE),
+        Column("traceback", lambda task: task.row.traceback or None, TEXT),
     ),
     lines=True,
 )
 # Of which the next one is asked again, where a result is awaited that is not there yet.
 _LOOK_MIN_S, _LOOK_MAX_S = 0.05, 0.5
 _PROCESSED_AT_ONCE = 1000
+_PROCESSED_EVERY_S = 1.0
+
+_Row = tasks.JobTask | None
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -73,48 +82,80 @@ def results(args: argparse.Namespace) -> int:
     if open_states := set(args.states) - set(selectors.ENDED_TASK_STATES):
         raise UsageError(f"a task that is {', '.join(sorted(open_states))} has no result yet: `cyclone tasks` shows it")
     states = tuple(one for one in args.states if not (args.process and one == "processed"))
-    with connecting.client(args) as client:
-        rows: Iterable[tasks.JobTask]
+    with connecting.client(args, is_patient=args.follow) as client:
+        rows: Iterable[_Row]
         if args.follow and args.in_order:
             rows = _followed_in_order(client, args.selection)
         elif args.follow:
-            rows = _followed(client, args.selection)
+            rows = _followed(client, args.selection, is_processing=args.process)
         else:
             is_of_generator = not args.process
             rows = tasks.chosen(client, args.selection, states, with_values=True, is_of_generator=is_of_generator)
-        rows = (one for one in rows if one.row.state in states)
+        rows = (one for one in rows if one is None or one.row.state in states)
         if args.process:
-            rows = _processing(client, rows)
-        output.print_rows(LISTING, rows, args, at_once=args.follow)
+            # A signal that says that it is enough must not make us forget what was printed.
+            with interrupts.raised(), contextlib.closing(_processing(args, client, rows)) as processing:
+                output.print_rows(LISTING, processing, args, at_once=True)
+        else:
+            output.print_rows(LISTING, (one for one in rows if one), args, at_once=args.follow)
     return common.EXIT_OK
 
 
-def _followed(client: "Client", selection: Iterable[selectors.Tasks]) -> Iterator[tasks.JobTask]:
-    """Results of jobs to their ends, one job after the other, as they are recorded."""
-    from cyclone.protocol.job_messages import TaskRow
-
+def _followed(client: "Client", selection: Iterable[selectors.Tasks], is_processing: bool) -> Iterator[_Row]:
+    """Results of jobs to their ends, one job after the other, as they are recorded; where they are processed, only
+    those that were not before.
+    """
     for one in selection:
         for job_id in tasks.submitted(client, one.jobs):
-            for result in client.results(job_id, read_value=bytes):
-                if not one.indexes or any(low <= result.index <= high for low, high in one.indexes):
-                    error = result.error
-                    row = TaskRow(
-                        result.index,
-                        result.task_id,
-                        result.state,
-                        result.attempt,
-                        result.controller,
-                        result.started,
-                        result.seconds,
-                        result.cpu_s,
-                        result.peak_bytes,
-                        error=f"{error.type}: {error.message}" if error else "",
-                        value=result.value or b"",
-                    )
-                    yield tasks.JobTask(job_id, row)
+            before = _processed(client, job_id) if is_processing else []
+            for batch in client.result_batches(job_id, read_value=bytes):
+                is_empty = True
+                for result in batch.rows:
+                    is_empty = False
+                    is_meant = not one.indexes or any(low <= result.index <= high for low, high in one.indexes)
+                    if is_meant and not _is_in(before, result.index):
+                        yield tasks.JobTask(job_id, _row(result))
+                if is_empty:
+                    yield None
 
 
-def _followed_in_order(client: "Client", selection: Iterable[selectors.Tasks]) -> Iterator[tasks.JobTask]:
+def _row(result: "JobTaskResult") -> "TaskRow":
+    from cyclone.protocol.job_messages import TaskRow
+
+    error = result.error
+    return TaskRow(
+        result.index,
+        result.task_id,
+        result.state,
+        result.attempt,
+        result.controller,
+        result.started,
+        result.seconds,
+        result.cpu_s,
+        result.peak_bytes,
+        error=f"{error.type}: {error.message}" if error else "",
+        value=result.value or b"",
+        traceback=error.traceback if error else "",
+    )
+
+
+def _processed(client: "Client", job_id: int) -> selectors.Ranges:
+    """Which tasks count as processed by now; whoever goes in order makes a range or two of them."""
+    found: selectors.Ranges = []
+    for row in client.tasks(job_id, states=("processed",)):
+        if found and found[-1][1] == row.index - 1:
+            found[-1] = (found[-1][0], row.index)
+        else:
+            found.append((row.index, row.index))
+    return found
+
+
+def _is_in(ranges: selectors.Ranges, index: int) -> bool:
+    at = bisect.bisect_right(ranges, index, key=itemgetter(0))
+    return at > 0 and index <= ranges[at - 1][1]
+
+
+def _followed_in_order(client: "Client", selection: Iterable[selectors.Tasks]) -> Iterator[_Row]:
     """Results of jobs to their ends, one job after the other, by index: where one is missing, it is awaited."""
     for one in selection:
         for job_id in tasks.submitted(client, one.jobs):
@@ -122,7 +163,7 @@ def _followed_in_order(client: "Client", selection: Iterable[selectors.Tasks]) -
                 yield from _awaited(client, job_id, low, high)
 
 
-def _awaited(client: "Client", job_id: int, low: int, high: int | None) -> Iterator[tasks.JobTask]:
+def _awaited(client: "Client", job_id: int, low: int, high: int | None) -> Iterator[_Row]:
     pause_s = _LOOK_MIN_S
     while high is None or low <= high:
         # Asked before the tasks: what has ended then gets no more of them.
@@ -135,29 +176,60 @@ def _awaited(client: "Client", job_id: int, low: int, high: int | None) -> Itera
             low, pause_s = row.index + 1, _LOOK_MIN_S
         if job.state in selectors.ENDED_JOB_STATES:
             return
+        yield None
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LOOK_MAX_S)
 
 
-def _processing(client: "Client", rows: Iterable[tasks.JobTask]) -> Iterator[tasks.JobTask]:
-    """The rows; whoever comes for the next one has written those before, which then count as processed."""
+def _processing(
+    args: argparse.Namespace, client: "Client", rows: Iterable[_Row]
+) -> Generator[tasks.JobTask, None, None]:
+    """The rows; whoever comes for the next one has written and flushed those before, which then count as processed:
+    where nothing more is there yet and at the latest after a while, so that few are told twice where we are killed.
+    """
     taken: list[int] = []
-    job_id = 0
-    for one in rows:
-        if taken and (one.job_id != job_id or len(taken) == _PROCESSED_AT_ONCE):
-            _mark(client, job_id, taken)
-            taken = []
-        job_id = one.job_id
-        yield one
-        if one.row.state == "completed":
-            taken.append(one.row.index)
+    job_id, marked_at = 0, time.monotonic()
+    try:
+        for one in rows:
+            if one and one.job_id != job_id:
+                some, taken = taken, []
+                if some:
+                    _mark(client, job_id, some)
+                # Before anything of it is printed: who may not do it would get the same again and again.
+                _mark(client, one.job_id, [])
+                job_id = one.job_id
+            if one:
+                yield one
+                if one.row.state == "completed":
+                    taken.append(one.row.index)
+            is_due = time.monotonic() - marked_at >= _PROCESSED_EVERY_S or len(taken) == _PROCESSED_AT_ONCE
+            if taken and (one is None or is_due):
+                some, taken = taken, []
+                _mark(client, job_id, some)
+                marked_at = time.monotonic()
+    except Unreachable:
+        raise
+    except BaseException:
+        # Whatever ends it: Ctrl-C, a signal, a pipe that nobody reads any more.
+        if taken:
+            _mark_at_last(args, job_id, taken)
+        raise
     if taken:
         _mark(client, job_id, taken)
 
 
 def _mark(client: "Client", job_id: int, indexes: list[int]) -> None:
-    """What a consumer has really got: nothing of it is in our buffer any more."""
-    sys.stdout.flush()
+    """They count as processed. Raises CycloneError, and whatever ``answers.refusal`` makes, where they do not."""
     answer = client.processed(job_id, selectors.joined((index, index) for index in indexes))
     if not answer.granted:
-        output.note(f"job {job_id}: {answer.text}")
+        what = "what was printed last does" if indexes else f"nothing of job {job_id} is printed: results do"
+        raise answers.refusal(answer, f"{what} not count as processed: {answer.text}")
+
+
+def _mark_at_last(args: argparse.Namespace, job_id: int, indexes: list[int]) -> None:
+    """The same where we are to end: by a client that is not as patient as ours, and what goes wrong is only told."""
+    try:
+        with connecting.client(args) as client:
+            _mark(client, job_id, indexes)
+    except CycloneError as error:
+        output.note(f"cyclone: what was printed last may come again: {error}")

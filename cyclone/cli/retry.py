@@ -1,24 +1,18 @@
 """``cyclone retry``: a new job of those tasks of a job that did not complete, with the same options.
 
-Owns which tasks these are and what the new job is called. The master knows nothing of it: tasks are read page by page,
-and submitted as they come. The new job's key follows from the old job and the selection, so that saying it twice makes
-one job.
+Owns how that is asked for and what is said of it; which tasks these are is ``client.retrying``'s.
 """
 
 import argparse
-import hashlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cyclone.cli import columns, common, connecting, output, selectors, show, tasks
+from cyclone.cli import columns, common, connecting, output, selectors, show
 from cyclone.errors import CycloneError, SubmitRefused
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
-    from cyclone.protocol.job_messages import JobSummary
-    from cyclone.protocol.job_spec import JobSpec
+    from cyclone.client.retrying import Retry
 
-TAG = "retry-of"
 _USUAL_STATES = (*selectors.BAD_TASK_STATES, *selectors.MISSING_TASK_STATES)
 
 
@@ -28,7 +22,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "retry",
         help="submit again what did not complete of a job",
         description="Make a new job, with the same options, of those tasks of a job that have ended and did not "
-        f"complete, and print its number. It has the tag {TAG}=ID. Saying the same again gives the same job; --again "
+        "complete, and print its number. It has the tag retry-of=ID. Saying the same again gives the same job; --again "
         "makes another one.",
         epilog=f"Exit codes: 0 done, 1 there is no such task or job, 75 no room for it, {connecting.EXIT_CODES}.",
     )
@@ -56,26 +50,16 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def retry(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
+    from cyclone.client.retrying import Retry
     from cyclone.protocol.job_messages import SEALED
 
-    if open_states := set(args.states) - set(selectors.ENDED_TASK_STATES):
-        raise CycloneError(f"a task that is {', '.join(sorted(open_states))} has not ended: it needs no retry")
     with connecting.client(args) as client:
         job_id = _one_job(client, args.selection.jobs)
-        found = _Args(client, job_id, args)
+        found = Retry(client, job_id, list(args.selection.indexes), args.states, args.hold)
         if args.dry_run:
-            count = sum(1 for _ in found)
-            return _say(args, None, job_id, count)
-        detail = client.detail(job_id, with_shared=True)
-        assert detail.job is not None
-        if detail.spec is None:
-            raise CycloneError("the tasks of job 0 are the generator's: it alone can yield them again")
-        first = next(iter(found), None)
-        if first is None:
-            raise CycloneError(f"job {job_id} has no task that is {', '.join(args.states)}")
-        key = None if args.again else _key(detail.job, args)
+            return _say(args, None, job_id, _counted(client, job_id, args, found))
         try:
-            made = client.submit(_spec(detail.spec, job_id, args.hold), found, key=key)
+            made = client.submit(found.spec, found, key=None if args.again else found.key)
         except SubmitRefused as error:
             if error.code != SEALED:
                 raise
@@ -85,22 +69,12 @@ def retry(args: argparse.Namespace) -> int:
         return _say(args, made, job_id, found.count)
 
 
-class _Args:
-    """The arguments of the tasks that are meant, read as they are wanted; ``count`` is how many that were."""
-
-    def __init__(self, client: "Client", job_id: int, args: argparse.Namespace) -> None:
-        self._client = client
-        self._chosen = selectors.Tasks(selectors.Jobs(((job_id, job_id),)), args.selection.indexes)
-        self._states = args.states
-        self.count = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        self.count = 0
-        for task in tasks.chosen(self._client, [self._chosen], self._states, with_args=True):
-            if not task.row.args:
-                raise CycloneError(f"the arguments of task {task.job_id}.{task.row.index} are not here any more")
-            self.count += 1
-            yield task.row.args
+def _counted(client: "Client", job_id: int, args: argparse.Namespace, found: "Retry") -> int:
+    """How many tasks are meant; those of a whole job the master has counted."""
+    job = client.detail(job_id).job
+    if args.selection.indexes or job is None:
+        return sum(1 for _ in found.rows())
+    return sum(job.tasks.get(state, 0) for state in args.states)
 
 
 def _one_job(client: "Client", jobs: selectors.Jobs) -> int:
@@ -109,20 +83,6 @@ def _one_job(client: "Client", jobs: selectors.Jobs) -> int:
     if len(jobs.ids) != 1 or jobs.ids[0][0] != jobs.ids[0][1]:
         raise CycloneError("one job at a time: each becomes a job of its own")
     return jobs.ids[0][0]
-
-
-def _spec(spec: "JobSpec", job_id: int, hold: bool) -> "JobSpec":
-    """The options of the old job; moments that were its own do not hold for the new one."""
-    import msgspec
-
-    tags = {**spec.tags, TAG: str(job_id)}
-    return msgspec.structs.replace(spec, tags=tags, held=hold, not_before=None, not_after=None)
-
-
-def _key(job: "JobSummary", args: argparse.Namespace) -> bytes:
-    """The same for the same job, wherever its number was given once more, and the same selection."""
-    text = f"retry {job.job_id} {job.submitted!r} {sorted(args.states)} {args.selection.indexes}"
-    return hashlib.sha256(text.encode()).digest()[:16]
 
 
 def _say(args: argparse.Namespace, made: int | None, job_id: int, count: int) -> int:

@@ -218,7 +218,8 @@ def _run(
     if books.recorder:
         listeners.insert(0, books.recorder)
     try:
-        options = common.master_options(settings, args.debug, port=0)
+        # Its controller is the only one who comes: no port is open, and no other user of this host gets in.
+        options = common.master_options(settings, args.debug, ("", 0))
         with metering.served(settings) as board:
             meter = metering.of_master(settings, board, books.journal)
             with MasterService(options, books.journal, listeners, meter) as service, controller.running(service):

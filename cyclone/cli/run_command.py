@@ -133,7 +133,7 @@ def _client(args: argparse.Namespace) -> "Iterator[Client]":
     if _is_master_named(args):
         if args.workers:
             raise UsageError("--workers is for a cluster of our own, and a master is named: leave one of the two out")
-        with connecting.client(args) as client:
+        with connecting.client(args, is_patient=True) as client:
             yield client
         return
     from cyclone.client.client import Client

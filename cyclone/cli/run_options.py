@@ -13,7 +13,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "run",
         help="run a command on the cluster as if it were here, or a generator's tasks on this machine",
         usage="cyclone run [options] -- COMMAND ARGUMENT...  [::: WORD...]\n"
-        "       cyclone run [options] SCRIPT.py ARGUMENT...  [::: WORD...]\n"
+        "       cyclone run [options] SCRIPT ARGUMENT...  [::: WORD...]\n"
         "       cyclone run [options] -f CONF",
         description="With a command: submit it, as `cyclone submit` does, print what it prints, and exit as it exits; "
         "Ctrl-C cancels it. The master is that of --connect, $CYCLONE_SERVER or a profile; without one, a cluster is "

@@ -20,27 +20,33 @@ if TYPE_CHECKING:
 Container = argparse._ActionsContainer
 Ranges = list[tuple[int, int]]
 
-OPEN_JOB_STATES = ("held", "queued", "delayed", "running", "waiting")
-ENDED_JOB_STATES = ("completed", "failed", "cancelled")
+OPEN_JOB_STATES = ("held", "queued", "delayed", "running", "cancelling", "waiting")
+ENDED_JOB_STATES = ("completed", "failed", "cancelled", "expired")
 OPEN_TASK_STATES = ("held", "blocked", "delayed", "queued", "leased", "running")
 BAD_TASK_STATES = ("failed", "timed_out", "setup_failed", "quarantined", "refused")
 # Those that never came to an end of their own.
 MISSING_TASK_STATES = ("cancelled", "expired")
 ENDED_TASK_STATES = ("completed", "processed", *BAD_TASK_STATES, *MISSING_TASK_STATES)
 # Slurm's letters, and words of others for the same.
-_OTHER_WORDS = {"pd": "queued", "pending": "queued", "r": "running", "cd": "completed", "done": "completed"}
+_OTHER_WORDS = {"pd": "pending", "r": "running", "cd": "completed", "done": "completed"}
 _OTHER_WORDS |= {"f": "failed", "to": "timed_out", "timeout": "timed_out", "ca": "cancelled", "canceled": "cancelled"}
-_JOB_GROUPS = {"open": OPEN_JOB_STATES, "ended": ENDED_JOB_STATES}
-_TASK_GROUPS = {"open": OPEN_TASK_STATES, "ended": ENDED_TASK_STATES, "bad": BAD_TASK_STATES}
+_JOB_GROUPS = {"open": OPEN_JOB_STATES, "pending": ("held", "queued", "delayed"), "ended": ENDED_JOB_STATES}
+_TASK_GROUPS = {"open": OPEN_TASK_STATES, "pending": ("held", "blocked", "delayed", "queued")}
+_TASK_GROUPS |= {"ended": ENDED_TASK_STATES, "bad": BAD_TASK_STATES}
 _TASK_GROUPS |= {"missing": MISSING_TASK_STATES}
 
 JOBS_FORMS = "5, 1,3,5-8, 2-10:2, last or all"
 TASKS_FORMS = f"{JOBS_FORMS}; of one job also 5.17, 5.0-99 or last.3"
+_TASK_FORMS = "5.17, 5.0-99 or last.3"
+_ONE_FORMS = "5, last, 5.17 or last.17"
 _IDS_FORMS = "17, 17-42 or 1,3,5-8"
 
 # As many ranges as a message holds; with a step each number is one.
 _RANGES_MAX = 65536
-_RANGE = re.compile(r"([0-9][0-9_]*)(?:-([0-9][0-9_]*)(?::([0-9][0-9_]*))?)?", re.ASCII)
+_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+))?)?", re.ASCII)
+# A task of an array as Slurm writes it: never to be taken for a larger number.
+_SLURM_TASK = re.compile(r"([0-9]+)(?:_\[?|\.\[)([0-9][0-9,:-]*)(?:%[0-9]+)?\]?", re.ASCII)
+_ANY_TASK = re.compile(r"([0-9]+|last)(?:\.|_)[0-9\[]\S*", re.ASCII)
 _DIGITS_MAX = 18
 
 
@@ -61,7 +67,9 @@ class Jobs(NamedTuple):
         try:
             return msgspec.convert(fields, JobSelection)
         except msgspec.ValidationError as error:
-            raise ConfigError(f"no job can be meant by that: {error}") from None
+            from cyclone.cli.submit_spec import field_of, in_words
+
+            raise ConfigError(f"no job can be meant by that: {field_of(error)}: {in_words(error)}") from None
 
     @property
     def is_all(self) -> bool:
@@ -96,6 +104,12 @@ def one_job(number: int) -> Jobs:
 
 def jobs(text: str) -> Jobs:
     """``5``, ``1,3,5-8``, ``2-10:2``, ``last``, ``all``; raises ArgumentTypeError."""
+    if found := _ANY_TASK.fullmatch(text.strip()):
+        raise argparse.ArgumentTypeError(f"{text!r} means tasks, and here whole jobs are meant; write {found[1]}")
+    return _whole(text)
+
+
+def _whole(text: str) -> Jobs:
     match text.strip():
         case "all":
             return ALL
@@ -108,18 +122,18 @@ def tasks(text: str) -> Tasks:
     """What ``jobs`` takes, or tasks of one job: ``5.17``, ``5.0-99``, ``5.1,3``, ``last.3``."""
     job, dot, rest = text.strip().partition(".")
     if not dot:
-        return Tasks(jobs(text))
-    return Tasks(_one_job(text, job), tuple(_ranges(text, rest, TASKS_FORMS)))
+        return Tasks(_whole(text))
+    return Tasks(_one_job(text, job, _TASK_FORMS), tuple(_ranges(text, rest, TASKS_FORMS)))
 
 
 def task(text: str) -> Task:
     """One job, ``5`` or ``last``, or one task, ``5.17``."""
     job, dot, rest = text.strip().partition(".")
-    chosen = _one_job(text, job)
+    chosen = _one_job(text, job, _ONE_FORMS)
     number = None if chosen.last else chosen.ids[0][0]
     if not dot:
         return Task(number)
-    found = _ranges(text, rest, "5, last, 5.17 or last.17")
+    found = _ranges(text, rest, _ONE_FORMS)
     if len(found) != 1 or found[0][0] != found[0][1]:
         raise argparse.ArgumentTypeError(f"{text!r} means several tasks; write one, such as 5.17")
     return Task(number, found[0][0])
@@ -188,6 +202,12 @@ def fold(ranges: Iterable[tuple[int, int]]) -> str:
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
 
+def tasks_text(tasks: Tasks) -> str:
+    """Tasks as they are written: ``5.0-99``."""
+    jobs = "last" if tasks.jobs.last else fold(tasks.jobs.ids) or "all"
+    return f"{jobs}.{fold(tasks.indexes)}" if tasks.indexes else f"of job {jobs}"
+
+
 def no_job(jobs: Jobs) -> NoSuchJob:
     """The error where nothing is meant by a selection."""
     from cyclone.protocol.job_messages import NO_JOB
@@ -229,8 +249,9 @@ def _states(text: str, known: tuple[str, ...], groups: dict[str, tuple[str, ...]
     for word in filter(None, (part.strip().lower() for part in text.split(","))):
         state = _OTHER_WORDS.get(word, word)
         if state not in known and state not in groups:
+            of_tasks = "a state of tasks, and " if state in ENDED_TASK_STATES else ""
             raise argparse.ArgumentTypeError(
-                f"{word!r} is no state here; there are {', '.join(known)}; and {', '.join(groups)}"
+                f"{word!r} is {of_tasks}no state here; there are {', '.join(known)}; and {', '.join(groups)}"
             )
         found |= dict.fromkeys(groups.get(state, (state,)))
     if not found:
@@ -238,8 +259,10 @@ def _states(text: str, known: tuple[str, ...], groups: dict[str, tuple[str, ...]
     return tuple(found)
 
 
-def _one_job(text: str, job: str) -> Jobs:
-    chosen = LAST if job == "last" else Jobs(tuple(_ranges(text, job, TASKS_FORMS)))
+def _one_job(text: str, job: str, forms: str) -> Jobs:
+    if job == "all":
+        raise argparse.ArgumentTypeError(f"{text!r} means all jobs, and one is needed; write {forms}")
+    chosen = LAST if job == "last" else Jobs(tuple(_ranges(text, job, forms)))
     if not chosen.last and (len(chosen.ids) != 1 or chosen.ids[0][0] != chosen.ids[0][1]):
         raise argparse.ArgumentTypeError(f"{text!r}: one job is needed; write its number, or last")
     return chosen
@@ -250,7 +273,11 @@ def _ranges(text: str, ranges: str, forms: str) -> Ranges:
     found: Ranges = []
     for part in ranges.split(","):
         match = _RANGE.fullmatch(part.strip())
-        if not match or any(len(number.replace("_", "")) > _DIGITS_MAX for number in match.groups() if number):
+        if not match or any(len(number) > _DIGITS_MAX for number in match.groups() if number):
+            if slurm := _SLURM_TASK.fullmatch(text.strip()):
+                raise argparse.ArgumentTypeError(
+                    f"{text!r}: a task is written {slurm[1]}.{slurm[2]}, job, dot, index; indexes begin with 0"
+                )
             raise argparse.ArgumentTypeError(f"{text!r} is no selection; write {forms}")
         low = int(match[1])
         high = int(match[2] or low)

@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import columns, common, connecting, jobs, output, selectors, tasks
+from cyclone.cli import causes, columns, common, connecting, jobs, logs, output, selectors, tasks
 from cyclone.errors import CycloneError
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 # How a job's options are shown to people; what has its default is left out.
 _MOMENTS = ("not_before", "not_after")
 # Told by the summary, or nobody's business.
-_SHOWN_ELSEWHERE = ("task_class", "shared", "name", "namespace", "session", "tags", "priority")
+_SHOWN_ELSEWHERE = ("task_class", "shared", "name", "namespace", "session", "tags", "priority", "qos")
+# Of a task that shares all that it has with its job; of a command the entry of its array stands there, and is none.
+_NO_ARGS = ("[]", "[null]")
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -52,29 +55,62 @@ def show(args: argparse.Namespace) -> int:
     with connecting.client(args) as client:
         job_id = newest(client, args.place)
         if args.place.number is None:
-            _show_job(client.detail(job_id), args.json)
+            detail = client.detail(job_id)
+            _show_job(detail, _failures(client, detail), _qos_text(client, detail.spec), args.json)
         else:
-            _show_task(one_task(client, job_id, args.place.number), args.json)
+            task = one_task(client, job_id, args.place.number)
+            _show_task(task, logs.cut_of(client, job_id, task.row.index) if task.row.started else "", args.json)
     return common.EXIT_OK
 
 
 def one_task(client: "Client", job_id: int, number: int) -> tasks.JobTask:
     """A task with its arguments and value. Raises CycloneError where there is none."""
     chosen = selectors.Tasks(selectors.one_job(job_id), ((number, number),))
-    for task in tasks.chosen(client, [chosen], with_args=True, with_values=True):
+    for task in tasks.with_classes(client, tasks.chosen(client, [chosen], with_args=True, with_values=True)):
         return task
-    raise CycloneError(f"job {job_id} has no task {number}")
+    job = client.detail(job_id).job
+    raise CycloneError((job and tasks.lacks(job, chosen.indexes)) or f"job {job_id} has no task {number}")
 
 
-def _show_job(detail: "JobDetail", as_json: bool) -> None:
+@dataclass(frozen=True)
+class _Failure:
+    """A kind of failures: ``example`` is the error of the task with this index, whole."""
+
+    error: str
+    count: int
+    index: int
+    example: str
+
+
+def _failures(client: "Client", detail: "JobDetail") -> list[_Failure]:
+    """Kinds as the master tells them are without what differs from task to task, which people want to read."""
+    assert detail.job is not None
+    job_id = detail.job.job_id
+    return [
+        _Failure(text, count, index, causes.example(client, job_id, index) or text)
+        for text, count, index in detail.failures
+    ]
+
+
+def _qos_text(client: "Client", spec: "JobSpec | None") -> str:
+    """The class of service of a job, and what it means at this master today."""
+    if spec is None or not spec.qos:
+        return ""
+    meaning = client.status().qos.get(spec.qos)
+    if meaning is None:
+        return f"{spec.qos}: this master has no such class any more, and takes it for normal"
+    return f"{spec.qos}: adds {meaning[0]:,} to its priority, and multiplies its namespace's weight by {meaning[1]:g}"
+
+
+def _show_job(detail: "JobDetail", failures: list[_Failure], qos: str, as_json: bool) -> None:
     job = detail.job
     assert job is not None
     if as_json:
         fields = {one.name: one.kind.as_json(one.get(job)) for one in jobs.LISTING.columns}
-        failures = [{"error": text, "count": count, "index": index} for text, count, index in detail.failures]
+        kinds = [asdict(one) for one in failures]
         options = _options(detail.spec) if detail.spec else None
         output.print_json(
-            "cyclone.job/1", {"job": {**fields, "options": options, "failures": failures, "reason": detail.reason}}
+            "cyclone.job/1", {"job": {**fields, "options": options, "failures": kinds, "reason": detail.reason}}
         )
         return
     named = {one.name: columns.safe(one.kind.for_people(one.get(job))) for one in jobs.LISTING.columns}
@@ -90,15 +126,17 @@ def _show_job(detail: "JobDetail", as_json: bool) -> None:
             ("session", named["session"]),
             ("tags", named["tags"]),
             ("priority", named["priority"] if job.priority else ""),
+            ("qos", columns.safe(qos)),
             ("time", ", ".join([*times, *([f"took {named['seconds']}"] if named["seconds"] else [])])),
             ("reason", columns.safe(detail.reason)),
             *(_for_people(detail.spec) if detail.spec else ()),
         ]
     )
-    if detail.failures:
+    if failures:
         output.write("\nfailures")
-    for text, count, index in detail.failures:
-        output.write(f"{count:>9,}  {columns.safe(columns.error_text(text))}  (such as {job.job_id}.{index})")
+    for one in failures:
+        text = columns.ERROR.for_people(one.example)
+        output.write(f"{one.count:>9,}  {columns.safe(text)}  (such as {job.job_id}.{one.index})")
 
 
 def _options(spec: "JobSpec") -> dict[str, Any]:
@@ -140,24 +178,30 @@ def _names(field: str, names: tuple[str, ...]) -> str:
     return fold_nodes(names)
 
 
-def _show_task(task: tasks.JobTask, as_json: bool) -> None:
+def _show_task(task: tasks.JobTask, cut: str, as_json: bool) -> None:
     listed = tasks.LISTING.columns
     if as_json:
-        output.print_json("cyclone.task/1", {"task": {one.name: one.kind.as_json(one.get(task)) for one in listed}})
+        fields = {one.name: one.kind.as_json(one.get(task)) for one in listed}
+        output.print_json("cyclone.task/1", {"task": {**fields, "output_cut": cut or None}})
         return
     named = {one.name: columns.safe(one.kind.for_people(one.get(task))) for one in listed}
     output.print_pairs(
         [
             ("task", f"{named['id']}, of the whole master {named['task_id']}"),
             ("state", named["state"]),
-            ("attempt", named["attempt"]),
-            ("node", named["node"]),
+            ("since", f"{named['since']}, with {named['node']}" if task.row.since else ""),
+            ("attempt", f"{named['attempt']}: so often was it given to a node" if task.row.attempt > 1 else ""),
+            ("node", "" if task.row.since else named["node"]),
             ("started", named["started"]),
             ("time", named["seconds"]),
             ("cpu", named["cpu_s"]),
             ("peak", named["peak_bytes"]),
-            ("args", named["args"]),
+            ("entry", named["entry"]),
+            ("args", "" if named["args"] in _NO_ARGS else named["args"]),
             ("value", named["value"]),
+            ("printed", f"more than is kept: {cut}" if cut else ""),
             ("error", columns.error_text(task.row.error)),
         ]
     )
+    for line in task.row.traceback.splitlines():
+        output.write(columns.safe(line))

@@ -4,9 +4,11 @@ A job's tasks are read page by page and counted: nothing is kept of them but sum
 """
 
 import argparse
+import sys
+import time
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import columns, common, connecting, output, tasks
 from cyclone.cli.causes import Causes
@@ -17,6 +19,51 @@ if TYPE_CHECKING:
     from cyclone.protocol.job_messages import TaskRow
 
 _CAUSES_SHOWN = 5
+# How often it is told how many tasks are read: by a bar on a terminal, by a line elsewhere.
+_BAR_EVERY_S, _LINE_EVERY_S = 0.2, 5.0
+_TASKS_BETWEEN_LOOKS = 1024
+
+
+class _Reading:
+    """How far we are, on standard error: a million tasks take a while. Nothing where a program reads us."""
+
+    def __init__(self, client: "Client", args: argparse.Namespace) -> None:
+        self._client = client
+        self._args = args
+        self._every_s = _BAR_EVERY_S if sys.stderr.isatty() else _LINE_EVERY_S
+        self._total: int | None = None
+        self._bar: Any = None
+
+    def tasks(self) -> Iterator[tasks.JobTask]:
+        """Those that are meant."""
+        show_at = time.monotonic() + self._every_s
+        try:
+            for count, task in enumerate(tasks.chosen(self._client, self._args.selection)):
+                if count % _TASKS_BETWEEN_LOOKS == 0 and time.monotonic() >= show_at and not self._args.json:
+                    self._show(count)
+                    show_at = time.monotonic() + self._every_s
+                yield task
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+
+    def _show(self, count: int) -> None:
+        if self._total is None:
+            # By the master's own counts; of parts of jobs nobody knows how much of them there is.
+            meant = () if any(one.indexes for one in self._args.selection) else self._args.selection
+            self._total = sum(
+                sum(job.tasks.values()) for one in meant for job in self._client.jobs(one.jobs.selection())
+            )
+        if not sys.stderr.isatty():
+            of_all = f" of {self._total:,}" if self._total else ""
+            output.note(f"{count:,}{of_all} tasks read")
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self._total or None, unit=" tasks", smoothing=0.1, leave=False, file=sys.stderr)
+        self._bar.n = count
+        self._bar.refresh()
 
 
 class _Figures:
@@ -118,7 +165,7 @@ def stats(args: argparse.Namespace) -> int:
 def _figures(client: "Client", args: argparse.Namespace, shown: list[_Figures]) -> Iterable[_Figures]:
     """Of each job when all of its tasks are counted; ``shown`` keeps those that had errors."""
     figures: _Figures | None = None
-    for task in tasks.chosen(client, args.selection):
+    for task in _Reading(client, args).tasks():
         if figures is None or figures.job_id != task.job_id:
             if figures is not None:
                 yield figures

@@ -85,10 +85,14 @@ def _as_json(report: "StatusReport") -> dict[str, object]:
     import msgspec
 
     built = {name: getattr(report, name) for name in report.__struct_fields__ if name != "request"}
-    return built | {"controllers": [msgspec.to_builtins(_fields(one)) for one in report.controllers]}
+    qos = {name: {"priority": priority, "weight": weight} for name, (priority, weight) in report.qos.items()}
+    controllers = [msgspec.to_builtins(_fields(one)) for one in report.controllers]
+    return built | {"controllers": controllers, "qos": qos}
 
 
 def _fields(one: "ControllerStatus") -> dict[str, object]:
     import msgspec
 
-    return {**msgspec.structs.asdict(one), "offer": msgspec.structs.asdict(one.offer)}
+    # No clock has more digits.
+    offer, silent_s = msgspec.structs.asdict(one.offer), round(one.silent_s, 6)
+    return {**msgspec.structs.asdict(one), "offer": offer, "silent_s": silent_s}

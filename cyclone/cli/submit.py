@@ -6,6 +6,7 @@ Owns how command line, job file and directives come together, and what is printe
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import arrays, columns, common, connecting, interrupts, output, submit_options
 from cyclone.cli.submit_options import Given
-from cyclone.errors import ConfigError, CycloneError, NoSuchJob, Unreachable, UsageError
+from cyclone.errors import ConfigError, CycloneError, NoSuchJob, NoSuchNamespace, Unreachable, UsageError
 from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _SHOWN_TASKS = 3
 _SHOWN_CHARS = 400
 # All that a script says of itself stands at its beginning.
 _HEAD_BYTES = 256 * 1024
-_MARK = b"CYCLONE"
+_SIGN = b"#!"
 _NAMESPACE = "CYCLONE_NAMESPACE"
 
 
@@ -40,9 +41,10 @@ def submit(args: argparse.Namespace) -> int:
     plan = make_plan(asked_for(args))
     if args.dry_run:
         return dry_run(plan, args.json)
-    with interrupts.raised(), connecting.client(args) as client:
+    waits = args.wait or args.progress or args.follow
+    with interrupts.raised(), connecting.client(args, is_patient=waits) as client:
         job_id, count = send(client, plan)
-        if not (args.wait or args.progress or args.follow):
+        if not waits:
             _say(args, job_id, count)
             return common.EXIT_OK
         return _wait(client, args, job_id, count)
@@ -96,12 +98,20 @@ def asked_for(args: argparse.Namespace) -> Given:
 
 
 def _script_or_command(words: Sequence[str]) -> Given:
-    """A Python script travels with the job; anything else is a command, that of a file here by its full path."""
+    """A script that is here travels with the job; anything else is a command, which the nodes find by its name."""
+    from cyclone.cli.submit_plan import PYTHON_SUFFIX
+
     path = Path(words[0])
+    # A program that nodes find may be called as a folder is here.
+    if path.is_dir() and ("/" in words[0] or not shutil.which(words[0])):
+        raise ConfigError(f"{words[0]} is a folder: name a script in it; a program of the nodes stands behind --")
     head = _head(path)
-    if path.suffix == ".py" or (head.startswith(b"#!") and b"python" in head.partition(b"\n")[0]):
+    # What is called a script of the shell and is none is told so, rather than looked for on the nodes.
+    if path.suffix == PYTHON_SUFFIX or head.startswith(_SIGN) or (head and path.suffix == ".sh"):
         return {"script": words[0], "arguments": list(words[1:])}
-    return {"command": [str(path.absolute()), *words[1:]] if head.startswith(b"#!") else list(words)}
+    if path.suffix[1:].isalpha() and not path.exists() and not shutil.which(words[0]):
+        output.note(f"there is no file {words[0]} here: taken for a command, which the nodes have to find")
+    return {"command": list(words)}
 
 
 def _head(path: Path) -> bytes:
@@ -120,11 +130,15 @@ def _with_directives(found: Given) -> Given:
     command = found.get("command")
     path = found.get("script") or (command[0] if isinstance(command, list) and command else "")
     head = _head(Path(path)) if path else b""
-    if _MARK not in head or not ("script" in found or head.startswith(b"#!")):
+    if not ("script" in found or head.startswith(_SIGN)):
         return found
-    from cyclone.cli.directives import directives
+    from cyclone.cli.directives import directives, unread
 
-    return submit_options.merge(directives(head.decode("utf-8", "surrogateescape"), path), found)
+    source = head.decode("utf-8", "surrogateescape")
+    asked = submit_options.merge(directives(source, path), found)
+    for told in unread(source, path, asked):
+        output.note(told)
+    return asked
 
 
 def _usual_namespace(args: argparse.Namespace) -> str:
@@ -149,9 +163,13 @@ def send(client: "Client", plan: "Plan") -> tuple[int, int]:
         key = key_of(plan.key, keys.name if keys else "")
     tasks = plan.tasks()
     first, is_all = _first_block(tasks)
+    try:
+        job_id = client.submit(plan.spec, first, key=key, sealed=is_all)
+    except NoSuchNamespace as error:
+        hint = "-n is the namespace, and --array makes several tasks"
+        raise NoSuchNamespace(error.code, f"{error}: {hint}") from None
     if is_all:
-        return client.submit(plan.spec, first, key=key), len(first)
-    job_id = client.submit(plan.spec, first, key=key, sealed=False)
+        return job_id, len(first)
     try:
         return job_id, client.add(job_id, tasks, offset=len(first), sealed=True)
     except NoSuchJob:
@@ -219,7 +237,9 @@ def dry_run(plan: "Plan", as_json: bool) -> int:
     said = [*plan.common.items(), *options.items()]
     output.print_pairs([("tasks", f"{count:,}"), *((name, _shown(value)) for name, value in said if value is not None)])
     for number, task in enumerate(first):
-        output.write(f"task {number}: " + ", ".join(f"{name} = {_shown(value)}" for name, value in task.items()))
+        # Outside of an array the entry is none.
+        if own := ", ".join(f"{name} = {_shown(value)}" for name, value in task.items() if value is not None):
+            output.write(f"task {number}: {own}")
     if count > len(first):
         output.write(f"and {count - len(first):,} more")
     return common.EXIT_OK

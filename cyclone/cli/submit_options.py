@@ -75,7 +75,7 @@ WHEN = (
 )
 WHERE = (
     Option("-c/--cpus", "cpus", values.positive, "N", "slots that a task takes (default: 1)"),
-    Option("--mem", "mem_bytes", values.size, "SIZE", "memory that a task takes: 4G, 512MiB"),
+    Option("--mem", "mem_bytes", values.memory, "SIZE", "memory that a task takes: 4G, 512MiB"),
     Option("-r/--resource", "resources", values.amount, "NAME=N", "amount of a resource; may be repeated", "table"),
     Option("-w/--nodelist", "nodes", values.nodes, "NODES", "only on these: node[001-010]", "list"),
     Option("-x/--exclude", "exclude", values.nodes, "NODES", "not on these", "list"),
@@ -125,6 +125,7 @@ OPTIONS = tuple(option for group in GROUPS.values() for option in group)
 # What completion offers, asked of the master.
 _OFFERED = {
     "namespace": connecting.offered_namespaces,
+    "qos": connecting.offered_classes,
     "nodes": connecting.offered_nodes,
     "exclude": connecting.offered_nodes,
 }
@@ -137,12 +138,12 @@ def add_parser(verbs: Any) -> None:
         allow_abbrev=False,
         help="submit a command, a script or tasks of a class as a job",
         usage="cyclone submit [options] -- COMMAND ARGUMENT...  [::: WORD...]\n"
-        "       cyclone submit [options] SCRIPT.py ARGUMENT...  [::: WORD...]\n"
+        "       cyclone submit [options] SCRIPT ARGUMENT...  [::: WORD...]\n"
         "       cyclone submit [options] --class MODULE:CLASS -p NAME=VALUE...  [::: WORD...]\n"
         "       cyclone submit [options] --file JOB.toml",
         description="Make a job and print its number, or do more with --wait, --progress, --follow. An array makes a "
-        "task of each entry, which is {} in the arguments and $CYCLONE_ENTRY. A Python script travels with the job; "
-        "the lines #CYCLONE at its beginning are options.",
+        "task of each entry, which is {} in the arguments and $CYCLONE_ENTRY. A script, Python or with a #! line, "
+        "travels with the job; the lines #CYCLONE at its beginning are options.",
         epilog="Exit codes: 0 submitted (with --wait: every task completed), 1 a task did not, 2 bad usage, "
         f"{connecting.EXIT_CODES}, 75 over quota: try again later.",
     )
@@ -222,5 +223,5 @@ def _add(group: "argparse._ArgumentGroup", option: Option) -> None:
 def _property(text: str) -> tuple[str, str]:
     name, equals, rest = text.partition("=")
     if not equals or not name.isidentifier():
-        raise ValueError(f"{text!r} is not a property: write name=value, such as -p path=/tmp")
+        raise ValueError(f"{text!r} is not a property: write name=value, such as -p path=/tmp; a namespace is -n")
     return name, rest

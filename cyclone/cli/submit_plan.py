@@ -16,6 +16,7 @@ from cyclone.cli import arrays, output, submit_values
 from cyclone.cli.submit_options import Given
 from cyclone.cli.submit_spec import make_spec
 from cyclone.errors import ConfigError, NotSerialisable, UsageError
+from cyclone.programs.interpreter import interpreter
 from cyclone.protocol import limits
 from cyclone.protocol.job_spec import JobSpec
 from cyclone.values import decode, encode, encode_properties, pack
@@ -23,12 +24,17 @@ from cyclone.values import decode, encode, encode_properties, pack
 COMMAND_CLASS = "tasks.job_command:JobCommand"
 SCRIPT_CLASS = "tasks.script:ScriptTask"
 
+PYTHON_SUFFIX = ".py"
+"""What a script is called that needs no first line: the worker's Python runs it."""
+
 # The constructor's names behind those that a job shares.
 _COMMAND_SHARED = ("command", "stdin", "output_bytes_max", "grace")
-_SCRIPT_SHARED = ("name", "source", "arguments")
+_SCRIPT_SHARED = ("name", "source", "stdin", "output_bytes_max", "grace", "arguments")
 _GRACE_S = 5.0
 OUTPUT_BYTES = 64 * 1024
 _ENTRY = "{}"
+# That of the only list by its number.
+_ONLY_LIST = re.compile(r"(?<!\$)\{1\}")
 # What the task itself would fill in: in the words of a list it stands for itself.
 _PLACEHOLDER = re.compile(r"(?<!\$)\{(?:index|job_id|task_id|attempt|task_dir)?\}")
 
@@ -119,18 +125,16 @@ def _tasks_of(given: Given, entries: arrays.Entries | None, output_bytes: int) -
     if "properties" in given:
         raise UsageError("-p/--property belongs to --class MODULE:CLASS")
     if "script" in given:
-        if given.get("stdin"):
-            raise UsageError("--stdin is for commands: a script reads a file that it opens itself")
-        path = given["script"]
-        shared = [Path(path).name, _read_file(path, "the script"), list(given.get("arguments", ()))]
+        name, source = Path(given["script"]).name, _script(given["script"])
+        around = [_stdin(given), output_bytes, _GRACE_S]
+        shared = [name, source, *around, list(given.get("arguments", ()))]
         return _programs(SCRIPT_CLASS, _SCRIPT_SHARED, shared, entries)
     if "command" not in given:
         raise UsageError("submit what? Give -- COMMAND, a script, --class MODULE:CLASS or --file JOB.toml")
-    stdin = _stdin(given["stdin"], given) if "stdin" in given else None
     command = given["command"]
     if not command or not command[0]:
         raise UsageError("the command is empty: write a program, as in -- echo hello")
-    return _programs(COMMAND_CLASS, _COMMAND_SHARED, [command, stdin, output_bytes, _GRACE_S], entries)
+    return _programs(COMMAND_CLASS, _COMMAND_SHARED, [command, _stdin(given), output_bytes, _GRACE_S], entries)
 
 
 def _programs(task_class: str, names: tuple[str, ...], shared: list[Any], entries: arrays.Entries | None) -> _Tasks:
@@ -139,6 +143,10 @@ def _programs(task_class: str, names: tuple[str, ...], shared: list[Any], entrie
     words = shared[at]
     if entries is not None and entries.lists > 1 and isinstance(words, str):
         raise UsageError(f"a text for the shell takes one list of words: write -- COMMAND {{1}} {{2}} {entries.origin}")
+    if entries is not None and entries.lists == 1:
+        is_text = isinstance(words, str)
+        words = _ONLY_LIST.sub(_ENTRY, words) if is_text else [_ONLY_LIST.sub(_ENTRY, word) for word in words]
+        shared[at] = words
     if entries is not None and entries.lists and isinstance(words, list):
         if not any(arrays.NUMBERED.search(word) for word in words):
             words = [*words, *([_ENTRY] if entries.lists == 1 else [f"{{{n}}}" for n in range(1, entries.lists + 1)])]
@@ -219,14 +227,30 @@ def _entries(given: Given) -> arrays.Entries | None:
         raise UsageError(str(error)) from None
 
 
-def _stdin(path: str, given: Given) -> bytes:
+def _script(path: str) -> bytes:
+    """A script's text, where a node will know what runs it."""
+    source = _read_file(path, "the script", f", and submit -- {path}")
+    try:
+        if not interpreter(source) and Path(path).suffix != PYTHON_SUFFIX:
+            raise ConfigError(f"{path} has no first line such as #!/bin/bash, which says what runs it")
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if Path(path).suffix == PYTHON_SUFFIX and (at := source.find(b"\0")) >= 0:
+        raise ConfigError(f"{path} is no Python script: byte {at:,} of it is NUL")
+    return source
+
+
+def _stdin(given: Given) -> bytes | None:
+    if "stdin" not in given:
+        return None
+    path = given["stdin"]
     if path == arrays.STDIN and path in (given.get(name) for name in ("each_line", "from0", "from_json")):
         raise UsageError("standard input cannot be both the tasks' (--stdin -) and the array's")
     return _read_file(path, "--stdin")
 
 
-def _read_file(path: str, what: str) -> bytes:
-    """All of a file, which must fit a job."""
+def _read_file(path: str, what: str, and_then: str = "") -> bytes:
+    """All of a file, which must fit a job; else the error says where it belongs, and what then."""
     most = limits.VALUE_BYTES_MAX
     try:
         with arrays.opened(path) as file:
@@ -234,7 +258,7 @@ def _read_file(path: str, what: str) -> bytes:
     except OSError as error:
         raise ConfigError(f"{what} {path} cannot be read: {error.strerror}") from None
     if len(data) > most:
-        raise ConfigError(f"{what} {path} has more than {most:,} bytes: put it where the nodes can read it")
+        raise ConfigError(f"{what} {path} has more than {most:,} bytes: put it where the nodes can read it{and_then}")
     return data
 
 

@@ -13,13 +13,15 @@ import msgspec
 
 from cyclone.cli.arrays import numbers
 from cyclone.cli.submit_options import OPTIONS, Given, Option
-from cyclone.cli.submit_values import is_unicode
+from cyclone.cli.submit_values import NAME_FORMS, is_unicode
 from cyclone.protocol.job_checks import unprintable
 from cyclone.protocol.job_spec import JobSpec
 
 SPEC_FIELDS = frozenset(JobSpec.__struct_fields__)
 
 _PLACE = re.compile(r" - at `\$\.?([a-z_]*)(.*)`$")
+_BOUND = re.compile(r"Expected `(\w+)`( of length)? ([<>])=? (-?[0-9.e+]+)")
+_PATTERN = "Expected `str` matching regex"
 
 
 def make_spec(options: Given, call: Callable[[Option], str]) -> JobSpec:
@@ -45,12 +47,37 @@ def make_spec(options: Given, call: Callable[[Option], str]) -> JobSpec:
     try:
         spec = msgspec.convert(fields, JobSpec)
     except msgspec.ValidationError as error:
-        place = _PLACE.search(str(error))
-        text = _PLACE.sub("", str(error)).replace("`", "")
-        raise ValueError(f"{called(place[1] if place else '')}: {text[:1].lower()}{text[1:]}") from None
+        field = field_of(error)
+        raise ValueError(f"{called(field)}: {in_words(error, fields.get(field))}") from None
     if field := unprintable(spec):
         raise ValueError(f"{called(field)} has characters that cannot be printed: write text in one line")
     return spec
+
+
+def field_of(error: msgspec.ValidationError) -> str:
+    """Which field it is about."""
+    place = _PLACE.search(str(error))
+    return place[1] if place else ""
+
+
+def in_words(error: msgspec.ValidationError, value: object = None) -> str:
+    """What is wrong for those who have never heard of types, without where; a bound with the number that is beyond."""
+    text = _PLACE.sub("", str(error))
+    if text.startswith(_PATTERN):
+        return f"not a name: {NAME_FORMS}"
+    found = _BOUND.match(text)
+    if not found:
+        text = text.replace("`", "")
+        return f"{text[:1].lower()}{text[1:]}"
+    kind, of_length, sign, bound = found.groups()
+    is_over = sign == "<"
+    right = f"write at {'most' if is_over else 'least'} {float(bound):,.12g}"
+    if kind in ("str", "bytes"):
+        return f"too {'long' if is_over else 'short'}: {right} {'characters' if kind == 'str' else 'bytes'}"
+    if of_length:
+        return f"too {'many' if is_over else 'few'}: {right}"
+    beyond = f"too {'great' if is_over else 'small'}: {right}"
+    return f"{value:,.12g} is {beyond}" if isinstance(value, int | float) else beyond
 
 
 def _texts(value: object) -> list[str]:

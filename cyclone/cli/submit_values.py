@@ -14,14 +14,17 @@ from cyclone.protocol import limits
 from cyclone.units import parse_duration, parse_size
 
 MOMENT_FORMS = "now+10m, 18:30, 2026-11-22, 2026-11-22T18:30 or 2026-11-22T18:30:00+01:00"
+PAST_FORMS = "10m (ago), 20:00, 2026-11-20 or 2026-11-20T12:00"
+NAME_FORMS = f"write letters, digits and _.:/@-, {limits.NAME_CHARS_MAX} at most, the first a letter, digit or _"
 
 _NUMBER = re.compile(r"[0-9][0-9_]{0,18}")
-_SIGNED = re.compile(r"[+-]?[0-9]{1,9}")
+_SIGNED = re.compile(r"[+-]?[0-9]{1,18}")
 _CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
 _VARIABLE = re.compile(r"[^=\x00]+")
 _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@-]{0,254}")
 # What Cyclone itself tells its tasks and its commands by.
 _OUR_VARIABLES = "CYCLONE_"
+_MEMORY_BYTES_MIN = 1 << 20
 
 Value = TypeVar("Value")
 
@@ -51,9 +54,12 @@ def limit(text: str) -> float:
     return seconds
 
 
-def size(text: str) -> int:
-    """Bytes."""
-    return parse_size(text)
+def memory(text: str) -> int:
+    """Bytes. A small number without a unit is refused: elsewhere it would be megabytes."""
+    size_bytes = parse_size(text)
+    if size_bytes < _MEMORY_BYTES_MIN and text.strip().isdecimal():
+        raise ValueError(f"{text!r} is a number of bytes, and no task has so few: write {text.strip()}M, or 4G")
+    return size_bytes
 
 
 def number(text: str) -> int:
@@ -91,7 +97,7 @@ def crash_limit(text: str) -> int:
 def label(text: str) -> str:
     """A name of a namespace, a tag, a limit, a resource."""
     if not _LABEL.fullmatch(text):
-        raise ValueError(f"{text!r} is not a name: write letters, digits and _.:/@-, the first a letter, digit or _")
+        raise ValueError(f"{text!r} is not a name: {NAME_FORMS}")
     return text
 
 
@@ -197,6 +203,28 @@ def moment(text: str) -> float:
     if seconds < 0:
         raise ValueError(f"{text!r} is before 1970: write {MOMENT_FORMS}")
     return seconds
+
+
+def past(text: str) -> float:
+    """Unix time of a moment that has been: see ``PAST_FORMS``. What names no zone is local; a time is the last one."""
+    import datetime
+
+    now = datetime.datetime.now().astimezone()
+    stripped = text.strip()
+    try:
+        return now.timestamp() - parse_duration(stripped)
+    except ValueError:
+        pass
+    try:
+        if clock := _CLOCK.fullmatch(stripped):
+            hour, minute, second = (int(part or 0) for part in clock.groups())
+            found = datetime.datetime.combine(now.date(), datetime.time(hour, minute, second))
+            found -= datetime.timedelta(days=found > now.replace(tzinfo=None))
+        else:
+            found = datetime.datetime.fromisoformat(stripped)
+        return found.timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is not a moment that has been: write {PAST_FORMS}") from None
 
 
 def key(text: str) -> str:

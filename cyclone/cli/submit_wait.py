@@ -67,7 +67,8 @@ def pass_on(result: "JobTaskResult", live: Live) -> None:
             kept = kept if isinstance(kept, bytes) else kept.encode("utf-8", "surrogateescape")
             write(stream, kept[shown:])
             if printed.get(f"{name}_truncated") and shown < printed[f"{name}_bytes"]:
-                output.note(f"cyclone: task {result.job_id}.{result.index}: its {name} was longer; this was kept of it")
+                part = f"{max(len(kept), shown):,} of {printed[f'{name}_bytes']:,} bytes are here"
+                output.note(f"cyclone: task {result.job_id}.{result.index}: its {name} is cut: {part}")
         left = printed.get(_BUNDLE_OUTPUT) or b""
         write(sys.stdout, left if isinstance(left, bytes) else left.encode("utf-8", "surrogateescape"))
     elif value is not None:
@@ -84,7 +85,7 @@ def _is_program(value: Any) -> bool:
 
 def _printed_in_vain(result: "JobTaskResult") -> dict[str, Any] | None:
     """The outputs of a program that failed."""
-    from cyclone.programs.command import OUTPUT_RECORD
+    from cyclone.protocol.messages import OUTPUT_RECORD
 
     return next((fields for name, fields in result.records if name == OUTPUT_RECORD), None)
 

@@ -1,7 +1,8 @@
 """``cyclone tasks``: the tasks of jobs, by index."""
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from cyclone.cli import common, connecting, output, paging, selectors
@@ -10,21 +11,43 @@ from cyclone.errors import CycloneError
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
-    from cyclone.protocol.job_messages import TaskRow
+    from cyclone.protocol.job_messages import JobSummary, TaskRow
 
 
 _JOB_ID_MAX = (1 << 31) - 1
+# None in msgpack.
+_NIL = b"\xc0"
 
 
 class JobTask(NamedTuple):
-    """A task and its job."""
+    """A task and its job; the class, where its entry of an array is wanted."""
 
     job_id: int
     row: "TaskRow"
+    task_class: str = ""
 
 
 def _if_it_ran(field: str) -> Callable[[JobTask], float | int | None]:
     return lambda task: getattr(task.row, field) if task.row.started else None
+
+
+def _entry(task: JobTask) -> bytes:
+    """That of a command or a script, which has it and perhaps its index behind all else of its own."""
+    if not task.task_class or not task.row.args:
+        return b""
+    import msgspec
+
+    from cyclone.cli.submit_plan import COMMAND_CLASS, SCRIPT_CLASS
+
+    if task.task_class not in (COMMAND_CLASS, SCRIPT_CLASS):
+        return b""
+    try:
+        own = msgspec.msgpack.decode(task.row.args, type=list[msgspec.Raw])
+    except msgspec.DecodeError:
+        # Submitted by another program, which may pack them otherwise.
+        return b""
+    entry = bytes(own[max(len(own) - 2, 0)]) if own else _NIL
+    return b"" if entry == _NIL else entry
 
 
 COLUMNS = (
@@ -33,17 +56,22 @@ COLUMNS = (
     Column("index", lambda task: task.row.index, ID, shown=False),
     Column("task_id", lambda task: task.row.task_id, ID),
     Column("state", lambda task: task.row.state, STATE),
-    Column("attempt", lambda task: task.row.attempt, NUMBER),
+    # Each time that a node is given it counts, also where it never began: people would take that for failures.
+    Column("attempt", lambda task: task.row.attempt, NUMBER, shown=False),
     Column("node", lambda task: task.row.controller, TEXT),
+    Column("since", lambda task: task.row.since, MOMENT),
     Column("started", lambda task: task.row.started, MOMENT),
     Column("seconds", _if_it_ran("seconds"), DURATION, title="time"),
     Column("cpu_s", _if_it_ran("cpu_s"), DURATION, shown=False, title="cpu"),
     Column("peak_bytes", _if_it_ran("peak_bytes"), SIZE, shown=False, title="peak"),
-    Column("error", lambda task: task.row.error, ERROR),
+    Column("error", lambda task: task.row.error or None, ERROR),
 )
 ARGS = Column("args", lambda task: task.row.args, PACKED, shown=False)
+ENTRY = Column("entry", _entry, PACKED, shown=False)
 VALUE = Column("value", lambda task: task.row.value, PACKED, shown=False)
-LISTING = Listing("cyclone.tasks/1", "tasks", (*COLUMNS, ARGS, VALUE))
+_SHOWN_VALUE = VALUE._replace(shown=True)
+TRACEBACK = Column("traceback", lambda task: task.row.traceback or None, TEXT, shown=False)
+LISTING = Listing("cyclone.tasks/1", "tasks", (*COLUMNS, ENTRY, ARGS, VALUE, TRACEBACK))
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -53,12 +81,14 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         help="list the tasks of jobs, by index",
         description="List tasks of jobs, in the order of their indexes. The tasks of job 0 are the generator's; their "
         "indexes are their ids.",
-        epilog=f"Exit codes: 0 done, 1 there is no such job, {connecting.EXIT_CODES}.",
+        epilog=f"Exit codes: 0 done, 1 there is no such job or task, {connecting.EXIT_CODES}.",
     )
     add_selection(parser)
     selectors.add_states_option(parser, "-s", "--state", help="only tasks in these states")
     parser.add_argument("--args", action="store_true", help="also their arguments")
-    parser.add_argument("--values", action="store_true", help="also the values of those that completed")
+    parser.add_argument(
+        "--values", action="store_true", help="also the values of those that completed, and tracebacks in JSON"
+    )
     paging.add_option(parser, "the first so many")
     output.add_list_options(parser, LISTING)
     connecting.add_options(parser)
@@ -75,15 +105,36 @@ def add_selection(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
 def tasks(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
     asked = {column.name for column in args.shape.columns} if args.shape else set()
-    with_args, with_values = args.args or "args" in asked, args.values or "value" in asked
-    more = [column._replace(shown=True) for column, on in ((ARGS, with_args), (VALUE, with_values)) if on]
+    with_entries = "entry" in asked
+    with_args, with_values = args.args or "args" in asked, args.values or not asked.isdisjoint(("value", "traceback"))
+    more = [*([ARGS._replace(shown=True)] if with_args else ()), *((_SHOWN_VALUE, TRACEBACK) if with_values else ())]
     with connecting.client(args) as client:
-        found = chosen(client, args.selection, args.states, with_args, with_values, paging.page_rows(args))
-        rows = paging.Limited(found, args)
+        with_own = with_args or with_entries
+        found = chosen(client, args.selection, args.states, with_own, with_values, paging.page_rows(args))
+        if with_entries:
+            found = with_classes(client, found)
+        first = next(found, None)
+        if first is None and not args.states and all(one.indexes for one in args.selection):
+            raise no_task(args.selection)
+        rows = paging.Limited(found if first is None else chain([first], found), args)
         output.print_rows(LISTING._replace(columns=(*COLUMNS, *more)), rows, args)
     if rows.last and rows.following:
-        output.note(f"there are more behind {rows.last.job_id}.{rows.last.row.index}: --limit 0 lists all")
+        output.note(f"there are more behind {rows.last.job_id}.{rows.last.row.index}: --limit 0 lists all", args.json)
     return common.EXIT_OK
+
+
+def no_task(selection: Sequence[selectors.Tasks]) -> CycloneError:
+    """The error where there is none of these."""
+    return CycloneError(f"there is no task {' '.join(map(selectors.tasks_text, selection))}")
+
+
+def lacks(job: "JobSummary", indexes: Sequence[tuple[int, int]]) -> str:
+    """That a job has none of these tasks, and which it has; '' where it has some, or is the generator's."""
+    count = sum(job.tasks.values())
+    if not job.job_id or any(low < count for low, _ in indexes):
+        return ""
+    which = f"its indexes are 0-{count - 1}" if count > 1 else "its only index is 0" if count else "it has none"
+    return f"job {job.job_id} has no task {selectors.fold(indexes)}: {which}{'' if job.sealed else ' so far'}"
 
 
 def chosen(
@@ -119,6 +170,13 @@ def chosen(
             if is_empty:
                 # There is nothing to tell, or nothing to tell it of.
                 client.detail(job_id)
+
+
+def with_classes(client: "Client", found: Iterable[JobTask]) -> Iterator[JobTask]:
+    """The same with their classes, for which each job is asked once."""
+    for job_id, of_job in groupby(found, key=lambda task: task.job_id):
+        job = client.detail(job_id).job
+        yield from (task._replace(task_class=job.task_class if job else "") for task in of_job)
 
 
 def job_ids(client: "Client", jobs: selectors.Jobs) -> Iterator[int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from cyclone.cli import selectors
-from cyclone.cli.columns import duration_text, safe
+from cyclone.cli.columns import ERROR, duration_text, safe
 
 if TYPE_CHECKING:
     from cyclone.protocol.client_messages import StatusReport
@@ -98,6 +98,18 @@ def grouped(failures: Iterable[tuple[int, Sequence[tuple[str, int, int]]]]) -> l
     return sorted(((kind, count, example) for kind, (count, example) in found.items()), key=lambda one: -one[1])
 
 
+def nodes_by_state(status: "StatusReport") -> dict[str, dict[str, int]]:
+    """How many controllers are up, drained, suspected.., with their slots, and how many of these are busy."""
+    states: dict[str, dict[str, int]] = {}
+    for one in status.controllers:
+        counts = states.setdefault(one.mark or "up", {"nodes": 0, "slots": 0, "busy": 0})
+        for name, value in (("nodes", 1), ("slots", one.slots), ("busy", one.busy)):
+            counts[name] += value
+    if status.awaited:
+        states["awaited"] = {"nodes": len(status.awaited), "slots": 0, "busy": 0}
+    return states
+
+
 def lines(sample: Sample, view: View, width: int, height: int) -> list[Line]:
     """The screen: at most so many lines, none wider than that."""
     sections = [_namespace_lines(sample), _controller_lines(sample), _job_lines(sample, view), _failure_lines(sample)]
@@ -134,17 +146,12 @@ def _head_lines(sample: Sample, view: View) -> list[Line]:
 
 
 def _controller_lines(sample: Sample) -> list[Line]:
-    states: dict[str, list[int]] = {}
-    for one in sample.status.controllers:
-        counts = states.setdefault(one.mark or "up", [0, 0, 0])
-        for place, value in enumerate((1, one.slots, one.busy)):
-            counts[place] += value
-    if sample.status.awaited:
-        states["awaited"] = [len(sample.status.awaited), 0, 0]
+    states = nodes_by_state(sample.status)
     found: list[Line] = [[(f"{'NODES':<12} {'':>8} {'SLOTS':>8} {'BUSY':>8}", HEAD)]]
-    styles = {"up": GOOD, "drained": WARN, "suspected": BAD, "awaited": WARN}
-    for state, (count, slots, busy) in sorted(states.items()):
-        found.append([(f"{state:<12}", styles.get(state, PLAIN)), (f" {count:>8,} {slots:>8,} {busy:>8,}", PLAIN)])
+    styles = {"up": GOOD, "drained": WARN, "leaving": WARN, "suspected": BAD, "awaited": WARN}
+    for state, counts in sorted(states.items()):
+        figures = "".join(f" {count:>8,}" for count in counts.values())
+        found.append([(f"{state:<12}", styles.get(state, PLAIN)), (figures, PLAIN)])
     if not states:
         found.append([("none: start cyclone-controller on a node", WARN)])
     return found
@@ -168,7 +175,7 @@ def _job_lines(sample: Sample, view: View) -> list[Line]:
         f"{'JOB':>7} {'NAME':<12} {'STATE':<9} {'DONE':<{_BAR_WIDTH + 5}} {'LEFT':>9} {'BAD':>6} {'/S':>7} {'ETA':>6}"
     )
     found: list[Line] = [[(head, HEAD)]]
-    for job in _sorted(sample.jobs, view):
+    for job in sorted_jobs(sample.jobs, view):
         total, ended = sum(job.tasks.values()), _ended(job)
         rate = view.rates.jobs.get(job.job_id)
         eta = eta_s(job, rate)
@@ -191,7 +198,7 @@ def _failure_lines(sample: Sample) -> list[Line]:
         return []
     found: list[Line] = [[(f"{'FAILED':>7}  {'SUCH AS':<12} CAUSE", HEAD)]]
     for cause, count, example in sample.failures:
-        found.append([(f"{count:>7,}", BAD), (f"  {example:<12} {safe(cause)}", PLAIN)])
+        found.append([(f"{count:>7,}", BAD), (f"  {example:<12} {safe(ERROR.for_people(cause))}", PLAIN)])
     return found
 
 
@@ -220,7 +227,8 @@ def _cut(line: Line, width: int) -> Line:
     return found
 
 
-def _sorted(jobs: "Sequence[JobSummary]", view: View) -> "list[JobSummary]":
+def sorted_jobs(jobs: "Sequence[JobSummary]", view: View) -> "list[JobSummary]":
+    """As somebody wants to see them."""
     by_rate = view.rates.jobs
 
     def place(job: "JobSummary") -> float:

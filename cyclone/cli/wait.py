@@ -45,7 +45,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 def wait(args: argparse.Namespace) -> int:
     """The verb; returns the exit code."""
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
-    with connecting.client(args) as client:
+    with connecting.client(args, is_patient=True, patience_s=args.timeout) as client:
         ids = _ids(client, args)
         found: list[JobSummary] = []
         is_late = False
@@ -80,6 +80,11 @@ def _ids(client: "Client", args: argparse.Namespace) -> list[int]:
         return [low for low, _ in chosen.ids]
     args.job_states = selectors.OPEN_JOB_STATES if chosen.is_all else ()
     found = sorted(job.job_id for job in client.jobs(chosen.selection(args)))
+    if not found and args.namespace:
+        from cyclone.cli import namespaces
+
+        # That nothing is to be waited for would be bad news for who has mistyped it.
+        namespaces.require(client, args.namespace)
     if not found and not chosen.is_all:
         raise selectors.no_job(chosen)
     return found

@@ -5,25 +5,26 @@ beside it. Each question may be repeated, and is, until it is answered or ``time
 restarted meanwhile. Light to import: the command line is made of it.
 """
 
-import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from cyclone.client import nodes, pacing, steps
 from cyclone.client.connection import Address, Connection, find_address
-from cyclone.client.following import follow
-from cyclone.client.job_results import JobTaskResult, OpenJobBlock
-from cyclone.client.submitting import Blocks, check, pause_s
+from cyclone.client.event_log import Reader, Since, Told
+from cyclone.client.following import result_batches
+from cyclone.client.job_results import JobTaskResult
+from cyclone.client.nodes import NodeState
+from cyclone.client.patience import Patience
+from cyclone.client.retrying import USUAL_STATES, Retry
+from cyclone.client.submitting import Row
 from cyclone.client.task_output import OutputReader
-from cyclone.errors import CycloneError, NoSuchJob
+from cyclone.errors import CycloneError
 from cyclone.protocol import limits
-from cyclone.protocol.client_messages import Answer, DrainRequest, StatusReport, StatusRequest
+from cyclone.protocol.client_messages import Answer, ControllerStatus, DrainRequest, StatusReport, StatusRequest
 from cyclone.protocol.event_messages import EventsReport, EventsRequest
 from cyclone.protocol.job_messages import (
-    NO_JOB,
-    AddRequest,
     AnyFromClient,
     AnyToClient,
     CancelJobsRequest,
@@ -43,8 +44,6 @@ from cyclone.protocol.job_messages import (
     OutputRequest,
     ProcessedRequest,
     RequeueRequest,
-    SubmitRequest,
-    Submitted,
     TaskRow,
     TasksReport,
     TasksRequest,
@@ -52,11 +51,6 @@ from cyclone.protocol.job_messages import (
 from cyclone.protocol.job_spec import IndexRanges, JobSelection, JobSpec, Namespace
 from cyclone.values import decode
 
-# In none of these does a job change any more.
-ENDED_STATES = frozenset({"completed", "failed", "cancelled"})
-_LOOK_MIN_S, _LOOK_MAX_S = 0.01, 0.5
-# Of the time that has passed: whoever waits for long hears of the end with a delay of so little of it.
-_LOOK_SHARE = 0.1
 # The master refuses more ranges in one request.
 _PROCESSED_AT_A_TIME = 1024
 
@@ -69,6 +63,7 @@ class Client:
     The master is the one at ``connect`` ("tcp://host:port"), else the one of a configuration file, else that of
     ``$CYCLONE_SERVER``, else that of the profile, else the one on this host. Not for several threads at once. All
     questions raise Unreachable where no master answers in time, and NotAllowed where the key gives no right to them.
+    ``patience`` is for who waits: how long a master may be away that has answered once.
 
     >>> with Client(address) as client:
     ...     job_id = client.submit(JobSpec(task_class="tasks.empty:EmptyTask"), [b"\\x90"] * 3)
@@ -86,6 +81,7 @@ class Client:
         config_file: str | Path | None = None,
         profile: str | None = None,
         timeout_s: float = 5.0,
+        patience: Patience | None = None,
     ) -> None:
         if isinstance(connect, Address):
             self.address = connect
@@ -97,7 +93,7 @@ class Client:
                 insecure,
                 profile,
             )
-        self._connection = Connection(self.address, timeout_s)
+        self._connection = Connection(self.address, timeout_s, patience=patience)
         self._requests = 0
 
     def __enter__(self) -> Self:
@@ -105,6 +101,11 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def timeout_s(self) -> float:
+        """How long an answer may take."""
+        return self._connection.timeout_s
 
     def close(self) -> None:
         """End the connection. Jobs go on."""
@@ -115,7 +116,8 @@ class Client:
         self._requests += 1
         return self._connection.ask(make(self._requests))
 
-    def _asked(self, kind: type[A], make: Callable[[int], AnyFromClient]) -> A:
+    def expect(self, kind: type[A], make: Callable[[int], AnyFromClient]) -> A:
+        """The same where the answer must be of this kind. Raises CycloneError with what is said instead."""
         answer = self.ask(make)
         if not isinstance(answer, kind):
             if isinstance(answer, Answer):
@@ -125,60 +127,68 @@ class Client:
 
     # Submitting.
 
-    def submit(self, spec: JobSpec, tasks: Iterable[bytes], *, key: bytes | None = None, sealed: bool = True) -> int:
+    def submit(
+        self, spec: JobSpec, tasks: Iterable[bytes | Row], *, key: bytes | None = None, sealed: bool = True
+    ) -> int:
         """Make a job of tasks, each a msgpack array of constructor properties; its number.
 
         What is returned from is recorded. Tasks are pulled as the master takes them: there may be any number.
         ``key``, 16 bytes, makes one job only, whoever repeats it. Not ``sealed``, it waits for more by ``add``. Raises
         QuotaExceeded, NoSuchNamespace, NotAllowed, SubmitRefused.
         """
-        key = key or os.urandom(16)
-        blocks = Blocks(tasks)
-        block = blocks.take()
-        last = sealed and blocks.exhausted
-        answer = self._asked(Submitted, lambda n: SubmitRequest(n, key, spec, block, last))
-        check(answer, blocks.end)
-        blocks.taken(answer.count)
-        if answer.sealed and not last:
-            # Its key made it before, and whoever did so has said that it is whole.
-            return answer.job_id
-        if not (blocks.exhausted and not blocks.waiting and (answer.sealed or not sealed)):
-            self._stream(answer.job_id, blocks, sealed, pause_s(answer, 0.0))
-        return answer.job_id
+        return pacing.run(steps.submit(self, spec, tasks, key, sealed))
 
-    def add(self, job_id: int, tasks: Iterable[bytes], *, offset: int, sealed: bool = False) -> int:
+    def map(self, function: Callable[..., Any] | str, *iterables: Iterable[Any], **options: Any) -> int:
+        """Make a job of calls of a function with the items of iterables, as the built-in ``map`` does; its number.
+
+        >>> with Client(address) as client:
+        ...     job_id = client.map(math.factorial, range(4), name="night", retries=2)
+        ...     sorted((result.index, result.value) for result in client.results(job_id))
+        [(0, 1), (1, 1), (2, 2), (3, 6)]
+
+        It returns when all items are submitted: they may be many, but not endless. The function goes by reference: its
+        module must be one that controllers may import. As ``"module:name"`` it need not be importable here. Options are
+        those of ``Executor.options``. Raises as ``submit`` does, and NotSerialisable.
+        """
+        # With what it takes to name a function, which no command needs.
+        from cyclone.client.calls import job_of_calls
+
+        return self.submit(*job_of_calls(function, iterables, options))
+
+    def retry(
+        self,
+        job_id: int,
+        *,
+        indexes: IndexRanges | None = None,
+        states: Sequence[str] = USUAL_STATES,
+        hold: bool = False,
+        again: bool = False,
+    ) -> int:
+        """Make a new job, with the same options, of those tasks of a job that ended and did not complete; its number.
+
+        >>> with Client(address) as client:
+        ...     job_id = client.map(math.sqrt, [4, -1, 9])
+        ...     [job] = client.wait([job_id], timeout_s=30)
+        ...     retried = client.retry(job_id)
+        ...     job.tasks["failed"], client.detail(retried).spec.tags == {"retry-of": str(job_id)}
+        (1, True)
+
+        Only those with these indexes, in these states. To say it again gives the same job, unless ``again``. Raises
+        NoSuchJob, SubmitRefused with the code ``sealed`` where more tasks have ended so since it was said first, and
+        CycloneError where there is no such task.
+        """
+        chosen = Retry(self, job_id, indexes, states, hold)
+        return self.submit(chosen.spec, chosen, key=None if again else chosen.key)
+
+    def add(self, job_id: int, tasks: Iterable[bytes | Row], *, offset: int, sealed: bool = False) -> int:
         """More tasks for a job that is not sealed, the first with the index ``offset``: how many it has now."""
-        blocks = Blocks(tasks, offset)
-        self._stream(job_id, blocks, sealed, 0.0)
-        return blocks.offset
-
-    def _stream(self, job_id: int, blocks: Blocks, sealed: bool, wait_s: float) -> None:
-        """Send until all is taken, and sealed where it shall be."""
-        while True:
-            time.sleep(wait_s)
-            block = blocks.take()
-            last = sealed and blocks.exhausted
-            if block is None and not last:
-                return
-            answer = self._asked(Submitted, partial(AddRequest, job_id=job_id, block=block, sealed=last))
-            if answer.code == NO_JOB and last and self._ended_with(job_id, blocks.end):
-                return
-            check(answer, blocks.end)
-            blocks.taken(answer.count)
-            if blocks.exhausted and not blocks.waiting:
-                return
-            wait_s = pause_s(answer, wait_s)
-
-    def _ended_with(self, job_id: int, count: int) -> bool:
-        """Whether a job has ended with so many tasks: then the answer to what sealed it was lost."""
-        job = self._asked(JobDetail, lambda n: DetailRequest(n, job_id)).job
-        return job is not None and job.sealed and sum(job.tasks.values()) == count
+        return pacing.run(steps.add(self, job_id, tasks, offset, sealed))
 
     # Looking.
 
     def status(self) -> StatusReport:
         """The master and its controllers."""
-        return self._asked(StatusReport, StatusRequest)
+        return self.expect(StatusReport, StatusRequest)
 
     def jobs(
         self, selection: JobSelection | None = None, *, before: int = 0, page: int = limits.PAGE_ROWS_MAX
@@ -186,7 +196,7 @@ class Client:
         """The jobs that are selected, the newest first, those below ``before`` only; asked for page by page."""
         wanted = selection or JobSelection()
         while True:
-            report = self._asked(JobsReport, partial(JobsRequest, selection=wanted, page=page, before=before))
+            report = self.expect(JobsReport, partial(JobsRequest, selection=wanted, page=page, before=before))
             yield from report.jobs
             if not report.next:
                 return
@@ -206,28 +216,50 @@ class Client:
         position: int | None = start
         while position is not None:
             make = partial(TasksRequest, job_id=job_id, start=position, page=page, states=tuple(states))
-            report = self._asked(TasksReport, partial(make, with_args=with_args, with_values=with_values))
+            report = self.expect(TasksReport, partial(make, with_args=with_args, with_values=with_values))
             yield from report.rows
             position = report.next
 
     def detail(self, job_id: int, *, with_shared: bool = False) -> JobDetail:
         """One job with its options, ``with_shared`` to submit it again. Raises NoSuchJob."""
-        detail = self._asked(JobDetail, lambda n: DetailRequest(n, job_id, with_shared))
+        detail = self.expect(JobDetail, lambda n: DetailRequest(n, job_id, with_shared))
         if detail.job is None:
-            raise _no_job(job_id)
+            raise steps.no_job(job_id)
         return detail
 
     def explain(self, job_id: int, index: int | None = None) -> list[tuple[str, str]]:
         """Why the job, or this task of it, does not run: codes for programs, each with a sentence for people."""
-        return self._asked(Explanation, lambda n: ExplainRequest(n, job_id, index)).reasons
+        return self.expect(Explanation, lambda n: ExplainRequest(n, job_id, index)).reasons
 
     def namespaces(self) -> list[NamespaceSummary]:
         """All of them."""
-        return self._asked(NamespacesReport, NamespacesRequest).namespaces
+        return self.expect(NamespacesReport, NamespacesRequest).namespaces
 
-    def events(self, after: int = 0, epoch: int = 0) -> EventsReport:
+    def nodes(
+        self,
+        names: Collection[str] | None = None,
+        *,
+        state: NodeState | None = None,
+        namespace: str | None = None,
+        label: str | None = None,
+        idle: bool = False,
+    ) -> list[ControllerStatus]:
+        """The controllers, by name: those with these names or on these hosts, in this state, that serve this namespace,
+        have this label, or with ``idle`` those with a free slot that get tasks.
+        """
+        return nodes.chosen(self.status().controllers, names, state, namespace, label, idle)
+
+    def events(self, *, after: int = 0, epoch: int = 0, moment: float = 0.0, follow: bool = False) -> Iterator[Told]:
+        """What has happened, in order, and with ``follow`` what happens from then on, without an end.
+
+        Only what came behind the event with the number ``after`` (of ``epoch``, 0 for the present one), and since
+        ``moment`` in Unix time. Where a part is not known any more, an event of the kind ``missed`` is in its place.
+        """
+        return pacing.rows(Reader(self.event_page, Since(after, epoch, moment)).batches(follow))
+
+    def event_page(self, after: int = 0, epoch: int = 0) -> EventsReport:
         """A page of what has happened: behind this number, where the epoch is still this one, else from the oldest."""
-        return self._asked(EventsReport, lambda n: EventsRequest(n, epoch, after))
+        return self.expect(EventsReport, lambda n: EventsRequest(n, epoch, after))
 
     def output(
         self,
@@ -244,7 +276,7 @@ class Client:
         Where there is nothing yet but there may be, the answer waits for up to ``wait_s``. Raises CycloneError where
         there is no such task.
         """
-        return self._asked(OutputAnswer, lambda n: OutputRequest(n, job_id, index, attempt, offset, bytes_max, wait_s))
+        return self.expect(OutputAnswer, lambda n: OutputRequest(n, job_id, index, attempt, offset, bytes_max, wait_s))
 
     def read_output(self, job_id: int, index: int, *, attempt: int = 0, offset: int = 0) -> OutputReader:
         """What the task prints, to be read or followed: see ``OutputReader``."""
@@ -258,15 +290,15 @@ class Client:
 
     def hold(self, selection: JobSelection) -> Answer:
         """No task of these jobs is started until they are released."""
-        return self._asked(Answer, lambda n: ControlRequest(n, selection, "hold"))
+        return self.expect(Answer, lambda n: ControlRequest(n, selection, "hold"))
 
     def release(self, selection: JobSelection) -> Answer:
         """Undo ``hold``."""
-        return self._asked(Answer, lambda n: ControlRequest(n, selection, "release"))
+        return self.expect(Answer, lambda n: ControlRequest(n, selection, "release"))
 
     def seal(self, selection: JobSelection) -> Answer:
         """These jobs get no more tasks: they end with those that they have."""
-        return self._asked(Answer, lambda n: ControlRequest(n, selection, "seal"))
+        return self.expect(Answer, lambda n: ControlRequest(n, selection, "seal"))
 
     def cancel(
         self,
@@ -278,20 +310,20 @@ class Client:
         dry_run: bool = False,
     ) -> Answer:
         """End these jobs, or of each of them the tasks with these indexes, in these states."""
-        return self._asked(
+        return self.expect(
             Answer, lambda n: CancelJobsRequest(n, selection, indexes or [], tuple(states), reason, dry_run)
         )
 
     def requeue(self, job_id: int, indexes: IndexRanges | None = None) -> Answer:
         """Take these tasks back from whoever holds them, and let them wait again, in front."""
-        return self._asked(Answer, lambda n: RequeueRequest(n, job_id, indexes or []))
+        return self.expect(Answer, lambda n: RequeueRequest(n, job_id, indexes or []))
 
     def processed(self, job_id: int, indexes: IndexRanges) -> Answer:
-        """These completed tasks were taken by their consumer."""
+        """These completed tasks were taken by their consumer. Without any: whether one may say so of this job."""
         granted = 0
-        for at in range(0, len(indexes), _PROCESSED_AT_A_TIME):
+        for at in range(0, max(1, len(indexes)), _PROCESSED_AT_A_TIME):
             some = indexes[at : at + _PROCESSED_AT_A_TIME]
-            answer = self._asked(Answer, partial(ProcessedRequest, job_id=job_id, indexes=some))
+            answer = self.expect(Answer, partial(ProcessedRequest, job_id=job_id, indexes=some))
             granted += answer.count
             if not answer.granted:
                 return answer
@@ -299,41 +331,25 @@ class Client:
 
     def set_namespace(self, namespace: Namespace) -> Answer:
         """Make a namespace, or change it."""
-        return self._asked(Answer, lambda n: NamespaceRequest(n, "set", namespace))
+        return self.expect(Answer, lambda n: NamespaceRequest(n, "set", namespace))
 
     def delete_namespace(self, name: str) -> Answer:
         """Remove a namespace that has no open jobs."""
-        return self._asked(Answer, lambda n: NamespaceRequest(n, "delete", Namespace(name=name)))
+        return self.expect(Answer, lambda n: NamespaceRequest(n, "delete", Namespace(name=name)))
 
     def purge(self, name: str) -> Answer:
         """Cancel all jobs of a namespace."""
-        return self._asked(Answer, lambda n: NamespaceRequest(n, "purge", Namespace(name=name)))
+        return self.expect(Answer, lambda n: NamespaceRequest(n, "purge", Namespace(name=name)))
 
     def drain(self, controller: str, *, undo: bool = False) -> Answer:
         """No new tasks for this controller, or tasks again."""
-        return self._asked(Answer, lambda n: DrainRequest(n, controller, undo))
+        return self.expect(Answer, lambda n: DrainRequest(n, controller, undo))
 
     # Waiting.
 
     def wait(self, job_ids: Sequence[int], timeout_s: float | None = None) -> list[JobSummary]:
         """The jobs when all of them have ended, in the order asked for. Raises TimeoutError, NoSuchJob."""
-        began = time.monotonic()
-        ended: dict[int, JobSummary] = {}
-        while missing := sorted(set(job_ids) - ended.keys()):
-            selection = JobSelection(ids=_ranges(missing))
-            found = {job.job_id: job for job in self.jobs(selection)}
-            if unknown := [job_id for job_id in missing if job_id not in found]:
-                raise _no_job(unknown[0])
-            ended |= {job_id: job for job_id, job in found.items() if job.state in ENDED_STATES}
-            passed = time.monotonic() - began
-            if len(ended) == len(set(job_ids)):
-                break
-            if timeout_s is not None and passed >= timeout_s:
-                still = ", ".join(str(job_id) for job_id in missing if job_id not in ended)
-                raise TimeoutError(f"not ended after {timeout_s:g} s: {still}")
-            pause = min(max(_LOOK_MIN_S, passed * _LOOK_SHARE), _LOOK_MAX_S)
-            time.sleep(pause if timeout_s is None else min(pause, timeout_s - passed))
-        return [ended[job_id] for job_id in job_ids]
+        return pacing.run(steps.wait(self, job_ids, timeout_s))
 
     def results(
         self, job_id: int, position: int = 0, *, read_value: Callable[[bytes], Any] = decode
@@ -342,24 +358,11 @@ class Client:
 
         They are in the order in which they were recorded, not by index. It uses a connection of its own.
         """
-        job = self.detail(job_id).job
-        assert job is not None
-        with Connection(self.address, self._connection.timeout_s) as connection:
-            for report in follow(connection, job_id, position):
-                for block in report.blocks:
-                    yield from OpenJobBlock(job_id, job.task_class, block, read_value)
+        return pacing.rows(self.result_batches(job_id, position, read_value=read_value))
 
-
-def _ranges(numbers: Iterable[int]) -> IndexRanges:
-    """Numbers in their order as ranges."""
-    found: IndexRanges = []
-    for number in numbers:
-        if found and found[-1][1] == number - 1:
-            found[-1] = (found[-1][0], number)
-        else:
-            found.append((number, number))
-    return found
-
-
-def _no_job(job_id: int) -> NoSuchJob:
-    return NoSuchJob(NO_JOB, f"there is no job {job_id}")
+    def result_batches(
+        self, job_id: int, position: int = 0, *, read_value: Callable[[bytes], Any] = decode
+    ) -> Iterator[pacing.Batch[JobTaskResult]]:
+        """The same as they come together: each ``rows`` of some; of none, every second or so, where nothing comes."""
+        patience = self._connection.silence.patience
+        return result_batches(self.address, self.timeout_s, job_id, position, read_value, patience=patience)

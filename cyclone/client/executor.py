@@ -15,6 +15,7 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from cyclone.client import byreference, byvalue
+from cyclone.client.checking import check_spec
 from cyclone.client.connection import Address, Connection, applicable_profile, find_address, is_server_named
 from cyclone.client.futures import FutureTasks, TaskFuture
 from cyclone.client.local_cluster import LocalCluster
@@ -56,7 +57,7 @@ class _Running:
         """Nobody can tell."""
         return -1
 
-    def died(self) -> Exception:
+    def renew(self) -> None:
         """Never asked."""
         raise AssertionError("it is not watched")
 
@@ -261,7 +262,9 @@ class TaskExecutor(concurrent.futures.Executor):
             name = str(getattr(function, "__qualname__", ""))[:NAME_CHARS_MAX]
             shared = _bounded(byvalue.pack_function(function) if by_value else byreference.pack_function(function))
         fields = {"name": name, **job_fields(options_of(function)), **self._fields}
-        return JobSpec(task_class=_TASK_CLASS, shared=shared, by_value=by_value, **fields)
+        spec = JobSpec(task_class=_TASK_CLASS, shared=shared, by_value=by_value, **fields)
+        check_spec(spec)
+        return spec
 
 
 class Executor(TaskExecutor):
@@ -277,12 +280,12 @@ class Executor(TaskExecutor):
     409114
 
     ``by_value``: send functions, arguments and results that have no plain form pickled; a private cluster does, another
-    one only where both ends say so. What else is given are options, as ``options`` takes them. Raises ValueError,
-    ConfigError, Unreachable.
+    one only where both ends say so. ``journal``: a file where a private cluster records what it has to do and has done,
+    so that another one goes on where its master is killed. What else is given are options, as ``options`` takes them.
+    Raises ValueError, ConfigError, Unreachable, and AlreadyRunning where another one has the journal.
     """
 
-    cluster_pid = 0
-    """The process that is the master of a private cluster; 0 where there is none."""
+    _cluster: LocalCluster | None = None
 
     def __init__(
         self,
@@ -295,6 +298,7 @@ class Executor(TaskExecutor):
         profile: str | None = None,
         namespace: str | None = None,
         by_value: bool | None = None,
+        journal: str | Path | None = None,
         **options: Any,
     ) -> None:
         for count in (max_workers, workers):
@@ -302,9 +306,11 @@ class Executor(TaskExecutor):
                 raise ValueError("max_workers must be greater than 0")
         if workers is not None and connect is not None:
             raise ValueError("workers are those of a private cluster, connect names another one: give one of them")
+        if journal is not None and connect is not None:
+            raise ValueError("journal is that of a private cluster, a running one has its own: leave one of them out")
         job_fields(options)
         server: Server
-        if workers is None and (connect or profile or is_server_named()):
+        if workers is None and journal is None and (connect or profile or is_server_named()):
             address = find_address(connect, None, Path(key_file) if key_file else None, insecure, profile)
             slots = _slots(address, bool(by_value))
             server = _Running(address)
@@ -313,12 +319,17 @@ class Executor(TaskExecutor):
                 options = {"parallel": max_workers, **options}
         else:
             slots = workers or max_workers or len(os.sched_getaffinity(0))
-            server = cluster = LocalCluster(slots)
-            self.cluster_pid = cluster.pid
+            server = self._cluster = _private(slots, journal)
             by_value = True if by_value is None else by_value
-            # Nobody else could ask for results: the master need not keep what was read here.
-            options = {"keep": 0.0, **options}
+            if journal is None:
+                # Nobody else could ask for results: the master need not keep what was read here.
+                options = {"keep": 0.0, **options}
         self.begin(Stream(server), bool(by_value), slots, namespace or DEFAULT_NAMESPACE, options)
+
+    @property
+    def cluster_pid(self) -> int:
+        """The process that is the master of a private cluster; 0 where there is none."""
+        return self._cluster.pid if self._cluster else 0
 
     def begin(
         self,
@@ -330,6 +341,18 @@ class Executor(TaskExecutor):
     ) -> None:
         """For a constructor: use this stream, to a cluster that executes so many tasks at once."""
         super().__init__(_Core(stream, by_value, namespace, slots), options or {})
+
+
+def _private(workers: int, journal: str | Path | None) -> LocalCluster:
+    """A private cluster, which with a journal has already taken it."""
+    cluster = LocalCluster(workers, journal=journal)
+    if journal is not None:
+        try:
+            cluster.address()
+        except BaseException:
+            cluster.close()
+            raise
+    return cluster
 
 
 def _slots(address: Address, by_value: bool) -> int:

@@ -305,7 +305,7 @@ class JobStream:
 
     def _follow_maker(self, window_bytes: int) -> Callable[[int], FollowRequest]:
         job_id, position, resume = self.job_id, self._position, self._resume
-        return lambda number: FollowRequest(number, job_id, position, window_bytes, resume)
+        return lambda number: FollowRequest(number, job_id, position, window_bytes, resume, consume=True)
 
     def _rewind(self) -> None:
         """Send again what is not acknowledged."""

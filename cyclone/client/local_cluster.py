@@ -1,58 +1,122 @@
 """A private cluster for one Executor: a child process that is its master, which starts a controller with workers.
 
-Owns the child's life as seen from here: what it is told, where its master is, its end. It ends with this process,
-whatever happens, because it watches it. Nobody else can talk to it: it listens at a socket file in a folder of its own.
-The child's side is ``cyclone.cli.local_cluster``, which this module may know by name alone.
+Owns the child's life as seen from here: what it is told, where its master is, its end, and with a journal the next one
+that goes on with it. It ends with this process, whatever happens, because it watches it. Nobody else can talk to it: it
+listens at a socket file in a folder of its own. The child's side is ``cyclone.cli.local_cluster``, which this module
+may know by name alone.
 """
 
 import contextlib
 import json
+import logging
 import os
 import select
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
+from cyclone import errors
 from cyclone.client.connection import Address
 from cyclone.client.task_errors import ClusterDied
 from cyclone.processes import end_text, python_command
 
+log = logging.getLogger("cyclone.client")
+
 _START_WAIT_S = 60.0
 _END_WAIT_S = 10.0
+# A cluster that ends so often has a cause that another start will not cure.
+_STARTS_MAX = 6
 
 
 class LocalCluster:
-    """Started at once, without waiting for it. A ``stream.Server``."""
+    """Started at once, without waiting for it. A ``stream.Server``.
 
-    def __init__(self, workers: int, overrides: Sequence[str] = ()) -> None:
-        self._ready, ready = os.pipe()
-        told = {
+    ``journal`` is the file where its master records what it promises; without one nothing outlives it.
+    """
+
+    def __init__(self, workers: int, overrides: Sequence[str] = (), journal: str | Path | None = None) -> None:
+        self._told = {
             "parent_pid": os.getpid(),
             "workers": workers,
-            "ready_fd": ready,
             "overrides": list(overrides),
+            # As it is meant now, wherever this program goes before another start.
+            "journal": "" if journal is None else str(Path(journal).absolute()),
         }
-        try:
-            self._process = subprocess.Popen(
-                python_command("cyclone.cli.local_cluster:main", json.dumps(told)),
-                pass_fds=(ready,),
-                stdin=subprocess.PIPE,
-                # A Ctrl-C on our terminal is ours to deal with.
-                start_new_session=True,
-                env=_environment(),
-            )
-        finally:
-            os.close(ready)
-        self._pidfd = os.pidfd_open(self._process.pid)
+        self._child = _Child(self._told)
+        self._starts = 1
+        self._address: Address | None = None
 
     @property
     def pid(self) -> int:
         """The child's."""
-        return self._process.pid
+        return self._child.process.pid
 
     def address(self) -> Address:
-        """Where its master listens, as soon as it does. Raises ClusterDied."""
+        """Where its master listens, as soon as it does.
+
+        Raises ClusterDied where it has ended, and what it says itself where it must not start: ConfigError,
+        AlreadyRunning.
+        """
+        if self._address is None:
+            self._address = Address(self._child.target(), 0)
+        return self._address
+
+    def fileno(self) -> int:
+        """Readable when the child has ended."""
+        return self._child.pidfd
+
+    def renew(self) -> None:
+        """It has ended by itself: have another one go on with its journal, as soon as that listens.
+
+        Raises ClusterDied where there is no journal, or no end of it, and what ``address`` raises.
+        """
+        while self._told["journal"] and self._starts < _STARTS_MAX:
+            log.warning("%s: another one goes on with the journal %s", self.died(), self._told["journal"])
+            former, self._child, self._address = self._child, _Child(self._told), None
+            self._starts += 1
+            former.close()
+            with contextlib.suppress(ClusterDied):
+                self.address()
+                return
+        raise self.died()
+
+    def died(self) -> ClusterDied:
+        """How it ended by itself."""
+        return self._child.died()
+
+    def close(self) -> None:
+        """End it, and wait until nothing of it is left."""
+        self._child.close()
+
+
+class _Child:
+    """One process, from its start to its end. ``pidfd`` is readable when it has ended."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self._ready, ready = os.pipe()
+        try:
+            self.process = subprocess.Popen(
+                python_command("cyclone.cli.local_cluster:main", json.dumps({**told, "ready_fd": ready})),
+                pass_fds=(ready,),
+                stdin=subprocess.PIPE,
+                # Its tasks print where we do.
+                stdout=_same(sys.__stdout__),
+                stderr=_same(sys.__stderr__),
+                # A Ctrl-C on our terminal is ours to deal with.
+                start_new_session=True,
+                env=_environment(),
+            )
+        except BaseException:
+            os.close(self._ready)
+            raise
+        finally:
+            os.close(ready)
+        self.pidfd = os.pidfd_open(self.process.pid)
+
+    def target(self) -> str:
+        """Where it listens; see ``LocalCluster.address``."""
         said = b""
         while not said.endswith(b"\n"):
             if not select.select([self._ready], [], [], _START_WAIT_S)[0]:
@@ -61,34 +125,38 @@ class LocalCluster:
             if not part:
                 raise self.died()
             said += part
-        return Address(json.loads(said)["target"], 0)
-
-    def fileno(self) -> int:
-        """Readable when the child has ended."""
-        return self._pidfd
+        found = json.loads(said)
+        if "refused" in found:
+            raise getattr(errors, found["refused"], errors.CycloneError)(found["text"])
+        return str(found["target"])
 
     def died(self) -> ClusterDied:
         """How it ended by itself."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_WAIT_S)
-        status = self._process.returncode
+            self.process.wait(_END_WAIT_S)
+        status = self.process.returncode
         how = "has closed its pipe" if status is None else f"has ended with {end_text(status)}"
         return ClusterDied(f"the local cluster of this Executor {how}; what it has said is on standard error")
 
     def close(self) -> None:
         """End it, and wait until nothing of it is left."""
-        assert self._process.stdin
+        assert self.process.stdin
         # A word, and not only the end of the pipe: another child of ours may hold that open.
-        with contextlib.suppress(BrokenPipeError), self._process.stdin as order:
+        with contextlib.suppress(BrokenPipeError), self.process.stdin as order:
             order.write(b"end\n")
         try:
-            self._process.wait(_END_WAIT_S)
+            self.process.wait(_END_WAIT_S)
         except subprocess.TimeoutExpired:
             # Its guardian ends what it leaves.
-            self._process.kill()
-            self._process.wait()
-        os.close(self._pidfd)
+            self.process.kill()
+            self.process.wait()
+        os.close(self.pidfd)
         os.close(self._ready)
+
+
+def _same(stream: TextIO | None) -> int | None:
+    """For the child to have this, too. A program that was started without it may have anything by its number."""
+    return subprocess.DEVNULL if stream is None else None
 
 
 def _environment() -> dict[str, str]:

@@ -6,8 +6,8 @@ Owns the names and what they become in a ``JobSpec``.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
+from cyclone.client.checking import check_spec
+from cyclone.errors import BadRequest
 from cyclone.protocol.job_spec import JobSpec
 from cyclone.task import OPTIONS_ATTRIBUTE
 from cyclone.units import parse_duration, parse_size
@@ -37,28 +37,52 @@ def options_of(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 
 def job_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as fields of a ``JobSpec``. Raises TypeError for a name that is none, ValueError for a bad value."""
+    """The options as fields of a ``JobSpec``.
+
+    Raises TypeError for a name that is none, and BadRequest, which is a ValueError and names the option, for a value
+    that no job may have.
+    """
     fields: dict[str, Any] = {}
     for name, value in options.items():
         if name in _DURATIONS:
-            fields[_DURATIONS[name]] = parse_duration(value) if isinstance(value, str) else value
+            fields[_DURATIONS[name]] = _parsed(name, parse_duration, value)
         elif name in _SIZES:
-            fields[_SIZES[name]] = parse_size(value) if isinstance(value, str) else value
+            fields[_SIZES[name]] = _parsed(name, parse_size, value)
         elif name == "retry_on":
-            fields[name] = tuple(_exception_name(kind) for kind in value)
+            kinds = value if isinstance(value, list | tuple | set | frozenset) else (value,)
+            fields[name] = tuple(map(_exception_name, kinds))
         elif name in _PLAIN:
             fields[name] = tuple(value) if isinstance(value, list) else value
         else:
             raise TypeError(f"there is no option {name!r}; there are {', '.join(sorted(NAMES))}")
-    # As strictly as the master does it.
+    # As strictly as the master does it, whatever they belong to.
     try:
-        msgspec.convert({"task_class": "-", **fields}, JobSpec)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"options {options}: {error}") from None
+        check_spec(JobSpec(task_class="-:-", **fields))
+    except BadRequest as error:
+        raise BadRequest(_as_written(str(error))) from None
     return fields
 
 
-def _exception_name(kind: type[BaseException] | str) -> str:
+def _parsed(name: str, parse: Callable[[str], float], value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise BadRequest(f"{name}: {error}") from None
+
+
+def _as_written(text: str) -> str:
+    """What begins with the name of a field, with that of the option instead."""
+    for option, field in (*_DURATIONS.items(), *_SIZES.items()):
+        if text.startswith(field):
+            return option + text.removeprefix(field)
+    return text
+
+
+def _exception_name(kind: object) -> str:
     if isinstance(kind, str):
         return kind
+    if not isinstance(kind, type):
+        raise BadRequest(f"retry_on: expected exception classes or their names, not {kind!r}")
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

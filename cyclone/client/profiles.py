@@ -7,7 +7,8 @@ Owns ``client.toml`` in ``$XDG_CONFIG_HOME/cyclone`` and what stands there:
     key_file = "~/.config/cyclone/me.key"
     namespace = "default"
 
-``[default]`` is taken where nothing names a master, another one where it is named. Knows nothing of sockets.
+``[default]`` is taken where nothing names a master, another one where it is named; the key of one also where its server
+was named by other means. Knows nothing of sockets.
 """
 
 import os
@@ -47,16 +48,17 @@ def find_profile(name: str | None = None) -> tuple[Profile, bool]:
     Raises ConfigError where a named one is not there, or the file cannot be used.
     """
     name = name or os.environ.get(PROFILE_ENVIRONMENT)
-    path = profiles_file()
-    profiles = _read(path)
+    profiles = read_profiles()
     wanted = name or DEFAULT_PROFILE
     if name and name not in profiles:
         known = f"it has {', '.join(sorted(profiles))}" if profiles else "there is none"
-        raise ConfigError(f"there is no profile {name!r} in {path}: {known}")
+        raise ConfigError(f"there is no profile {name!r} in {profiles_file()}: {known}")
     return profiles.get(wanted, Profile()), bool(name)
 
 
-def _read(path: Path) -> dict[str, Profile]:
+def read_profiles() -> dict[str, Profile]:
+    """All of them by name. Raises ConfigError where the file cannot be used."""
+    path = profiles_file()
     try:
         text = path.read_bytes()
     except FileNotFoundError:

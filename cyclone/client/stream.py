@@ -24,10 +24,19 @@ from cyclone.client.job_stream import RESEND_S, JobStream, Tasks
 from cyclone.errors import CycloneError, NotAllowed, ProtocolError
 from cyclone.protocol import wire
 from cyclone.protocol.client_messages import Answer
+from cyclone.protocol.endpoints import endpoint
 from cyclone.protocol.job_messages import AnyFromClient, CancelJobsRequest, JobResults, Submitted
 from cyclone.protocol.job_spec import IndexRanges, JobSelection, JobSpec
 from cyclone.protocol.messages import FORBIDDEN, Refused
-from cyclone.protocol.sockets import POLLIN, Poller, controller_socket, handshake_fault, receive_all, send_at_once
+from cyclone.protocol.sockets import (
+    POLLIN,
+    Poller,
+    controller_socket,
+    handshake_fault,
+    receive_all,
+    reconnect,
+    send_at_once,
+)
 
 log = logging.getLogger("cyclone.client")
 
@@ -50,8 +59,8 @@ class Server(Protocol):
     def fileno(self) -> int:
         """Becomes readable when it has ended; -1 where nobody can tell."""
 
-    def died(self) -> Exception:
-        """What to say then."""
+    def renew(self) -> None:
+        """It has ended: have another one go on, at another address. Raises CycloneError where none does."""
 
     def close(self) -> None:
         """Nobody needs it any more."""
@@ -188,11 +197,19 @@ class Stream:
         stack.callback(self._socket.disable_monitor)
         self._poller = Poller()
         stack.callback(self._poller.close)
-        self._poller.watch(self._socket)
-        self._poller.watch(self._monitor)
+        self._poller.register(self._socket, POLLIN)
+        self._poller.register_monitor(self._monitor)
         self._poller.register(self._wakeup, POLLIN)
         if self._server.fileno() >= 0:
             self._poller.register(self._server.fileno(), POLLIN)
+
+    def _renew_server(self) -> None:
+        """Go on with what follows a server that has ended: what it has not answered is sent again."""
+        self._poller.unregister(self._server.fileno())
+        self._server.renew()
+        former, self._address = self._address, self._server.address()
+        reconnect(self._socket, self._address.target, self._address.port, endpoint(former.target, former.port))
+        self._poller.register(self._server.fileno(), POLLIN)
 
     def _turn(self) -> None:
         self._sleeping = True
@@ -202,7 +219,7 @@ class Stream:
         if self._wakeup in ready:
             os.eventfd_read(self._wakeup)
         if self._server.fileno() in ready:
-            raise self._server.died()
+            self._renew_server()
         now = time.monotonic()
         if self._monitor in ready:
             self._on_monitor()

@@ -7,15 +7,34 @@ no clock.
 import itertools
 from collections.abc import Iterable
 from itertools import islice
+from typing import NamedTuple
 
-from cyclone.errors import NoSuchJob, NoSuchNamespace, NotAllowed, PayloadTooLarge, QuotaExceeded, SubmitRefused
+from cyclone.errors import (
+    BadRequest,
+    NoSuchJob,
+    NoSuchNamespace,
+    NotAllowed,
+    PayloadTooLarge,
+    QuotaExceeded,
+    SubmitRefused,
+)
 from cyclone.protocol import job_messages as codes
 from cyclone.protocol.job_messages import SUBMIT_REFUSALS, Submitted
-from cyclone.protocol.job_spec import TaskBlock
+from cyclone.protocol.job_spec import RowOptions, TaskBlock
 from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX, VALUE_BYTES_MAX
 
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.01, 0.5
 _KINDS = {codes.QUOTA: QuotaExceeded, codes.NO_JOB: NoSuchJob, codes.NO_NAMESPACE: NoSuchNamespace}
+
+
+class Row(NamedTuple):
+    """A task with options of its own: the msgpack array of its properties, the moment (Unix time) before which it does
+    not start, its time limit in seconds; None for what the job says.
+    """
+
+    args: bytes
+    not_before: float | None = None
+    time_limit_s: float | None = None
 
 
 def pause_s(answer: Submitted, before_s: float) -> float:
@@ -45,13 +64,14 @@ class Blocks:
     ``offset`` is the index of the first task that is not taken; ``exhausted``: the iterable has ended.
     """
 
-    def __init__(self, tasks: Iterable[bytes], offset: int = 0) -> None:
+    def __init__(self, tasks: Iterable[bytes | Row], offset: int = 0) -> None:
         self._tasks = iter(tasks)
         self.offset = offset
         self.exhausted = False
         self._rows: list[bytes] = []
+        self._options: list[RowOptions] = []
         # What did not fit the block any more.
-        self._over: list[bytes] = []
+        self._over: list[bytes | Row] = []
         self._skip = 0
 
     @property
@@ -68,23 +88,27 @@ class Blocks:
         """The next block, or the rest of the last one; None where there is no task left."""
         if not self._rows:
             self._pull()
-        return TaskBlock(self.offset, self._rows) if self._rows else None
+        return TaskBlock(self.offset, self._rows, self._options) if self._rows else None
 
     def taken(self, count: int) -> None:
         """The job has so many tasks."""
         accepted = max(0, count - self.offset)
         self._skip += max(0, accepted - len(self._rows))
         self._rows = self._rows[accepted:]
+        self._options = [
+            (row - accepted, not_before, limit_s) for row, not_before, limit_s in self._options if row >= accepted
+        ]
         self.offset += accepted
 
     def _pull(self) -> None:
+        source: Iterable[bytes | Row] = itertools.chain(self._over, self._tasks)
         if self._skip:
             # A job of before, that has more than was sent now: the same tasks were submitted once already.
-            self._tasks = islice(itertools.chain(self._over, self._tasks), self._skip, None)
-            self._over, self._skip = [], 0
-        rows, self._over = self._over, []
-        size = sum(map(len, rows))
-        for packed in islice(self._tasks, TASKS_PER_BATCH_MAX - len(rows)):
+            source, self._skip = islice(source, self._skip, None), 0
+        rows: list[bytes] = []
+        self._over, self._options, size = [], [], 0
+        for task in islice(source, TASKS_PER_BATCH_MAX):
+            packed = task if isinstance(task, bytes) else self._args(task, self.offset + len(rows))
             size += len(packed)
             if len(packed) > VALUE_BYTES_MAX:
                 raise PayloadTooLarge(
@@ -92,9 +116,18 @@ class Blocks:
                     f"{VALUE_BYTES_MAX}: pass the path of a file instead"
                 )
             if rows and size > BATCH_BYTES_TARGET:
-                self._over = [packed]
+                self._over = [task]
                 break
+            if isinstance(task, Row) and (task.not_before is not None or task.time_limit_s is not None):
+                self._options.append((len(rows), task.not_before, task.time_limit_s))
             rows.append(packed)
         else:
             self.exhausted = len(rows) < TASKS_PER_BATCH_MAX
         self._rows = rows
+
+    def _args(self, task: object, index: int) -> bytes:
+        packed = task.args if isinstance(task, Row) else task
+        if not isinstance(packed, bytes):
+            kind = type(packed).__name__
+            raise BadRequest(f"task {index}: expected bytes, a msgpack array of its properties, not {kind}")
+        return packed

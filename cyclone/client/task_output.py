@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cyclone.lifecycle import OPEN_STATES
 from cyclone.protocol.job_messages import OutputAnswer
-from cyclone.protocol.messages import STDERR, STDOUT
+from cyclone.protocol.messages import CUT, STDERR, STDOUT
 
 # While nobody can answer at once: a task that waits, or a node that is away.
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.01, 1.0
@@ -44,7 +44,13 @@ class OutputReader:
         self._offset = offset
         self._pause_s = _PAUSE_MIN_S
         self.lost_bytes = 0
+        self._cut = b""
         self.last: OutputAnswer | None = None
+
+    @property
+    def cut(self) -> str:
+        """How much of what was printed was not even kept, and why; empty where all was, or it is not reached yet."""
+        return "; ".join(self._cut.decode("utf-8", "replace").splitlines())
 
     def read(self) -> Iterator[TaskOutput]:
         """What there is by now."""
@@ -91,6 +97,9 @@ class OutputReader:
         self.lost_bytes += answer.offset - self._offset
         self._offset = answer.offset
         for stream, data in answer.pieces:
-            piece = TaskOutput(answer.attempt, answer.controller, self._offset, _NAMES[stream], data)
+            offset = self._offset
             self._offset += len(data)
-            yield piece
+            if stream == CUT:
+                self._cut += data
+            else:
+                yield TaskOutput(answer.attempt, answer.controller, offset, _NAMES[stream], data)

@@ -51,10 +51,15 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class EndTask:
-    """End a worker that executes exactly this row, by SIGTERM to its process group; ``Agent.task_ending`` follows."""
+    """End a worker that executes exactly this row, by SIGTERM to its process group; ``Agent.task_ending`` follows.
+
+    With ``started_s`` only if it is still in what had begun then: it may just have ended, or come to an end of its
+    preparation.
+    """
 
     worker: int
     seq: int
+    started_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

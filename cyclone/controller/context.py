@@ -65,6 +65,8 @@ class WorkerContext(TaskContext):
         limit_s = self._time_limits.get(self.task_id, self.time_limit_s) if self._time_limits else self.time_limit_s
         if not limit_s:
             return None
+        if self._words[pipe.EXECUTING] == pipe.PREPARING:
+            return limit_s
         return max(0.0, self._times[pipe.STARTED_S] + limit_s - time.monotonic())
 
     def printed(self, stream: int, data: bytes) -> None:

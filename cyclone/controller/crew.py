@@ -312,20 +312,26 @@ class Crew:
                 self.wanted.append(KillWorker(slot.worker))
 
     def _charge(self, slot: Slot, batch: Batch, cause: str, obituary: Obituary, now: float) -> None:
-        """The row that the worker died in gets its outcome: timed out when that was us, else a crash."""
+        """The row that the worker died in gets its outcome: a limit that it exceeded when that was us, else a crash."""
         row = len(batch.piece) - 1
         job = batch.piece.job_at(row)
         status, error = states.CRASHED, ErrorRecord("WorkerDied", cause)
         if slot.ending_seq == batch.base + row:
-            text = f"exceeded its time limit of {self.watch.time_limit_s(batch.piece, row):g} s"
-            retry_on = self.jobs[job].retry_on
-            status = states.TIMED_OUT
-            error = ErrorRecord("TaskTimedOut", text, retry=not retry_on or "TaskTimedOut" in retry_on)
+            status, error = self._over_limit(slot.ending_setup, batch, row)
         body = error_columns(error, obituary.pid, obituary.started, obituary.seconds)
         piece, busy_s = batch.piece, max(0.0, obituary.seconds)
         self._outbox.add(ResultBatch(piece.first + row, piece.epoch, piece.attempt, bytes([status]), body, busy_s), now)
         if slot.alone:
             self._rest(slot, job, status, now)
+
+    def _over_limit(self, in_setup: bool, batch: Batch, row: int) -> tuple[int, ErrorRecord]:
+        status, kind = states.TIMED_OUT, "TaskTimedOut"
+        text = f"exceeded its time limit of {self.watch.time_limit_s(batch.piece, row):g} s"
+        if in_setup:
+            status, kind = states.SETUP_FAILED, "SetupTimedOut"
+            text = f"its preparation took longer than [processing] setup_limit, {self._options.setup_limit_s:g} s"
+        retry_on = self.jobs[batch.piece.job_at(row)].retry_on
+        return status, ErrorRecord(kind, text, retry=not retry_on or kind in retry_on)
 
     def _rest(self, slot: Slot, job: int, status: int, now: float) -> float:
         """Its task is over: the slots that it took do nothing for so many seconds, 0 where its job wants none."""

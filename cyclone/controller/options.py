@@ -13,6 +13,7 @@ class AgentOptions:
     worker_count: int
     spare_workers: int = 0
     task_time_limit_s: float = 0.0
+    setup_limit_s: float = 0.0
     kill_grace_s: float = 5.0
     worker_max_tasks: int = 0
     retry_wait_s: float = 1.0

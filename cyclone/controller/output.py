@@ -20,7 +20,7 @@ from typing import NamedTuple
 from cyclone.controller.printed import DROPPED, DROPPED_BYTES, LOG, Unmarker
 from cyclone.logs import escape_lines
 from cyclone.protocol.limits import LOG_LINE_CHARS_MAX
-from cyclone.protocol.messages import STDOUT, TaskRange
+from cyclone.protocol.messages import CUT, STDOUT, TaskRange
 
 log = logging.getLogger("cyclone.controller")
 
@@ -121,6 +121,11 @@ class TaskOutput:
             self._end_line()
             task_id = self._lease.first if self._lease else 0
             log.warning("task=%d printed %d bytes more, discarded", task_id, self._discarded)
+            if self._keep and self._lease:
+                setting = f"[processing] stdout_max_bytes = {self._bytes_max}"
+                cut = f"{self._discarded:,} more bytes were discarded: {setting}\n"
+                self._keep(self._lease, self._passed, CUT, cut.encode())
+                self._passed += len(cut)
             self.discarded_bytes += self._discarded
             self._discarded = 0
 
@@ -141,7 +146,7 @@ class TaskOutput:
         if stream == DROPPED:
             self._discarded += int.from_bytes(data[:DROPPED_BYTES], "little")
             return
-        room = self._bytes_max - self._passed if self._bytes_max else len(data)
+        room = max(0, self._bytes_max - self._passed) if self._bytes_max else len(data)
         shown = data[:room]
         if self._keep and self._lease and shown:
             self._keep(self._lease, self._passed, stream, shown)
@@ -163,6 +168,29 @@ class TaskOutput:
         text, self._partial = before + self._partial, ""
         if text:
             _write(text)
+
+
+class Elsewhere:
+    """The output of a worker that prints where its controller does: nothing of it comes here. As ``TaskOutput``."""
+
+    closed, discarding, discarded_bytes = True, False, 0
+
+    def fileno(self) -> int:
+        """There is nothing to be polled."""
+        return -1
+
+    def relay(self) -> bool:
+        """Nothing comes."""
+        return False
+
+    def drain(self) -> None:
+        """Nothing comes."""
+
+    def settle(self, seq: int, executing: bool) -> None:
+        """Nothing is discarded."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _write(text: str) -> None:

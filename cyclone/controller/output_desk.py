@@ -19,7 +19,7 @@ Held = Callable[[], list[TaskRange]]
 _WAITING_MAX = 256
 # How often those that wait are looked at while tasks end: some thousand may, every second.
 _LOOK_S = 0.02
-_NOT_KEPT = "its controller does not keep what tasks print: [processing] output = log"
+_NOT_KEPT = "its controller does not keep what tasks print: [processing] output = log or inherit"
 
 
 @dataclass(frozen=True, slots=True)

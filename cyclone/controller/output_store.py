@@ -15,12 +15,12 @@ from bisect import bisect_right
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from cyclone.controller.output_segment import RECORD_BYTES_MAX, Place, Record, Segment
 from cyclone.logs import RateLimit
 from cyclone.protocol.limits import OUTPUT_PIECES_MAX
-from cyclone.protocol.messages import STDERR, STDOUT, OutputPiece
+from cyclone.protocol.messages import CUT, STDERR, STDOUT, OutputPiece
 
 log = logging.getLogger("cyclone.controller")
 
@@ -32,6 +32,8 @@ _LOCK = "lock"
 # Controllers that are called the same, on one host at the same time.
 _FOLDERS_MAX = 1000
 _ATTEMPT_BITS = 32
+# What an earlier version kept of a log went to standard error.
+_SHOWN: dict[int, Literal[1, 2, 5]] = {STDOUT: STDOUT, STDERR: STDERR, CUT: CUT}
 _KEEPING, _READING = "keeping what tasks print", "reading what tasks have printed"
 
 Lease = tuple[int, int]
@@ -210,7 +212,7 @@ class OutputStore:
                 end += len(data)
             if end - begin == bytes_max:
                 break
-        shown: list[OutputPiece] = [(STDOUT if stream == STDOUT else STDERR, b"".join(data)) for stream, data in pieces]
+        shown: list[OutputPiece] = [(_SHOWN.get(stream, STDERR), b"".join(data)) for stream, data in pieces]
         return Found(_lease(last.lease), begin, shown[:OUTPUT_PIECES_MAX], size)
 
     def _segments(self) -> list[Segment]:

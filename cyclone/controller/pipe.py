@@ -20,10 +20,11 @@ from cyclone.protocol.messages import Count, Job, Seconds
 # Shared words, 64 bits each, written by one side only: whole numbers, and seconds in ``seconds_view``.
 EXECUTING_SEQ = 0  # worker: number of the row that it executes or executed last; 0 before the first
 LIMIT_SEQ = 1  # controller: the first row that must not start
-STARTED_S = 2  # worker: CLOCK_MONOTONIC at which that row started, a float64
-EXECUTING = 3  # worker: 1 while inside the task's code
+STARTED_S = 2  # worker: CLOCK_MONOTONIC at which that row started, and again when its preparation is over, a float64
+EXECUTING = 3  # worker: RUNNING inside the task's code, PREPARING while that is being prepared, 0 between batches
 WORDS = 4
 NO_LIMIT = (1 << 64) - 1
+RUNNING, PREPARING = 1, 2
 
 # Whatever else can become of a task, its controller says and not the worker that may be dead by then.
 _STATUSES = bytes([states.COMPLETED, states.FAILED, states.REFUSED, states.SETUP_FAILED])

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from cyclone import guardian
 from cyclone.controller import pipe, surroundings
-from cyclone.controller.output import Keep, Rows, TaskOutput
+from cyclone.controller.output import Elsewhere, Keep, Rows, TaskOutput
 from cyclone.controller.printed import MARK_BYTES
 from cyclone.controller.watch import Progress
 from cyclone.controller.work import Piece
@@ -47,13 +47,15 @@ _READ_BYTES_PER_TURN = 4 << 20
 class WorkerOptions:
     """What is the same for all workers. ``arguments`` goes to each as it is.
 
-    With ``log_output``, what tasks print goes to the controller's log, too, where it is kept.
+    With ``log_output``, what tasks print goes to the controller's log, too, where it is kept; with ``inherits_output``
+    to neither, but to the controller's own standard output and error.
     """
 
     arguments: dict[str, object]
     environment_keep: tuple[str, ...]
     stdout_max_bytes: int
     log_output: bool = True
+    inherits_output: bool = False
 
 
 class WorkerProcess:
@@ -86,17 +88,18 @@ class WorkerProcess:
         scratch.mkdir(mode=0o700)
         self.scratch = scratch
         self.mark = scratch.name
-        output_mark = os.urandom(MARK_BYTES)
+        # What nobody here reads has no marks in it, and no bound.
+        output_mark = b"" if options.inherits_output else os.urandom(MARK_BYTES)
         about = {
             "output_mark": output_mark.hex(),
-            "stdout_max_bytes": options.stdout_max_bytes,
+            "stdout_max_bytes": options.stdout_max_bytes if output_mark else 0,
             "parent_pid": os.getpid(),
             "scratch": str(scratch),
             "relayed_to_journal": stderr_is_journal(),
         }
         arguments = {**options.arguments, **descriptors, **about}
         environment = surroundings.environment(guard.environment(), options.environment_keep, scratch)
-        readable, printed = os.pipe()
+        readable, printed = os.pipe() if output_mark else (-1, None)
         self._process = subprocess.Popen(
             python_command("cyclone.controller.worker:main", json.dumps(arguments)),
             pass_fds=tuple(descriptors.values()),
@@ -110,10 +113,15 @@ class WorkerProcess:
         channel.close()
         nudges.close()
         os.close(words)
-        os.close(printed)
+        if printed is not None:
+            os.close(printed)
         # Not by way of ourselves: in a ring we would stay, with our descriptors, long after our end.
         rows = Rows(lambda: int(shared[pipe.EXECUTING_SEQ]), lease)
-        self.output = TaskOutput(readable, output_mark, rows, options.stdout_max_bytes, keep, options.log_output)
+        self.output: TaskOutput | Elsewhere = (
+            Elsewhere()
+            if printed is None
+            else TaskOutput(readable, output_mark, rows, options.stdout_max_bytes, keep, options.log_output)
+        )
         self._killed = self._retired = self._asked_to_end = False
         self.pid = self._process.pid
         self.pidfd = os.pidfd_open(self.pid)
@@ -122,7 +130,9 @@ class WorkerProcess:
     def progress(self) -> Progress:
         """What the worker publishes."""
         words = self.words
-        return Progress(words[pipe.EXECUTING_SEQ], self._times[pipe.STARTED_S], bool(words[pipe.EXECUTING]))
+        # In this order: a row that is seen to run is never taken to have begun when its preparation did.
+        seq, executing = words[pipe.EXECUTING_SEQ], words[pipe.EXECUTING]
+        return Progress(seq, self._times[pipe.STARTED_S], bool(executing), executing == pipe.PREPARING)
 
     def execute(self, base: int, piece: Piece, jobs: list[Job], slot: int) -> None:
         """Give it a batch. Whatever limit an earlier take-back had set is off again."""
@@ -158,11 +168,15 @@ class WorkerProcess:
         self._signal(signal.SIGCONT)
         return seq
 
-    def end_task(self, seq: int) -> bool:
-        """SIGTERM to its process group if it is in exactly this row, and forbid all others; False if it is not."""
+    def end_task(self, seq: int, started_s: float | None = None) -> bool:
+        """SIGTERM to its process group if it is in exactly this row, and forbid all others; False if it is not.
+
+        With ``started_s`` only if that is when it has begun.
+        """
         if not self._stop():
             return False
-        there = self.words[pipe.EXECUTING_SEQ] == seq and self.words[pipe.EXECUTING] == 1
+        there = self.words[pipe.EXECUTING_SEQ] == seq and self.words[pipe.EXECUTING] != 0
+        there = there and started_s in (None, self._times[pipe.STARTED_S])
         if there:
             self.words[pipe.LIMIT_SEQ] = seq + 1
             self._asked_to_end = True

@@ -2,17 +2,19 @@
 environment and folder in place.
 
 Owns the jobs that the worker was told of. Runs user code (the import of a module, ``BaseTask.prepared``), so only a
-worker may use it, while it is in a row: whatever goes wrong here, or takes too long, is charged to that row. The worker
-owes ``leave`` behind the rows of a job.
+worker may use it, while it is in a row: whatever goes wrong here, or takes too long, is charged to that row, but counts
+towards no time limit of its task. The worker owes ``leave`` behind the rows of a job.
 """
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from cyclone.controller import pipe
 from cyclone.controller.context import Terminated
 from cyclone.controller.pipe import ToldJobs
 from cyclone.errors import ClassRefused, CycloneError, PluginError
@@ -41,10 +43,11 @@ class SetupFailed(CycloneError):
 class Preparation:
     """``jobs`` by number, and ``builders``, which make the tasks of those that have begun.
 
-    ``by_value``: whether such jobs may be executed here.
+    ``by_value``: whether such jobs may be executed here. In the ``words`` it says while it prepares.
     """
 
-    def __init__(self, task_modules: Sequence[str], by_value: bool) -> None:
+    def __init__(self, task_modules: Sequence[str], by_value: bool, words: memoryview) -> None:
+        self._stage = _Stage(words)
         self._task_modules = task_modules
         self._by_value = by_value
         self._told = ToldJobs()
@@ -66,15 +69,16 @@ class Preparation:
 
         Raises ClassRefused for what must not be executed here, SetupFailed, and what the import of a class raises.
         """
-        if job.environment or job.directory:
-            try:
-                self._surroundings.enter(job)
-            except (OSError, ValueError) as error:
-                raise SetupFailed from error
-        build = self.builders.get(job.job_id)
-        if build is None:
-            build = self.builders[job.job_id] = self._builder(job)
-        return build
+        with self._stage:
+            if job.environment or job.directory:
+                try:
+                    self._surroundings.enter(job)
+                except (OSError, ValueError) as error:
+                    raise SetupFailed from error
+            build = self.builders.get(job.job_id)
+            if build is None:
+                build = self.builders[job.job_id] = self._builder(job)
+            return build
 
     def leave(self) -> None:
         """The rows of a job are over."""
@@ -112,7 +116,7 @@ class Preparation:
             raise
         except BaseException as error:  # SystemExit and the like are failures, too
             raise SetupFailed from error
-        return build if task_class.setup is BaseTask.setup else _with_setup(build)
+        return build if task_class.setup is BaseTask.setup else _with_setup(build, self._stage)
 
 
 def _shared(job: Job) -> tuple[Any, ...]:
@@ -122,11 +126,28 @@ def _shared(job: Job) -> tuple[Any, ...]:
         raise PluginError(f"the properties that the tasks of job {job.job_id} share cannot be read: {error}") from None
 
 
-def _with_setup(build: Callable[..., Any]) -> Builder:
+class _Stage:
+    """While it is entered, the row that executes is being prepared; the clock of its time limit starts behind it."""
+
+    def __init__(self, words: memoryview) -> None:
+        self._words, self._times = words, pipe.seconds_view(words)
+
+    def __enter__(self) -> None:
+        self._words[pipe.EXECUTING] = pipe.PREPARING
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is Terminated:
+            return  # it is told for how long it was prepared
+        self._times[pipe.STARTED_S] = time.monotonic()
+        self._words[pipe.EXECUTING] = pipe.RUNNING
+
+
+def _with_setup(build: Callable[..., Any], stage: _Stage) -> Builder:
     def build_and_set_up(*properties: Any) -> Executable:
         task: Executable = build(*properties)
         try:
-            task.setup()  # type: ignore[attr-defined]
+            with stage:
+                task.setup()  # type: ignore[attr-defined]
         except Terminated:
             raise
         except BaseException as error:

@@ -25,7 +25,8 @@ _DESCRIPTORS = {STDOUT: 1, STDERR: 2, printed.LOG: 2, printed.DROPPED: 2}
 class Printing:
     """``dirty`` is called whenever a row prints; ``words`` are the worker's, ``mark`` is what its controller knows.
 
-    ``bytes_max`` is what the controller takes of a row, 0 for all.
+    ``bytes_max`` is what the controller takes of a row, 0 for all. Without a mark the descriptors are not the
+    controller's pipe, and get everything as it is.
     """
 
     def __init__(self, words: memoryview, mark: bytes, bytes_max: int, dirty: Callable[[], None]) -> None:
@@ -47,7 +48,7 @@ class Printing:
     def write(self, stream: int, data: bytes | memoryview) -> None:
         """The row that executes prints this. Raises OSError where nobody can read it."""
         descriptor = _DESCRIPTORS[stream]
-        if _identity(descriptor) == self._pipes[descriptor]:
+        if self._mark and _identity(descriptor) == self._pipes[descriptor]:
             for piece in printed.marked(self._mark, self._words[pipe.EXECUTING_SEQ], stream, data):
                 _write(descriptor, piece)
         else:
@@ -63,6 +64,8 @@ class Printing:
 
     def leave(self) -> None:
         """The row ends, and has taken long enough to have children: what is still in the pipe is of this row."""
+        if not self._mark:
+            return
         unread = array("i", [0])
         with contextlib.suppress(OSError):
             fcntl.ioctl(_DESCRIPTORS[STDOUT], termios.FIONREAD, unread)

@@ -154,9 +154,8 @@ class ControllerService:
             options = self._options
             self._socket, self._monitor = controller_socket(context, options.target, options.port, options.keys)
             self._poller = Poller()
-            for socket in (self._socket, self._monitor):
-                self._poller.watch(socket)
-            for readable in (self._wakeup.fileno(), self._guard.fileno()):
+            self._poller.register_monitor(self._monitor)
+            for readable in (self._socket, self._wakeup.fileno(), self._guard.fileno()):
                 self._poller.register(readable, POLLIN)
             log.info("controller=%s started, master at %s", self._name, endpoints.shown(options.target, options.port))
             self._wait_max_s = self._notifier.longest_wait_s(self._options.poll_timeout_s)
@@ -367,8 +366,8 @@ class ControllerService:
                 process.nudge()
             case actions.TakeBack(worker):
                 self._carry_out(self.agent.taken_back(worker, process.take_back(), now))
-            case actions.EndTask(worker, seq):
-                if process.end_task(seq):
+            case actions.EndTask(worker, seq, started_s):
+                if process.end_task(seq, started_s):
                     log.info("worker=%d pid=%d: its task must end: SIGTERM", worker, process.pid)
                     self._carry_out(self.agent.task_ending(worker, seq, now))
             case actions.KillWorker():
@@ -387,8 +386,9 @@ class ControllerService:
         self._by_fd[process.channel.fileno()] = self._by_fd[process.pidfd] = process
         self._poll_worker(process)
         self._poller.register(process.pidfd, POLLIN)
-        self._by_output[process.output.fileno()] = process
-        self._poller.register(process.output.fileno(), POLLIN)
+        if not process.output.closed:
+            self._by_output[process.output.fileno()] = process
+            self._poller.register(process.output.fileno(), POLLIN)
 
     def _end_workers(self) -> None:
         for process in self._workers.values():

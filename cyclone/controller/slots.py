@@ -43,10 +43,11 @@ class Slot:
 
     ``taking_back``: the service was asked to take the unstarted rows back; until the worker has ended all its batches
     it gets no new ones. ``feed_at`` is when it will have so little left that it should. ``ending_seq`` is the row whose
-    time limit made us end the worker. What was given to it last takes ``cpus`` slots, this one and others that stay
-    idle; with ``alone`` it is a single row, behind which nothing more is given. Until ``rest_until_s``, 0 for no rest,
-    the slots are taken although nothing runs any more. Tasks know ``place`` as their slot: there are spare workers, but
-    no spare places, so that it is this one's alone only while it is taken.
+    time limit made us end the worker, or with ``ending_setup`` the limit of its preparation. What was given to it last
+    takes ``cpus`` slots, this one and others that stay idle; with ``alone`` it is a single row, behind which nothing
+    more is given. Until ``rest_until_s``, 0 for no rest, the slots are taken although nothing runs any more. Tasks know
+    ``place`` as their slot: there are spare workers, but no spare places, so that it is this one's alone only while it
+    is taken.
     """
 
     worker: int
@@ -63,6 +64,7 @@ class Slot:
     feed_at: float = 0.0
     flushed_seq: int = 0
     ending_seq: int = 0
+    ending_setup: bool = False
     kill_at: float = 0.0
     start_at: float = 0.0
     failed_starts: int = 0
@@ -110,6 +112,7 @@ class Slot:
         self.jobs.clear()
         self.taking_back = False
         self.flushed_seq = self.ending_seq = 0
+        self.ending_setup = False
 
     def unstarted(self, seq: int) -> int:
         """How many rows are behind the one with this number."""

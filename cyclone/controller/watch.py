@@ -32,11 +32,15 @@ LOOK_AT_LIMITS_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a worker publishes: the row it executes or executed last, since when, and whether it is in it now."""
+    """What a worker publishes: the row it executes or executed last, since when, and whether it is in it now.
+
+    ``preparing``: it is in it, and still prepares what the task needs; ``started_s`` is anew when that is over.
+    """
 
     seq: int
     started_s: float
     executing: bool
+    preparing: bool = False
 
 
 class Published(Protocol):
@@ -104,11 +108,14 @@ class Watch:
             row = seen.seq - batch.base
             if not 0 <= row < len(batch.piece):
                 continue
-            limit_s = self.time_limit_s(batch.piece, row)
+            limit_s = self._options.setup_limit_s if seen.preparing else self.time_limit_s(batch.piece, row)
             if not limit_s:
+                if seen.preparing:
+                    continue  # it may be over at any moment, and then there may be one
                 return []
             if now - seen.started_s > limit_s:
-                return [EndTask(slot.worker, seen.seq)]
+                slot.ending_setup = seen.preparing
+                return [EndTask(slot.worker, seen.seq, seen.started_s)]
             self._look_again(min(seen.started_s + limit_s, now + 1.0) + 0.001)
         if any(
             batch.piece.limits_s or any(self._job_limit_s(job) for job, _ in batch.piece.runs) for batch in slot.batches

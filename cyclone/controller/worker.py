@@ -105,7 +105,7 @@ class Worker:
         self._time_limit_s: float = options["time_limit_s"]
         self._memory = MemoryBound(options["task_memory_max_bytes"])
         modules = options["task_modules"]
-        self._preparation = Preparation(modules, options["by_value"])
+        self._preparation = Preparation(modules, options["by_value"], words)
         scratch, output = Path(options["scratch"]), (bytes.fromhex(options["output_mark"]), options["stdout_max_bytes"])
         self._context = WorkerContext(words, scratch, options["node"], modules, output)
         self.printing = self._context.printing
@@ -137,7 +137,7 @@ class Worker:
         if len(batch.args) == 1:
             self._usage.reset_peak()
         self._usage.mark()
-        self._words[pipe.EXECUTING] = 1
+        self._words[pipe.EXECUTING] = pipe.RUNNING
         row = 0
         for job_id, count in batch.runs:
             job = preparation.jobs[job_id]

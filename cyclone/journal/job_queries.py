@@ -4,7 +4,7 @@ Owns the questions; each is answered from an index, and looks at a bounded numbe
 a call, or a step of an iterator.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import apsw
 
@@ -17,7 +17,7 @@ from cyclone.protocol.job_messages import JobBlock, JobSummary, TaskRow
 from cyclone.protocol.job_spec import JobSelection
 from cyclone.protocol.limits import ID_MAX, TASKS_PER_BATCH_MAX
 from cyclone.results import RecordedBlock
-from cyclone.task_rows import Stretch, Wanted, job_block, list_rows
+from cyclone.task_rows import OwnOptions, Stretch, Wanted, job_block, list_rows
 
 # Of ended jobs one call finds so many, and looks at so many: those that do not fit are passed over at some tenths of a
 # microsecond. Together that is some 5 ms.
@@ -149,8 +149,11 @@ class JobQueries:
         self, job_id: int, start: int, page: int, states: Sequence[str], with_args: bool, with_values: bool
     ) -> tuple[list[TaskRow], int | None]:
         """See ``Journal.task_rows``."""
-        args_of = self._args_of if with_args else _nothing
-        wanted = Wanted(start, states, Processed(self._db, job_id).has, args_of, with_values)
+        is_processed = Processed(self._db, job_id).has
+        if with_args:
+            wanted = Wanted(start, states, is_processed, self._args_of, with_values, self._options_of)
+        else:
+            wanted = Wanted(start, states, is_processed, _nothing, with_values)
         return list_rows(self._stretches(job_id, wanted), wanted, page)
 
     def _stretches(self, job_id: int, wanted: Wanted) -> Iterator[Stretch]:
@@ -192,8 +195,10 @@ class JobQueries:
         return [blocks.part_of(row) for row in rows]
 
     def _args_of(self, block: JobBlock) -> Sequence[bytes]:
-        head = (0, block.task_id, 0, block.attempt, block.statuses, block.accepted)
-        return self._lookup.recorded(Part(*head, block.controller, b"")).args
+        return self._lookup.recorded(_part(block)).args
+
+    def _options_of(self, block: JobBlock) -> Mapping[int, OwnOptions]:
+        return self._lookup.options(_part(block))
 
 
 class Processed:
@@ -221,6 +226,11 @@ class Processed:
         query = "SELECT min(first) FROM processed WHERE job_id = ? AND first > ?"
         following = self._db.execute(query, (self._job_id, index)).get
         return index, ID_MAX if following is None else following, False
+
+
+def _part(block: JobBlock) -> Part:
+    """As much of a block as it takes to find its tasks."""
+    return Part(0, block.task_id, 0, block.attempt, block.statuses, block.accepted, block.controller, b"")
 
 
 def _low(stretch: Stretch) -> int:

@@ -123,6 +123,16 @@ class Lookup:
             part.first, part.attempt, named, args, part.statuses, part.accepted, part.body, part.controller
         )
 
+    def options(self, part: Part) -> dict[int, tuple[float | None, float | None]]:
+        """The options that some tasks of a part have of their own, by row."""
+        found: dict[int, tuple[float | None, float | None]] = {}
+        for first, _, closed in self._blocks_of(part):
+            block = self._kept.get(first) or self._read(first, closed)
+            for row, not_before, time_limit_s in block.columns.options:
+                if part.first <= block.first + row < part.end:
+                    found[block.first + row - part.first] = not_before, time_limit_s
+        return found
+
     def _part_after(self, number: int) -> Part | None:
         open_number = self._db.execute("SELECT min(number) FROM results WHERE number > ?", (number,)).get
         found = self._db.execute("SELECT number, first FROM parts WHERE number > ? ORDER BY 1 LIMIT 1", (number,)).get

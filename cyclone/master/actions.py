@@ -7,6 +7,7 @@ Nothing may leave the master before what it rests on is recorded.
 from dataclasses import dataclass, field
 
 from cyclone.master.events import Recorded
+from cyclone.master.jobs.rights import ANYBODY, Who
 from cyclone.protocol.job_messages import AnyToClient, DetailRequest, FollowRequest, JobsRequest, TasksRequest
 from cyclone.protocol.messages import AnyFromMaster
 from cyclone.results import RecordedBlock
@@ -55,13 +56,16 @@ class Consult:
 class Follow:
     """A client follows the results of a job from now on, or has come further: see ``master.client_feeds``.
 
-    ``start`` is the number behind which the first results of the job can be, 0 where the job is not known here.
+    ``start`` is the number behind which the first results of the job can be, 0 where the job is not known here; then
+    ``owner`` is empty.
     """
 
     peer: bytes
     request: FollowRequest
     start: int
     is_open: bool
+    who: Who = ANYBODY
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

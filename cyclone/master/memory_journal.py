@@ -9,7 +9,7 @@ so, or are beyond ``ENDED_JOBS_MAX``, nothing is known any more but their key. T
 import bisect
 import heapq
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress, islice
 from operator import attrgetter, itemgetter
 
@@ -31,7 +31,7 @@ from cyclone.protocol.job_messages import JobBlock, JobSummary, TaskRow
 from cyclone.protocol.job_spec import GENERATOR_JOB, JobSelection
 from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
 from cyclone.results import RecordedBlock
-from cyclone.task_rows import Stretch, Wanted, job_block, list_rows
+from cyclone.task_rows import OwnOptions, Stretch, Wanted, job_block, list_rows
 
 MEMORY_BYTES_MAX = 256 * 1024 * 1024
 ENDED_JOBS_MAX = 100_000
@@ -39,6 +39,8 @@ ENDED_JOBS_MAX = 100_000
 _KEYS_MAX = 2 * ENDED_JOBS_MAX
 # What Python takes for a block besides its bytes.
 _BLOCK_BYTES = 600
+# And for what a task has of its own.
+_OPTIONS_BYTES = 200
 # So many ended jobs one call looks at.
 _LOOKS_MAX = 4096
 # Where room is made, this part of the memory is left free.
@@ -52,18 +54,20 @@ _number = itemgetter(0)
 
 class _Job:
     """A submitted job. ``entries`` are its results in the order of numbers, from ``head`` on; ``args`` those of each
-    block of tasks, by its first index. ``by_index`` is made of the entries when somebody asks.
+    block of tasks, by its first index, ``options`` what tasks have of their own, by index. ``by_index`` is made of the
+    entries when somebody asks.
     """
 
     __slots__ = (
-        *("args", "by_index", "ended", "entries", "extents", "finished", "head", "lost", "processed"),
-        *("submitted", "wish"),
+        *("args", "by_index", "ended", "entries", "extents", "finished", "head", "lost", "options"),
+        *("processed", "submitted", "wish"),
     )
 
     def __init__(self, submitted: JobSubmitted) -> None:
         self.submitted = submitted
         self.extents = Extents()
         self.args: dict[int, bytes] = {}
+        self.options: dict[int, OwnOptions] = {}
         self.entries: list[tuple[int, list[JobBlock]]] = []
         self.head = 0
         self.by_index: list[JobBlock] | None = None
@@ -133,6 +137,11 @@ class _Job:
                 break
             found += _unpack(self.args[first])[max(0, low - first) : high - first]
         return found if len(found) == high - low else ()
+
+    def options_of(self, block: JobBlock) -> Mapping[int, OwnOptions]:
+        """What some of these tasks have of their own, by row."""
+        first, own = block.index, self.options
+        return {row: own[first + row] for row in range(len(block.statuses)) if first + row in own}
 
 
 class JobsInMemory:
@@ -210,7 +219,11 @@ class JobsInMemory:
         job = self._jobs.get(job_id)
         if job is None:
             return [], None
-        wanted = Wanted(start, states, job.processed.__contains__, job.args_of if with_args else _nothing, with_values)
+        is_processed = job.processed.__contains__
+        if with_args:
+            wanted = Wanted(start, states, is_processed, job.args_of, with_values, job.options_of)
+        else:
+            wanted = Wanted(start, states, is_processed, _nothing, with_values)
         return list_rows(job.stretches(start), wanted, page)
 
     def job_results_after(self, job_id: int, number: int) -> Iterator[tuple[int, list[JobBlock]]]:
@@ -246,7 +259,8 @@ class JobsInMemory:
         self._places.add(block.first, len(block.args), block.job_id)
         if not job.is_fleeting:
             packed = job.args[block.offset] = _pack(block.args)
-            self._bytes += len(packed) + _BLOCK_BYTES
+            job.options |= {block.offset + row: (moment, limit_s) for row, moment, limit_s in block.options}
+            self._bytes += len(packed) + _BLOCK_BYTES + _OPTIONS_BYTES * len(block.options)
             self._with_args[block.job_id] = None
 
     def _add_results(self, event: ResultsRecorded) -> None:
@@ -330,7 +344,9 @@ class JobsInMemory:
 
     def _drop_args(self, job: _Job) -> None:
         self._bytes -= sum(map(len, job.args.values())) + _BLOCK_BYTES * len(job.args)
+        self._bytes -= _OPTIONS_BYTES * len(job.options)
         job.args.clear()
+        job.options.clear()
 
 
 class _Places:

@@ -38,6 +38,7 @@ from cyclone.master.jobs.listing import LiveTasks
 from cyclone.master.jobs.registry import BUILT_IN_QOS, Qos
 from cyclone.master.jobs.requests import Requests
 from cyclone.master.jobs.rights import ANYBODY, Who
+from cyclone.master.leases import recalls
 from cyclone.master.leases.admission import Admission, Terms
 from cyclone.master.leases.dispatch import Dispatcher
 from cyclone.master.leases.heartbeats import Heartbeats
@@ -127,7 +128,7 @@ class Scheduler:
         self._paging = Paging(self.state.lanes, picker)
         cancelling = Cancelling(self._turn, self._outcomes, self._paging.seek)
         self._keeper = Keeper(self._turn, cancelling, self._outcomes, options.namespaces, options.abandon_s)
-        self._requests = Requests(self._turn, cancelling, journal)
+        self._requests = Requests(self._turn, cancelling, self._keeper.errands, picker, journal)
         self._dispatcher = Dispatcher(self._turn, picker)
         self._next_sweep = 0.0
         self._next_resend_sweep = 0.0
@@ -325,8 +326,7 @@ class Scheduler:
         self._turn.begin(now)
         self.stopping = self._admission.closed = True
         for session in self.state.sessions.by_id.values():
-            if session.open:
-                self._turn.send(session.peer, messages.Recall(session.session_id, session.open))
+            recalls.recall(self._turn, session)
         return self._turn.out
 
     def advance(self, now: float, heard_until: float | None = None) -> list[Action]:

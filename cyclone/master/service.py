@@ -11,6 +11,7 @@ import math
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
@@ -25,6 +26,7 @@ from cyclone.master.generator.feed import FeedOptions
 from cyclone.master.generator.source import Source
 from cyclone.master.journal import Journal
 from cyclone.master.listener import Listener, Meter
+from cyclone.master.place import alone_at
 from cyclone.master.recorder import Recorder
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.master.sinks.sink_feed import SinkOptions
@@ -35,7 +37,7 @@ from cyclone.protocol import endpoints, wire
 from cyclone.protocol.client_messages import FromClient, ToClient
 from cyclone.protocol.job_messages import AnyToClient
 from cyclone.protocol.messages import AnyFromMaster, Output, Recorded, Refused, Tasks
-from cyclone.protocol.sockets import POLLIN, master_socket, send_at_once
+from cyclone.protocol.sockets import POLLIN, Poller, master_socket, send_at_once
 from cyclone.ranges import fold_nodes
 from cyclone.security.gate import GateOptions, PeerGate
 
@@ -94,13 +96,16 @@ class MasterService:
         self._gate = PeerGate(self._context, options.gate, wire.decode_for_master)
         self.traffic = self._gate.traffic
         self._guard = Guard()
+        self._place = ExitStack()
         try:
+            self._place.enter_context(alone_at(options.target))
             self.target = options.target or endpoints.in_folder(self._guard.folder, "master")
             self._socket, self.port = master_socket(self._context, self.target, options.port, self._gate.keys)
         except CycloneError:
+            self._place.close()
             self._guard.close()
             raise
-        self._poller = zmq.Poller()
+        self._poller = Poller()
         self.sinks = SinkFeeds(self._poller, options.sinks, journal, self.scheduler.state.number)
         self._clients = ClientDesk(options.clients, self.scheduler, journal, self._send)
         self._out: list[actions.Action] = []
@@ -142,8 +147,10 @@ class MasterService:
     def run(self, generator_at_once: bool = True) -> Outcome:
         """Until everything is done (where the options say so), the generator fails, or a signal stops it."""
         self._wakeup = SignalWakeup(signal.SIGTERM, signal.SIGINT)
-        for readable in (self._socket, *self._gate.readable, self._wakeup.fileno(), self._guard.fileno()):
-            self._poller.register(readable, POLLIN)
+        for socket in (self._socket, *self._gate.readable):
+            self._poller.register(socket, POLLIN)
+        for descriptor in (self._wakeup.fileno(), self._guard.fileno()):
+            self._poller.register(descriptor, POLLIN)
         self._notifier = Notifier.from_environment()
         self._recorder = Recorder(self._journal, self._notifier, self._wakeup.fileno(), self._meter_failing)
         try:
@@ -173,9 +180,11 @@ class MasterService:
             self.source.close()
         self._journal.close()
         self.sinks.close()
+        self._poller.close()
         self._socket.close()
         self._gate.close()
         self._context.term()
+        self._place.close()
         self._guard.close()
 
     def _turn(self) -> None:
@@ -184,7 +193,7 @@ class MasterService:
         wait_max_s = min(self._wait_max_s, self._acknowledgements.wait_s)
         wait_s = 0.0 if at_once else min(max(0.0, self.scheduler.deadline - now), wait_max_s)
         self._has_loaded = False
-        ready = dict(self._poller.poll(int(wait_s * 1000 + 0.999)))
+        ready = self._poller.poll(wait_s)
         self.woke_at = now = time.monotonic()
         self.scheduler.wall_offset_s = time.time() - now
         if self._wakeup.fileno() in ready:

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from cyclone.errors import CycloneError
 from cyclone.processes import die_with_parent
-from cyclone.protocol.messages import STDERR, STDOUT
+from cyclone.protocol.messages import OUTPUT_RECORD, STDERR, STDOUT
 
 OUTPUT_BYTES_MAX = 512 * 1024
 """The most that may be kept of each output: both together stay below what a result may hold, however encoded."""
@@ -32,9 +32,6 @@ OUTPUT_BYTES = 64 * 1024
 
 GRACE_S = 5.0
 """How long a command has to end after SIGTERM, before SIGKILL, where nobody says otherwise."""
-
-OUTPUT_RECORD = "command_output"
-"""The record of a command that failed, with what was kept of its outputs: an exception has no room for them."""
 
 _BLOCK_BYTES = 64 * 1024
 _TAIL_BYTES = 2048
@@ -69,7 +66,8 @@ class Command:
     """What is to be run: an argument list, or a string for the shell, with all that it finds around it.
 
     ``time_limit_s`` and ``grace_s``: after the first, the command and all of its process group get SIGTERM, after the
-    second SIGKILL. Of each output the first ``output_bytes_max`` bytes are kept. ValueError for impossible values.
+    second SIGKILL. Of each output the first ``output_bytes_max`` bytes are kept. ``called`` is how messages tell it,
+    where that is not the command itself. ValueError for impossible values.
     """
 
     command: str | list[str]
@@ -79,6 +77,7 @@ class Command:
     output_bytes_max: int = OUTPUT_BYTES
     grace_s: float = GRACE_S
     time_limit_s: float | None = None
+    called: str = ""
 
     def __post_init__(self) -> None:
         check_command(self.command, self.output_bytes_max)
@@ -86,7 +85,7 @@ class Command:
     @property
     def name(self) -> str:
         """The command as messages tell it."""
-        return command_name(self.command)
+        return self.called or command_name(self.command)
 
     def run(self) -> "Ended":
         """Run it to its end, whatever that is. Raises CommandFailed where it cannot be started, CommandTimedOut."""

@@ -49,7 +49,7 @@ class DrainRequest(FromClient, tag=203, frozen=True):
 class ControllerStatus(msgspec.Struct, array_like=True, frozen=True):
     """A controller as the master sees it. ``open`` tasks are leased to it; ``silent_s`` is how long it has not spoken.
 
-    ``mark`` is empty, ``drained`` or ``suspected``.
+    ``mark`` is empty, ``drained``, ``suspected``, or ``leaving``: it only finishes what it runs.
     """
 
     name: Name
@@ -65,7 +65,10 @@ class ControllerStatus(msgspec.Struct, array_like=True, frozen=True):
 
 
 class StatusReport(ToClient, tag=301, frozen=True):
-    """Answers ``StatusRequest``. ``tasks`` counts by state; ``pulled`` is what the generator has yielded so far."""
+    """Answers ``StatusRequest``. ``tasks`` counts by state; ``pulled`` is what the generator has yielded so far.
+
+    ``qos`` are the classes of service that a job may name: its priority and weight.
+    """
 
     request: Count
     version: Name
@@ -77,12 +80,14 @@ class StatusReport(ToClient, tag=301, frozen=True):
     stopping: bool
     awaited: list[Name]
     controllers: list[ControllerStatus]
+    qos: dict[Name, tuple[int, float]] = {}
 
 
 class Answer(ToClient, tag=302, frozen=True):
     """Answers the other requests: whether it is granted, how many tasks or controllers it is about, and what to say.
 
-    ``names`` of controllers belong behind the text, where people see them folded.
+    ``names`` of controllers belong behind the text, where people see them folded. ``code`` is ``not_allowed`` where who
+    asks has no right to it, else empty.
     """
 
     request: Count
@@ -90,6 +95,7 @@ class Answer(ToClient, tag=302, frozen=True):
     count: Count
     text: Text
     names: list[Name] = []
+    code: Text = ""
 
 
 # What a client can ask about the master itself, and the answers.

@@ -72,6 +72,11 @@ def opening(target: str) -> str:
     return ""
 
 
+def lock_file(target: str) -> Path:
+    """Beside a socket file: who listens there holds it locked."""
+    return _path(f"{target}.lock")
+
+
 def is_listening(target: str) -> bool:
     """Whether somebody listens at a socket file: ZeroMQ would take it away from him without a word."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:

@@ -33,6 +33,9 @@ def contradiction(spec: JobSpec) -> str:
             return f"environment {variable[:64]!r}: expected a name without '=', and no NUL character in either"
     if (size := len(_encode(job_of(1, spec)))) > limits.JOB_BYTES_MAX:
         return f"shared, environment and directory: {size} bytes with all else, expected at most {limits.JOB_BYTES_MAX}"
+    if (size := len(_encode(spec))) > limits.SPEC_BYTES_MAX:
+        largest = max(spec.__struct_fields__, key=lambda field: len(_encode(getattr(spec, field))))
+        return f"{largest}: {size} bytes with all other options, expected at most {limits.SPEC_BYTES_MAX}"
     return ""
 
 

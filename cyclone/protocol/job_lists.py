@@ -16,8 +16,10 @@ from cyclone.protocol.job_spec import JobSelection, JobSpec
 
 PROCESSED = "processed"
 COMPLETED = states.STATE_NAMES[states.COMPLETED]
+CANCELLED = states.STATE_NAMES[states.CANCELLED]
+EXPIRED = states.STATE_NAMES[states.EXPIRED]
 _WELL = frozenset({COMPLETED, PROCESSED})
-_STOPPED = frozenset({states.STATE_NAMES[states.CANCELLED], states.STATE_NAMES[states.EXPIRED]})
+_STOPPED = frozenset({CANCELLED, EXPIRED})
 _KEEP_S_MIN = 60.0
 # Measured: an open job without anything in its options; and the name of a node, there and among what its tasks need.
 _JOB_BYTES = 4608
@@ -26,13 +28,15 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def ended_state(tasks: dict[str, int]) -> str:
-    """Of a job that has ended, from its tasks by state: failed where one of them ended badly, cancelled where one was
-    cancelled or expired, else completed, also with no task at all.
+    """Of a job that has ended, from its tasks by state: failed where one of them ended badly, else cancelled where one
+    was, else expired where one was, else completed, also with no task at all.
     """
-    found = {state for state, count in tasks.items() if count}
-    if found <= _WELL:
-        return "completed"
-    return "cancelled" if found <= _WELL | _STOPPED else "failed"
+    found = {state for state, count in tasks.items() if count} - _WELL
+    if not found:
+        return COMPLETED
+    if CANCELLED in found and found <= _STOPPED:
+        return CANCELLED
+    return EXPIRED if found <= _STOPPED else "failed"
 
 
 def ended_summary(

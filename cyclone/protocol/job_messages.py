@@ -141,7 +141,8 @@ class FollowRequest(FromClient, tag=215, frozen=True):
 
     State, not a delta: repeated while results are wanted, at least every ``FOLLOW_S``, with the position that was
     reached. ``window_bytes`` bounds what may be under way; 0 ends it. ``resume`` says that something got lost: go back
-    to ``position``.
+    to ``position``. ``consume``: who may steer the job says that it has these results for good. Of a job with a
+    ``keep_s`` of 0 a master without a journal lets them go then.
     """
 
     request: Count
@@ -149,6 +150,7 @@ class FollowRequest(FromClient, tag=215, frozen=True):
     position: Count
     window_bytes: Annotated[int, Meta(ge=0, le=limits.FOLLOW_WINDOW_BYTES_MAX)]
     resume: bool = False
+    consume: bool = False
 
 
 class ProcessedRequest(FromClient, tag=216, frozen=True):
@@ -199,7 +201,7 @@ class Submitted(ToClient, tag=303, frozen=True):
 
 
 class JobSummary(msgspec.Struct, array_like=True, frozen=True):
-    """A job in a list. ``tasks`` counts by state; ``state`` is one of ``JOB_STATES``.
+    """A job in a list. ``tasks`` counts by state; ``state`` is one of ``states.JOB_STATES``.
 
     Its ``submitted`` and ``finished`` are 0 where that is not known, or has not happened.
     """
@@ -228,10 +230,9 @@ class JobsReport(ToClient, tag=304, frozen=True):
 
 
 class TaskRow(msgspec.Struct, array_like=True, frozen=True):
-    """A task in a list. ``controller`` is who has it or had it; ``started`` is 0 before it has a result.
-
-    ``args`` and ``value`` are msgpack, empty where nobody asked or there is none; by-value ones are not for everybody.
-    ``error`` is ``Type: message``.
+    """A task in a list. ``controller`` has it, ``since`` then, or had it; before it has a result ``started`` is 0. What
+    nobody asked for is empty: ``args`` and ``value`` (msgpack), ``traceback``. ``error`` is ``Type: message``.
+    ``printed`` (msgpack) comes with the value: the ``OUTPUT_RECORD`` of a program that failed.
     """
 
     index: int
@@ -246,6 +247,11 @@ class TaskRow(msgspec.Struct, array_like=True, frozen=True):
     error: str = ""
     args: bytes = b""
     value: bytes = b""
+    not_before: float | None = None
+    time_limit_s: float | None = None
+    since: float = 0.0
+    traceback: str = ""
+    printed: bytes = b""
 
 
 class TasksReport(ToClient, tag=305, frozen=True):
@@ -359,9 +365,6 @@ SUBMIT_REFUSALS = {
     INVALID: "the options contradict each other",
     NOT_ALLOWED: "this master, or this key, does not allow it",
 }
-
-# Of a job as a whole, derived from its tasks; see docs/task-states.md.
-JOB_STATES = ("held", "queued", "delayed", "running", "waiting", "completed", "failed", "cancelled")
 
 AnyFromClient = (
     AboutMaster

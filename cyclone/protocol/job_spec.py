@@ -98,7 +98,7 @@ class JobSelection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Which jobs are meant: all that fit every filter that is not empty.
 
     ``ids`` are ranges, both ends included; ``last`` means the newest that fits the rest; ``states`` are those of jobs,
-    see ``JOB_STATES``.
+    see ``states.JOB_STATES``.
     """
 
     ids: IndexRanges = []

@@ -35,6 +35,8 @@ LOG_LINE_CHARS_MAX = 8192
 NESTING_MAX = 64
 # A job as controllers are told of it: with a batch of tasks beside it, it always fits a message.
 JOB_BYTES_MAX = 6 * 1024 * 1024
+# All options of a job: with its first tasks, or with all that is told of it, they always fit a message.
+SPEC_BYTES_MAX = 8 * 1024 * 1024
 # Names of nodes, and labels, resources, limits or tags, of one job; and variables of its environment.
 NODES_PER_JOB_MAX = 16384
 LABELS_MAX = 64

@@ -242,13 +242,23 @@ class Goodbye(FromController, tag=5, frozen=True):
 
 STDOUT: Literal[1] = 1
 STDERR: Literal[2] = 2
-OutputPiece = tuple[Literal[1, 2], bytes]
+CUT: Literal[5] = 5
+"""Where the task printed more than is kept of one: a text that says how much, and by which setting. It has its place
+among the bytes that were printed, behind them.
+"""
+OutputPiece = tuple[Literal[1, 2, 5], bytes]
+OUTPUT_RECORD = "command_output"
+"""The record of a task whose program failed: what was kept of what it has printed and left, by name, because an
+exception has no room for it.
+"""
+OUTPUT_RECORD = "command_output"
+"""The record of a task whose program failed: what it has printed and left, by name."""
 OutputPieces = Annotated[list[OutputPiece], Meta(max_length=limits.OUTPUT_PIECES_MAX)]
 
 
 class Output(FromController, tag=6, frozen=True):
     """Answers ``FetchOutput``: what the task has printed from ``offset`` on, which is behind what was asked for where
-    that is not kept any more. Each piece is of standard output (1) or standard error (2).
+    that is not kept any more. Each piece is of standard output (1), standard error (2) or says what is missing (5).
 
     ``size`` is where it ends by now; ``ended``: this attempt prints nothing more. Where nothing of the task is known
     here, ``attempt`` is 0; ``text`` says why that cannot be otherwise.

@@ -1,4 +1,4 @@
-"""How a task can end, as it is spelled everywhere: code, JSON, results, metrics, docs.
+"""How a task can end, and how a job is, as it is spelled everywhere: code, JSON, results, metrics, docs.
 
 On the wire a status is one byte of a result batch's ``statuses`` column. Every status but ``CRASHED`` and ``LOST`` is
 final: those end one attempt, and the master decides whether another follows or the task is quarantined. What a
@@ -39,3 +39,7 @@ FINAL_STATES = (
     "refused",
 )
 REPORTED = frozenset({COMPLETED, FAILED, TIMED_OUT, CRASHED, REFUSED, SETUP_FAILED})
+
+# Of a job as a whole, derived from its tasks; see docs/task-states.md.
+ENDED_JOB_STATES = ("completed", "failed", "cancelled", "expired")
+JOB_STATES = ("held", "queued", "delayed", "running", "cancelling", "waiting", *ENDED_JOB_STATES)

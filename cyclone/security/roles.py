@@ -58,13 +58,33 @@ MAY_SEND: Mapping[type, frozenset[PeerRole]] = {
 }
 
 
+# What people know it as.
+_WORDS: Mapping[type, str] = {
+    SubmitRequest: "submit jobs",
+    AddRequest: "add tasks to jobs",
+    ControlRequest: "hold, release or seal jobs",
+    CancelJobsRequest: "cancel jobs",
+    RequeueRequest: "requeue tasks",
+    ProcessedRequest: "mark results as processed",
+    CancelRequest: "cancel tasks of the whole master",
+    DrainRequest: "drain controllers",
+    NamespaceRequest: "change namespaces",
+    Hello: "be a controller",
+    Attach: "be a master",
+}
+
+
+def _means(message: type) -> str:
+    return _WORDS.get(message) or f"send {message.__name__}"
+
+
 def objection(name: str, role: PeerRole, message: msgspec.Struct) -> str:
     """Why the holder of this key may not send this message; '' where it may.
 
     Several controllers of one host may share a key: it speaks for ``name`` itself and for each ``name/...``.
     """
     if role not in MAY_SEND.get(type(message), ()):
-        return f"the key of {name} has the role {role}, which may not send {type(message).__name__}"
+        return f"the key of {name} has the role {role}, which may not {_means(type(message))}"
     if isinstance(message, Hello) and message.name != name and not message.name.startswith(f"{name}/"):
         return (
             f"the key of {name} is not for a controller named {message.name}: set [control] name to {name} or to "

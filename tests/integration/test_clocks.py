@@ -30,8 +30,10 @@ WORK = (
     {"what": "quick", "times": QUICK},
 )
 TASKS = {"retries": "1", "retry_delay": "2s"}
-# Beyond the time-outs of the lab.
-WATCHED_S = 2.5
+# Far less than an hour, and far more than a busy machine takes to start a master.
+PATIENT = {"controller_timeout": "20s", "task_resend_timeout": "30m"}
+# Several heartbeats: whatever is due is found at the next one.
+WATCHED_S = 1.5
 SetClock = Callable[[float], None]
 
 
@@ -75,7 +77,7 @@ def nothing_expired(lab: Lab, *daemons: Started) -> None:
 def test_given_a_clock_that_is_set_by_an_hour_then_only_the_times_that_are_shown_move(
     lab: Lab, set_clock: SetClock, offset_s: float
 ) -> None:
-    config = lab.script(*WORK, control={"task_resend_timeout": "30m"}, tasks=TASKS)
+    config = lab.script(*WORK, control=PATIENT, tasks=TASKS)
     master = lab.master(config, DONE)
     controllers = [lab.controller(config, name, "processing.worker_count=1") for name in ("one", "two")]
     lab.noted("start", 2, what="gate")
@@ -105,7 +107,7 @@ def test_given_a_clock_that_is_set_by_an_hour_then_only_the_times_that_are_shown
 def test_given_a_master_that_is_killed_when_the_next_has_another_time_then_what_runs_is_adopted(
     lab: Lab, set_clock: SetClock, offset_s: float
 ) -> None:
-    config = lab.script(*WORK, tasks=TASKS)
+    config = lab.script(*WORK, control=PATIENT, tasks=TASKS)
     master = lab.master(config, DONE)
     controller = lab.controller(config, "one")
     lab.noted("start", 2, what="gate")

@@ -21,6 +21,7 @@ import pytest
 
 import cyclone
 from cyclone import Client, Executor
+from cyclone.client import async_client as async_client_module
 from cyclone.client import client as client_module
 from cyclone.client import executor as executor_module
 from cyclone.errors import ConfigError, NotAllowed, TaskRefused, TaskTimeout, WorkerDied
@@ -157,7 +158,7 @@ def test_given_a_socket_file_then_master_controller_and_executor_meet_there_if_i
         assert list(executor.map(square, range(100))) == [x * x for x in range(100)]
     second = lab.start("cyclone-master", "-f", config, "--set", f"control.pid_file={lab.folder}/second.pid")
     assert second.exits() == 1
-    assert f"somebody listens at {target}" in second.stderr()
+    assert f"{target} is held by pid " in second.stderr()
     folder.chmod(0o750)
     for command in ("cyclone-master", "cyclone-controller"):
         refused = lab.start(command, "-f", config, "--set", f"control.pid_file={lab.folder}/third.pid")
@@ -232,13 +233,17 @@ def test_given_the_examples_of_docstrings_then_they_are_true(lab: Lab, executor:
     assert examples(sys.modules["cyclone.task"], executor=executor) >= 2
     lab.master(open_cluster(lab))
     lab.controller(open_cluster(lab), "c1")
-    assert examples(client_module, address=f"tcp://127.0.0.1:{lab.port}") >= 1
+    address = f"tcp://127.0.0.1:{lab.port}"
+    assert examples(client_module, address=address, math=math) >= 3
+    assert examples(async_client_module, address=address, math=math) >= 2
 
 
 def test_given_the_pages_with_python_then_their_examples_are_true(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.master(open_cluster(lab))
     lab.controller(open_cluster(lab), "c1")
     monkeypatch.setenv("CYCLONE_SERVER", f"tcp://127.0.0.1:{lab.port}")
+    # Where a journal of the page may lie.
+    monkeypatch.chdir(lab.folder)
     # What is written at a prompt is of __main__.
     names = {"__name__": "__main__", "math": math}
     for page, count_min in ((PAGE, 30), (PAGE.parents[1] / "README.md", 2)):
@@ -247,12 +252,20 @@ def test_given_the_pages_with_python_then_their_examples_are_true(lab: Lab, monk
         assert (result.failed, result.attempted >= count_min) == (0, True)
 
 
-@pytest.mark.parametrize("name", ["Client", "Executor"])
+@pytest.mark.parametrize("name", ["AsyncClient", "Client", "Executor"])
 def test_given_a_public_class_then_the_page_for_python_names_each_of_its_methods(name: str) -> None:
     [row] = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `cyclone.{name}`")]
     methods = {word for word, member in inspect.getmembers(getattr(cyclone, name)) if callable(member)}
     private = {"begin", "spec"} if name == "Executor" else set()
     assert {word for word in methods if not word.startswith("_")} - private == set(re.findall("`([a-z_]+)`", row))
+
+
+def test_given_the_public_names_then_the_page_for_python_has_a_line_and_an_example_of_each() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    code = "\n".join(line for line in page.splitlines() if line.startswith((">>>", "...")))
+    for name in cyclone.__all__:
+        assert f"| `cyclone.{name}` | " in page
+        assert name == "__version__" or f"cyclone.{name}" in code, name
 
 
 def open_cluster(lab: Lab) -> Path:

@@ -76,7 +76,8 @@ def test_given_a_job_that_fails_in_part_beside_a_generator_then_all_verbs_tell_t
     assert [(one["id"], one["name"]) for one in jobs] == [(int(job), "some"), (0, "generator")]
     assert jobs[0] == ended
     assert cyclone("jobs", "-s", "failed", "--tag", "a=b", "-o", "{id}") == f"{job}\n"
-    assert cyclone("jobs", "-n", "elsewhere", "-o", "{id}") == ""
+    assert cyclone("jobs", "-n", "default", "-s", "expired", "-o", "{id}") == ""
+    cyclone("jobs", "-n", "elsewhere", exit_code=1)
 
     rows = cyclone.json("tasks", job, "--args", "--values")["tasks"]
     assert [(row["index"], row["state"], row["args"]) for row in rows] == [
@@ -138,7 +139,7 @@ def test_given_jobs_that_wait_then_they_can_be_held_paused_and_cancelled(
     assert cyclone("jobs", "-s", "held", "-o", "{id}") == "1\n"
     cyclone("release", "1")
     cyclone("pause", *offered(lab, "cyclone pause d"))
-    cyclone("namespaces", "set", "night", "--weight", "2.5", "--jobs-max", "1")
+    cyclone("namespaces", "create", "night", "--weight", "2.5", "--jobs-max", "1")
     spaces = {one["name"]: one for one in cyclone.json("namespaces")["namespaces"]}
     assert (spaces["default"]["state"], spaces["night"]["weight"], spaces["night"]["jobs_max"]) == ("paused", 2.5, 1)
     assert cyclone.submit("-n", "night", "--", "true") == "2"

@@ -1,5 +1,7 @@
 """Jobs as a worker process sees them: what tasks share, what is prepared for them, and what is around them."""
 
+import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cyclone.controller import pipe
 from cyclone.controller.pipe import TOLD_JOBS_MAX
 from cyclone.protocol.messages import ErrorRecord, Job
 from cyclone.protocol.states import COMPLETED, FAILED, REFUSED, SETUP_FAILED
@@ -118,6 +121,28 @@ def test_given_a_setup_then_its_failure_is_told_apart_from_that_of_the_task(work
     assert [outcome if status == COMPLETED else outcome[0] for status, outcome in outcomes] == [
         *("text", "FileNotFoundError", "ValueError", "SystemExit")
     ]
+
+
+def test_given_a_preparation_then_it_is_published_as_such_and_the_clock_of_the_limit_starts_behind_it(
+    worker: LoneWorker, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "there")
+    os.mkfifo(tmp_path / "go")
+    began, stages = time.monotonic(), []
+    job = Job(910, f"{SAMPLES}:Gated", 100.0, shared=pack([str(tmp_path)]), namespace="default")
+    first = worker.give(job, pack([1]), pack([2]))
+    for _ in range(5):
+        assert (tmp_path / "there").read_bytes() == b"there"
+        seen = worker.words[pipe.EXECUTING], worker.words[pipe.EXECUTING_SEQ] - first
+        stages.append((*seen, pipe.seconds_view(worker.words)[pipe.STARTED_S] > began))
+        began = time.monotonic()
+        (tmp_path / "go").write_bytes(b"go")
+    prepared, once_set_up, running = (pipe.PREPARING, 0, True), (pipe.PREPARING, 0, True), (pipe.RUNNING, 0, True)
+    assert stages == [prepared, once_set_up, running, (pipe.PREPARING, 1, True), (pipe.RUNNING, 1, True)]
+    for prepared_left_s, setup_left_s, left_s in outcomes_of(worker.report()):
+        assert (prepared_left_s, setup_left_s) == (100.0, 100.0)
+        assert 50 < left_s < 100
+    assert worker.words[pipe.EXECUTING] == 0
 
 
 def test_given_an_environment_and_a_directory_then_they_are_there_for_that_job_alone(

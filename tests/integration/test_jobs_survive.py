@@ -263,7 +263,7 @@ def test_given_jobs_that_are_held_or_too_late_then_they_do_not_run_not_by_a_rest
     late = site.submit("late", work("late", 3), not_after=time.time() + 0.2)
     early_at = time.time() + 1.5
     early = site.submit("early", work("early", 3), not_before=early_at)
-    site.lab.wait_until(lambda: site.job(late).state == "cancelled", "it expires")  # type: ignore[union-attr]
+    site.lab.wait_until(lambda: site.job(late).state == "expired", "it expires")  # type: ignore[union-attr]
     site.restart()
     site.controllers("one")
     plain = site.submit("plain", work("plain", 3))
@@ -319,7 +319,7 @@ def test_given_keys_then_a_monitor_looks_a_client_steers_its_own_and_an_admin_st
             lambda client: client.drain("one"),
         ]
         for request in requests:
-            with pytest.raises(NotAllowed, match="the key of eve has the role monitor, which may not send "):
+            with pytest.raises(NotAllowed, match="the key of eve has the role monitor, which may not "):
                 request(eve)
         for request in requests[1:]:
             with suppress(NotAllowed):

@@ -26,7 +26,7 @@ TARGETS = range(16, 24)
 TARGET_THRESHOLD = 80
 # Of each source: files that are moved, striped ones, ones that lie on another OST, ones that are gone. So many moves of
 # which each may go wrong; 2,000 that go well are those of benchmarks/lustre_executable.py.
-MOVED, STRIPED, ASTRAY, GONE = 16, 6, 10, 93
+MOVED, STRIPED, ASTRAY, GONE = 12, 4, 6, 28
 FILL = tuple([90.0] * len(SOURCES) + [10.0] * 9)
 
 
@@ -96,12 +96,12 @@ def ended(lab: Lab, started: Started) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_given_two_thousand_files_when_the_master_and_the_generator_are_killed_then_each_has_one_outcome(
+def test_given_hundreds_of_files_when_the_master_and_the_generator_are_killed_then_each_has_one_outcome(
     lab: Lab, tmp_path: Path
 ) -> None:
     fake = fake_lustre(tmp_path, osts=25, ost_bytes=OST_BYTES, fill=FILL)
     wanted = {path: outcome for source in SOURCES for path, outcome in files(fake, source)}
-    assert len(wanted) == 2000
+    assert len(wanted) == 800
     sources = {path: int(path.removeprefix(f"{fake.mount}/s").partition("/")[0]) for path in wanted}
     write_inputs(lab.folder / "input", sources)
     fake.set(f"ost {TIGHT} fill {TARGET_THRESHOLD - 2}")
@@ -114,11 +114,11 @@ def test_given_two_thousand_files_when_the_master_and_the_generator_are_killed_t
     master = lab.master(config)
     node = lab.controller(config, "node", "processing.worker_count=8")
 
-    lab.wait_until(lambda: ended_paths(lab) >= 500, "some moves", 60)
+    lab.wait_until(lambda: ended_paths(lab) >= 200, "some moves", 60)
     master.signal(signal.SIGKILL)
     master.exits()
     master = lab.master(config)
-    lab.wait_until(lambda: ended_paths(lab) >= 1200, "more moves", 60)
+    lab.wait_until(lambda: ended_paths(lab) >= 480, "more moves", 60)
     os.kill(lab.process("generator_process"), signal.SIGKILL)
     ended(lab, master)
     ended(lab, node)

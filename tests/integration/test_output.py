@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,8 +117,10 @@ def test_given_a_task_that_prints_far_too_much_then_the_beginning_is_kept_and_th
     job_id = site.submit("--", "head", "-c", "100000000", "/dev/zero")
     client.wait([job_id])
     answer = client.output(job_id, 0, bytes_max=0)
-    assert (answer.size, answer.ended) == (STDOUT_MAX, True)
-    assert b"".join(data for _, data in printed(client, job_id)) == bytes(STDOUT_MAX)
+    reader = client.read_output(job_id, 0)
+    assert b"".join(piece.data for piece in reader.read()) == bytes(STDOUT_MAX)
+    assert reader.cut.startswith(f"{100_000_000 - STDOUT_MAX:,} more bytes were discarded")
+    assert (answer.size, answer.ended) == (STDOUT_MAX + len(f"{reader.cut}\n"), True)
     site.lab.wait_until(
         lambda: f"printed {100_000_000 - STDOUT_MAX} bytes more, discarded" in _errors(site.lab), "what was discarded"
     )
@@ -154,6 +157,16 @@ def test_given_logs_then_they_are_shown_as_they_were_printed_or_as_lines_for_pro
     assert "there is no" in site.cyclone("logs", f"{job_id}.7", exit_code=1).stderr()
 
 
+def test_given_more_than_is_kept_of_a_task_then_logs_and_show_say_how_much_is_missing_and_why(site: Site) -> None:
+    job_id = site.submit("--", "sh", "-c", "head -c 2000000 /dev/zero | tr '\\0' x")
+    site.cyclone("wait", str(job_id))
+    said = "1,934,464 more bytes were discarded: [processing] stdout_max_bytes = 64KiB"
+    logs = site.cyclone("logs", str(job_id))
+    assert logs.stdout() == "x" * 65536
+    assert logs.stderr() == f"task {job_id}.0: it has printed more: {said}\n"
+    assert said in site.cyclone("show", f"{job_id}.0").stdout()
+
+
 def test_given_a_run_then_its_command_prints_as_it_goes_and_exits_as_it_exits(site: Site, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     script = f"printf 'o\\377ut\\n'; echo err >&2; {waits(gate)}; printf end; exit 3"
@@ -172,8 +185,10 @@ def test_given_daemons_that_are_killed_then_what_was_printed_is_there_as_soon_as
     job_id = site.submit("--", "echo", "survives")
     client.wait([job_id])
     site.kill("cyclone-controller")
-    answer = client.output(job_id, 0)
-    site.lab.wait_until(lambda: "lies on c1, which is away" in client.output(job_id, 0).text, f"c1 is away: {answer}")
+    site.lab.wait_until(lambda: "c1 is not connected since 20" in client.output(job_id, 0).text, "c1 is away")
+    began = time.monotonic()
+    assert "state_dir, and can be fetched when it is back" in site.cyclone("logs", str(job_id), exit_code=1).stderr()
+    assert time.monotonic() - began < 3.0, "nobody is waited for who cannot answer"
     site.kill("cyclone-master")
     site.lab.master(site.config)
     site.lab.controller(site.config, "c1")

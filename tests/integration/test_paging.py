@@ -3,6 +3,7 @@
 import contextlib
 import time
 
+import pytest
 import zmq
 
 from cyclone.cli import common
@@ -14,6 +15,7 @@ from tests.support.lab import Lab
 from tests.support.masters import hello
 
 
+@pytest.mark.alone
 def test_given_many_small_blocks_in_the_journal_then_they_follow_each_other_without_a_pause(lab: Lab) -> None:
     blocks = 200
     config = lab.config({"journal": {"path": str(lab.folder / "journal.sqlite")}})

@@ -104,11 +104,48 @@ def test_given_a_command_that_fails_then_its_result_says_how(node: Node) -> None
 
 
 def test_given_a_script_then_it_runs_by_the_python_of_the_worker(node: Node) -> None:
-    source = "import sys; print(sys.argv[1:], sys.executable)"
+    # Of one environment there are several names.
+    source = "import sys; print(sys.argv[1:], sys.prefix)"
 
-    found = values(node.run("tasks.script:ScriptTask", ["s.py", source, ["-n", "{}"]], [1], [2]))
+    found = values(node.run("tasks.script:ScriptTask", ["s.py", source, None, 4096, 1.0, ["-n", "{}"]], [1], [2]))
 
-    assert [value["stdout"] for value in found] == [f"['-n', '{n}'] {sys.executable}\n" for n in (1, 2)]
+    assert [value["stdout"] for value in found] == [f"['-n', '{n}'] {sys.prefix}\n" for n in (1, 2)]
+
+
+def test_given_a_script_of_a_shell_when_its_time_is_over_then_it_ends_with_all_that_it_has_started(
+    node: Node, tmp_path: Path
+) -> None:
+    source = b'#!/bin/bash -e\nsleep 1000 & echo $$ $! > "$1"; wait\n'
+    pids = tmp_path / "pids"
+
+    hanging = node.start("tasks.script:ScriptTask", ["s.sh", source, None, 64, 1.0, [str(pids)]], [], time_limit_s=0.3)
+    started = [int(pid) for pid in node.serve_until(pids).split()]
+    [result] = node.results(hanging)
+
+    assert result.state == "timed_out"
+    wait_until(lambda: all(procfs.state(pid) in GONE for pid in started), "the script and its child are gone")
+
+
+def test_given_a_script_when_its_worker_is_killed_then_nothing_of_it_is_left(node: Node, tmp_path: Path) -> None:
+    source = b'#!/bin/bash\nsleep 1000 & echo $$ $! $PPID "$0" > "$1"; wait\n'
+    told = tmp_path / "told"
+
+    ids = node.start("tasks.script:ScriptTask", ["s.sh", source, None, 64, 1.0, [str(told)]], [])
+    *pids, path = node.serve_until(told).split()
+    assert Path(path).read_bytes() == source
+    os.kill(int(pids[-1]), 9)
+    [result] = node.results(ids)
+
+    assert result.state == "crashed"
+    wait_until(lambda: all(procfs.state(int(pid)) in GONE for pid in pids), "the script and its child are gone")
+    wait_until(lambda: not Path(path).exists() and not Path(path).parent.parent.exists(), "its folder is gone")
+
+
+def test_given_a_script_whose_interpreter_is_not_on_the_node_then_its_set_up_has_failed(node: Node) -> None:
+    found = node.run("tasks.script:ScriptTask", ["s.sh", b"#!/no/such/bash -e\ntrue\n"], [])
+
+    message = "s.sh cannot be started: its interpreter /no/such/bash is not on this node"
+    assert errors(found) == [("setup_failed", "CommandNotFound", message)]
 
 
 def test_given_a_bundle_then_its_program_answers_by_files_and_a_node_fetches_it_once(

@@ -15,6 +15,7 @@ BATCH = [
     {"what": "hang", "limit": 0.6},
     {"what": "quick", "times": SIBLINGS, "number": True, "limit": 0.6},
 ]
+PROCESSING = {"task_time_limit": "1500ms", "setup_limit": "1s", "kill_grace": "1s"}
 TASKS: list[dict[str, Any]] = [
     *BATCH,
     {"what": "hang", "class": "LimitedAct"},
@@ -24,6 +25,9 @@ TASKS: list[dict[str, Any]] = [
     {"what": "child", "limit": 0.3},
     {"what": "sleep 3600 & sleep 3600", "class": "CommandTask", "limit": 0.3},
     {"what": "scratch", "value": "hang", "limit": 0.3},
+    {"what": "quick", "class": "PreparedAct", "value": 0.4, "limit": 0.2},
+    {"what": "hang", "class": "PreparedAct", "value": 0.4, "limit": 0.2},
+    {"what": "quick", "class": "PreparedAct", "value": 3600.0, "limit": 0.2},
     {"what": "hang"},
     {"what": "about"},
     {"what": "about", "class": "LimitedAct"},
@@ -34,10 +38,11 @@ TASKS: list[dict[str, Any]] = [
 
 class Seen:
     def __init__(self, lab: Lab) -> None:
-        config = lab.script(*TASKS, processing={"task_time_limit": "1500ms", "kill_grace": "1s"})
+        config = lab.script(*TASKS, processing=PROCESSING)
         self.records = lab.records(config, exit_code=1)
         self.starts = Counter(note["task"] for note in lab.notes("start"))
         self.tidied = lab.notes("tidied")
+        self.prepared = {note["task"] for note in lab.notes("prepared")}
         self.sleeping = lab.processes("sleep 3600")
 
     def ended(self, what: str, task_class: str = "Act", value: Any = None) -> list[dict[str, Any]]:
@@ -54,7 +59,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 
 def test_given_tasks_beyond_their_limit_when_run_then_each_task_has_one_record(seen: Seen) -> None:
     assert [record["task_id"] for record in seen.records] == list(range(1, sum(t.get("times", 1) for t in TASKS) + 1))
-    assert Counter(record["state"] for record in seen.records) == {"timed_out": 28, "completed": 2 * SIBLINGS + 4}
+    assert Counter(record["state"] for record in seen.records) == {
+        "timed_out": 29,
+        "completed": 2 * SIBLINGS + 5,
+        "setup_failed": 1,
+    }
 
 
 def test_given_a_time_limit_of_class_instance_or_configuration_when_exceeded_then_that_one_is_named(seen: Seen) -> None:
@@ -63,6 +72,23 @@ def test_given_a_time_limit_of_class_instance_or_configuration_when_exceeded_the
     (by_class,) = seen.ended("hang", "LimitedAct")
     assert by_class["error"]["message"] == "exceeded its time limit of 0.4 s"
     assert by_class["error"]["type"] == "TaskTimedOut"
+
+
+def test_given_a_preparation_longer_than_the_limit_then_only_what_the_task_itself_takes_counts(seen: Seen) -> None:
+    (quick,), (hanging,) = seen.ended("quick", "PreparedAct", 0.4), seen.ended("hang", "PreparedAct", 0.4)
+    assert quick["state"] == "completed"
+    assert (hanging["state"], hanging["error"]["message"]) == ("timed_out", "exceeded its time limit of 0.2 s")
+    assert 0.2 <= hanging["seconds"] < 0.4
+
+
+def test_given_a_preparation_beyond_the_limit_of_its_own_then_it_has_failed_and_tidied_up(seen: Seen) -> None:
+    (record,) = seen.ended("quick", "PreparedAct", 3600.0)
+    assert record["state"] == "setup_failed"
+    assert (record["error"]["type"], record["error"]["message"]) == (
+        *("SetupTimedOut", "its preparation took longer than [processing] setup_limit, 1 s"),
+    )
+    assert record["task_id"] in seen.prepared
+    assert 1.0 <= record["seconds"] < 5.0
 
 
 @pytest.mark.parametrize("what", ["tidy_up", "ignore_sigterm", "hold_gil", "child"])

@@ -41,15 +41,14 @@ def good(**changes: object) -> bytes:
     return encode_columns(msgspec.structs.replace(_GOOD, **changes))
 
 
-def port_of(run: Started) -> int:
+def target_of(run: Started) -> str:
     """Where the master of a ``cyclone run`` listens."""
 
-    def listening() -> list[int]:
-        connections = psutil.Process(run.pid).net_connections("tcp")
-        return [c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN]
+    def listening() -> set[str]:
+        return {str(one.laddr) for one in psutil.Process(run.pid).net_connections("unix") if one.laddr}
 
-    (port,) = wait_until(listening, "a port")
-    return port
+    (path,) = wait_until(listening, "a socket file")
+    return f"ipc://{path}"
 
 
 class OddController:
@@ -110,7 +109,7 @@ def test_given_results_that_nobody_can_read_then_master_generator_and_records_su
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
         lab.noted("start", 2)
-        socket.connect(f"tcp://127.0.0.1:{port_of(run)}")
+        socket.connect(target_of(run))
         odd = OddController(socket)
         for (status, body, _, _), task_id in zip(REPORTS, odd.tasks, strict=True):
             odd.report(task_id, status, body)

@@ -129,13 +129,13 @@ class Terminal:
     """A command in a terminal of 80 columns and 24 lines."""
 
     def __init__(self, lab: Lab, *arguments: str, **environment: str) -> None:
+        environment = {**lab.environment, "TERM": "xterm-256color", **environment}
+        # Where somebody has set them, the size of the terminal is not asked for.
+        for name in ("LINES", "COLUMNS"):
+            environment.pop(name, None)
         self.pid, self._terminal = pty.fork()
         if not self.pid:
-            os.execve(
-                program("cyclone"),
-                ["cyclone", *arguments],
-                {**lab.environment, "TERM": "xterm-256color", **environment},
-            )
+            os.execve(program("cyclone"), ["cyclone", *arguments], environment)
         self.resize(24, 80)
         self.screen = b""
 
@@ -147,7 +147,10 @@ class Terminal:
 
     def shows(self, text: bytes) -> bytes:
         """Wait until this was drawn; all that was, which counts no more."""
-        wait_until(lambda: text in self._read(), f"the screen shows {text!r}: {self.screen[-2000:]!r}")
+        try:
+            wait_until(lambda: text in self._read(), f"the screen shows {text!r}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.screen[-2000:]!r}") from None
         drawn, self.screen = self.screen, b""
         return drawn
 

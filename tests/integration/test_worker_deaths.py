@@ -105,7 +105,7 @@ def test_given_a_task_that_leaves_a_child_when_the_run_ends_then_the_child_ends_
     config = lab.script({"what": "leave_child"}, {"what": "gate", "value": "gate"})
     run = lab.run(config)
     (note,) = lab.noted("child")
-    assert note["child"] in lab.processes("sleep 3600")
+    lab.wait_until(lambda: note["child"] in lab.processes("sleep 3600"), "the child is at work")
     lab.open("gate")
     assert run.exits() == 0
     lab.all_gone()

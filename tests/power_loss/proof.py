@@ -16,7 +16,8 @@ from cyclone.journal import open_journal, sqlite_journal
 from cyclone.journal.verify import verify
 from tests.power_loss.disk import DROPPED, FATES, KEPT, Image, Op, image_after
 from tests.power_loss.recording import RecordingVfs
-from tests.support.journals import ORIGIN, Book, check, random_turns
+from tests.support.journal_checks import check
+from tests.support.journals import ORIGIN, Book, random_turns
 
 NAME = "journal.sqlite"
 _vfs_names = (f"recording-{number}" for number in count())

@@ -1,16 +1,26 @@
 """A Client without a master: it has the jobs, tasks and nodes that it is given, and notes what it is told to do."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import pytest
 
 from cyclone.cli import connecting
+from cyclone.client.nodes import chosen
+from cyclone.client.submitting import Row
 from cyclone.errors import NoSuchJob
 from cyclone.protocol.client_messages import Answer, CancelRequest, ControllerStatus, StatusReport
-from cyclone.protocol.job_messages import NO_JOB, JobDetail, JobSummary, NamespaceSummary, TaskRow
+from cyclone.protocol.job_messages import (
+    NO_JOB,
+    JobDetail,
+    JobSummary,
+    NamespaceSummary,
+    OutputAnswer,
+    TaskRow,
+)
 from cyclone.protocol.job_spec import JobSelection, JobSpec, Namespace
+from cyclone.protocol.states import ENDED_JOB_STATES
 
 GRANTED = Answer(1, True, 1, "done as wished")
 
@@ -52,7 +62,8 @@ class ClientDouble:
     def __init__(self) -> None:
         self.summaries: list[JobSummary] = []
         self.rows: dict[int, Iterable[TaskRow]] = {}
-        self.nodes: list[ControllerStatus] = []
+        self.controllers: list[ControllerStatus] = []
+        self.qos: dict[str, tuple[int, float]] = {"normal": (0, 1.0), "gold": (5, 2.0)}
         self.spaces = [NamespaceSummary(Namespace(name="default"), 0, {})]
         self.asked: list[tuple[Any, ...]] = []
         self.reasons: list[tuple[str, str]] = []
@@ -60,6 +71,7 @@ class ClientDouble:
         self.failures: list[tuple[str, int, int]] = []
         self.answer: Callable[..., Answer] = lambda *_, **__: GRANTED
         self.pages: list[int] = []
+        self.printed_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -98,25 +110,33 @@ class ClientDouble:
 
     def wait(self, job_ids: Sequence[int], timeout_s: float | None = None) -> list[JobSummary]:
         found = {one.job_id: one for one in self.summaries}
-        if still := [one for one in job_ids if found[one].state not in ("completed", "failed", "cancelled")]:
+        if still := [one for one in job_ids if found[one].state not in ENDED_JOB_STATES]:
             raise TimeoutError(f"not ended after {timeout_s:g} s: {still}")
         return [found[one] for one in job_ids]
 
     def status(self) -> StatusReport:
         awaited = ["node003", "node001", "node002"]
-        return StatusReport(1, "3", "on", 2, {"queued": 1}, 5, False, False, awaited, self.nodes)
+        return StatusReport(1, "3", "on", 2, {"queued": 1}, 5, False, False, awaited, self.controllers, self.qos)
+
+    def nodes(self, names: Collection[str] | None = None, **filters: Any) -> list[ControllerStatus]:
+        return chosen(self.controllers, names, **filters)
 
     def namespaces(self) -> list[NamespaceSummary]:
         return self.spaces
 
-    def submit(self, spec: JobSpec, tasks: Iterable[bytes], *, key: bytes | None = None, sealed: bool = True) -> int:
-        self.asked.append(("submit", spec, list(tasks), key))
+    def submit(
+        self, spec: JobSpec, tasks: Iterable[bytes | Row], *, key: bytes | None = None, sealed: bool = True
+    ) -> int:
+        self.asked.append(("submit", spec, [one.args if isinstance(one, Row) else one for one in tasks], key))
         return 77
 
     def ask(self, make: Callable[[int], CancelRequest]) -> Answer:
         request = make(1)
         self.asked.append(("ask", request))
         return self.answer(request)
+
+    def output(self, *_: int, **__: int) -> OutputAnswer:
+        return OutputAnswer(1, 0, 0, [], self.printed_bytes, True, "")
 
     def __getattr__(self, name: str) -> Callable[..., Answer]:
         """Whatever changes something: noted, and answered."""
@@ -132,7 +152,7 @@ class ClientDouble:
 def client(monkeypatch: pytest.MonkeyPatch) -> ClientDouble:
     """The client that the verbs get."""
     double = ClientDouble()
-    monkeypatch.setattr(connecting, "client", lambda _: double)
+    monkeypatch.setattr(connecting, "client", lambda _, **__: double)
     return double
 
 
@@ -140,5 +160,6 @@ def _fits(one: JobSummary, selection: JobSelection) -> bool:
     return (
         (not selection.ids or any(low <= one.job_id <= high for low, high in selection.ids))
         and selection.namespace in ("", one.namespace)
+        and selection.owner in ("", one.owner)
         and (not selection.states or one.state in selection.states)
     )

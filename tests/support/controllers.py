@@ -86,9 +86,9 @@ class Node:
         """As if tasks of job 1 had taken so long for a while."""
         self.agent.crew.pace.learn([(1, 1)], 1, mean_s)
 
-    def executing(self, worker: int, seq: int, for_s: float = 0.0) -> None:
-        """The worker is in this row, and has been for so long."""
-        self.progress[worker] = Progress(seq, self.now - for_s, executing=True)
+    def executing(self, worker: int, seq: int, for_s: float = 0.0, preparing: bool = False) -> None:
+        """The worker is in this row, or still prepares it, and has done so for so long."""
+        self.progress[worker] = Progress(seq, self.now - for_s, executing=True, preparing=preparing)
 
     def done(self, worker: int, base: int, *statuses: int, ended: bool = True) -> list[Action]:
         """A worker's report of rows that took 1 ms each."""

@@ -90,8 +90,8 @@ FROM_CLIENT: list[tuple[AnyFromClient, str]] = [
         "92 ccd6 0e",
     ),
     (
-        FollowRequest(15, 300, 7, 1048576, resume=True),
-        "96 ccd7 0f cd012c 07 ce00100000 c3",
+        FollowRequest(15, 300, 7, 1048576, resume=True, consume=True),
+        "97 ccd7 0f cd012c 07 ce00100000 c3 c3",
     ),
     (
         ProcessedRequest(16, 300, [(0, 9)]),
@@ -118,8 +118,8 @@ TO_CLIENT: list[tuple[AnyToClient, str]] = [
     ),
     (
         TasksReport(7, [TaskRow(10, 17, "failed", 2, "c1", 1e9, 0.5, 0.25, 4096, "E: no", b"\x90", b"")], 11),
-        "94 cd0131 07 919c0a11a66661696c656402a26331cb41cdcd6500000000cb3fe0000000000000cb3fd0000000000000cd1000a"
-        "5453a206e6fc40190c400 0b",
+        "94 cd0131 07 91dc00110a11a66661696c656402a26331cb41cdcd6500000000cb3fe0000000000000cb3fd0000000000000cd1000a"
+        "5453a206e6fc40190c400 c0c0 cb0000000000000000 a0 c400 0b",
     ),
     (
         JobDetail(8, SUMMARY, JobSpec(task_class="m:A", tags={"k": "v"}), [("E: no", 3, 10)], "held"),

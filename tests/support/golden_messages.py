@@ -142,12 +142,16 @@ TO_CLIENT: list[tuple[AnyToClient, str]] = [
             stopping=False,
             awaited=["c2"],
             controllers=[ControllerStatus("c1", "node", 2, 300, 0.5, "drained", 1, OFFER, "1.0", "3.11.2")],
+            qos={"low": (-100, 0.5)},
         ),
-        "9b cd012d 01 a3312e30 a36f6666 07 82a671756575656403a66c6561736564cd012c cd0190 c3 c2 91a26332 919aa2633"
+        "9c cd012d 01 a3312e30 a36f6666 07 82a671756575656403a66c6561736564cd012c cd0190 c3 c2 91a26332 919aa2633"
         "1a46e6f646502cd012ccb3fe0000000000000a7647261696e6564019591a56e6967687491a3677075cd100081a47461706502c3a"
-        "3312e30a6332e31312e32",
+        "3312e30a6332e31312e32 81a36c6f77 92 d09c cb3fe0000000000000",
     ),
-    (Answer(2, False, 0, "known:", ["c1"]), "96 cd012e 02 c2 00 a66b6e6f776e3a 91a26331"),
+    (
+        Answer(2, False, 0, "known:", ["c1"], "not_allowed"),
+        "97 cd012e 02 c2 00 a66b6e6f776e3a 91a26331 ab6e6f745f616c6c6f776564",
+    ),
     *golden_job_messages.TO_CLIENT,
 ]
 _JOURNAL_ID = "d9206665646362613938373635343332313066656463626139383736353433323130"

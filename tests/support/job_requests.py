@@ -95,6 +95,24 @@ def cancel(master: Master, selection: JobSelection, who: Who = ANYBODY, **more: 
     return answer, actions
 
 
+def answer(actions: Sequence[Action]) -> Answer:
+    """The one answer to the client, where it grants something or not."""
+    found = told(actions)
+    assert isinstance(found, Answer)
+    return found
+
+
+def counts(master: Master, job_id: int) -> dict[str, int]:
+    """The tasks of an open job by state."""
+    (one,), _ = master.scheduler.job_summaries(ids(job_id), 0, 9)
+    return one.tasks
+
+
+def events(master: Master, kind: type) -> list[Any]:
+    """What was recorded of this kind."""
+    return [event for event in master.recorded if isinstance(event, kind)]
+
+
 def explain(master: Master, job_id: int, index: int | None = None) -> dict[str, str]:
     """Why it does not run: code and text."""
     answer = told(ask(master, ExplainRequest(5, job_id, index)))

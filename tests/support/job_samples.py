@@ -78,6 +78,32 @@ class SetUp(BaseTask):
         return self.text
 
 
+class Gated(BaseTask):
+    """Waits in each of its stages at two named pipes, and returns what is left of its time limit in each."""
+
+    @classmethod
+    def prepared(cls, shared: tuple[Any, ...]) -> Callable[..., Any]:
+        left_s = _gate(Path(shared[0]))
+        return super().prepared((*shared, left_s))
+
+    def __init__(self, folder: str, prepared_left_s: float, number: int) -> None:
+        self.folder = folder
+        self.prepared_left_s = prepared_left_s
+        self.number = number
+
+    def setup(self) -> None:
+        self.setup_left_s = _gate(Path(self.folder))
+
+    def execute(self) -> Any:
+        return [self.prepared_left_s, self.setup_left_s, _gate(Path(self.folder))]
+
+
+def _gate(folder: Path) -> float | None:
+    (folder / "there").write_bytes(b"there")
+    (folder / "go").read_bytes()
+    return BaseTask.current.time_left_s()
+
+
 class Around(BaseTask):
     """Tells what it finds around it: a variable, the working directory, and what programs are told of the task."""
 

@@ -35,6 +35,8 @@ FORMER_SESSIONS = (EPOCH - 1) * 1_000_000
 NEXT = EPOCH + 1
 # More credit than any test has tasks for.
 MANY = 99
+# What tasks take where a test does not care.
+SHORT_S = 0.001
 JOB = JobOptions("tests:Task")
 
 
@@ -150,8 +152,10 @@ class Master:
         return self.carry_out(self.scheduler.advance(self.now))
 
     def lease(self, session: int, count: int) -> list[Action]:
-        """Credit for so many tasks more, and a turn in which they may be sent."""
+        """Credit for so many tasks more, and a turn in which they may be sent, free slots or not: all are short."""
         known = self.scheduler.state.sessions.by_id[session]
+        for lane in self.scheduler.state.lanes:
+            lane.mean_s = lane.mean_s or SHORT_S
         held = [tasks(span.first, span.count, span.attempt, span.epoch) for span in known.spans]
         self.state(session, known.sent + count, held, known.tasks_seq, known.slots)
         return self.advance()
@@ -228,8 +232,8 @@ def dropped(actions: list[Action]) -> list[TaskRange]:
     return welcome.drop
 
 
-def ready(master: Master, name: str, incarnation: str, credit: int = MANY) -> int:
+def ready(master: Master, name: str, incarnation: str, credit: int = MANY, slots: int = 2) -> int:
     """A controller that comes without anything and wants work; the session."""
-    session = master.join(name, incarnation)
-    master.state(session, credit)
+    session = master.join(name, incarnation, slots)
+    master.state(session, credit, slots=slots)
     return session

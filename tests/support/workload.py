@@ -320,6 +320,16 @@ class RetriedAct(Act):
     retry_on = (OSError, "TaskTimedOut")
 
 
+class PreparedAct(Act):
+    """Is prepared for ``value`` seconds."""
+
+    def setup(self) -> None:
+        try:
+            time.sleep(self.value)
+        finally:
+            note("prepared", task=self.task_id)
+
+
 class ExclusiveAct(Act):
     """No two attempts at once."""
 
@@ -344,7 +354,8 @@ class Deadly(io.StringIO):
 
 
 CLASSES: dict[str, Callable[..., BaseTask]] = {
-    cls.__name__: cls for cls in (Act, LimitedAct, OtherAct, RetriedAct, ExclusiveAct, DeadlyConstructor, CommandTask)
+    cls.__name__: cls
+    for cls in (Act, LimitedAct, OtherAct, RetriedAct, PreparedAct, ExclusiveAct, DeadlyConstructor, CommandTask)
 }
 
 

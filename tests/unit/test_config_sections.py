@@ -23,6 +23,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("[control]\ncrash_limt = 3", "2: [control] crash_limt: no such key; did you mean crash_limit?"),
         ("[control]\nport = 3", "2: [control] port: no such key; it belongs into [comm]"),
+        (
+            "[processing]\nidle_wait = 2s",
+            "2: [processing] idle_wait: no such key; a node that idles does not ask for work and so waits for nothing: "
+            "the master sends tasks at once when there are any",
+        ),
+        (
+            "[processing]\nexpired_wait = 10s",
+            "2: [processing] expired_wait: no such key; a node never gets a task that is too late or too early",
+        ),
         ("[log]\nzzz = 3", "2: [log] zzz: no such key; it has filename, format, level"),
         ("\n[procesing]\nworker_count = 3", "2: [procesing]: no such section; did you mean [processing]?"),
         ("[Log]\n", "1: [Log]: no such section; did you mean [log]?"),

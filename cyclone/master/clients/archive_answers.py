@@ -85,7 +85,7 @@ class ArchiveAnswers:
                 continue
             count = min(run.count, room - len(found))
             found += [
-                TaskRow(run.index + row, run.task_id + row, run.state, run.attempt, run.controller)
+                TaskRow(run.index + row, run.task_id + row, run.state, run.attempt, run.controller, since=run.since)
                 for row in range(count)
             ]
             if count < run.count:

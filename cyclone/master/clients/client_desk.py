@@ -13,7 +13,7 @@ from cyclone.master.clients.archive_answers import ArchiveAnswers
 from cyclone.master.clients.client_feeds import ClientFeeds
 from cyclone.master.clients.event_log import EventLog
 from cyclone.master.clients.output_relay import OutputRelay
-from cyclone.master.events import JobEnded, Recorded
+from cyclone.master.events import ControllerLeft, JobEnded, Recorded
 from cyclone.master.jobs.rights import ANYBODY, Who
 from cyclone.master.journal import Journal
 from cyclone.master.scheduler import Scheduler
@@ -109,6 +109,8 @@ class ClientDesk:
         for event in events:
             if isinstance(event, JobEnded):
                 self._feeds.ended(event.job_id)
+            elif isinstance(event, ControllerLeft):
+                self._outputs.left(event.name)
 
     def deliver(self, number: int, block: RecordedBlock, parts: tuple[tuple[int, int, int, int], ...]) -> None:
         """Results that are recorded just now."""

@@ -47,7 +47,7 @@ def _size(blocks: list[JobBlock]) -> int:
 @dataclass(slots=True, eq=False)
 class _Feed:
     """One job for one client. All results up to ``sent`` are told, which the client has up to ``taken``; ``gathered``
-    follow by number, up to ``reached``.
+    follow by number, up to ``reached``. ``may_consume``: this client may say that results need not be kept.
     """
 
     peer: bytes
@@ -58,6 +58,7 @@ class _Feed:
     window_bytes: int
     heard_at: float
     is_open: bool
+    may_consume: bool
     taken: int = 0
     # Whether it has all that is recorded, so that what is recorded next is next for it, too.
     live: bool = False
@@ -134,7 +135,8 @@ class ClientFeeds:
         # It may have ended in the turn in which it was asked for.
         feed.is_open &= action.is_open
         feed.acknowledged(request.position)
-        self._journal.forget(request.job_id, min(one.taken for one in self._by_job[request.job_id].values()))
+        if request.consume and feed.may_consume:
+            self._journal.forget(request.job_id, min(one.taken for one in self._by_job[request.job_id].values()))
         if request.resume and request.position < feed.reached:
             feed.go_to(request.position, action.start)
         if not feed.live and feed.has_room and feed not in self._full:
@@ -189,9 +191,13 @@ class ClientFeeds:
 
     def _begin(self, action: Follow, now: float) -> _Feed | None:
         request = action.request
-        if not action.is_open and self._journal.ended_job(request.job_id) is None:
-            self._refuse(action.peer, request, f"there is no job {request.job_id}")
-            return None
+        owner = action.owner
+        if not action.is_open:
+            ended = self._journal.ended_job(request.job_id)
+            if ended is None:
+                self._refuse(action.peer, request, f"there is no job {request.job_id}")
+                return None
+            owner = ended[0].owner
         if len(self._feeds) >= FEEDS_MAX:
             self._refuse(action.peer, request, f"the master serves {FEEDS_MAX} clients that follow already: try later")
             return None
@@ -206,6 +212,7 @@ class ClientFeeds:
             request.window_bytes,
             now,
             action.is_open,
+            action.who.may_steer(owner),
         )
         self._feeds[action.peer, request.job_id] = feed
         self._by_peer.setdefault(action.peer, {})[request.job_id] = feed

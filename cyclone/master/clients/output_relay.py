@@ -1,10 +1,11 @@
 """What clients ask about what tasks have printed: passed on to the controllers that have it, and the answers back.
 
 Owns the questions under way. What a task prints never stays here: it lies with whoever executed it. The caller owes
-``ask`` for each request, ``told`` for each ``Output``, ``gone`` for a client that cannot be reached, and ``turn`` once
-per turn, when all that it has brought is recorded.
+``ask`` for each request, ``told`` for each ``Output``, ``gone`` for a client that cannot be reached, ``left`` for a
+controller that is gone, and ``turn`` once per turn, when all that it has brought is recorded.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from cyclone.lifecycle import OPEN_STATES
 from cyclone.master.journal import Journal
 from cyclone.master.leases.sessions import Session
 from cyclone.master.scheduler import Scheduler
+from cyclone.moments import rfc3339_second
+from cyclone.protocol import limits
 from cyclone.protocol.client_messages import Answer
 from cyclone.protocol.job_messages import AnyToClient, OutputAnswer, OutputRequest
 from cyclone.protocol.messages import FetchOutput, Output
@@ -27,6 +30,8 @@ _ASKED_MAX = 64
 _ANSWER_S = 3.0
 _LOOK_S = 0.01
 _NAMED_MAX = 3
+# Of so many controllers it is known since when they are away.
+_LEFT_MAX = limits.SESSIONS_MAX
 _BUSY = "the master has as many questions about what tasks print under way as it can: ask again"
 
 
@@ -57,7 +62,7 @@ class _Pending:
 
 
 class OutputRelay:
-    """See the module. ``to_client`` and ``to_controller`` give a message to a peer."""
+    """See the module. ``to_client`` and ``to_controller`` give a message to a peer; ``clock`` is Unix time."""
 
     def __init__(
         self,
@@ -65,7 +70,9 @@ class OutputRelay:
         journal: Journal,
         to_client: Callable[[bytes, AnyToClient], bool],
         to_controller: Callable[[bytes, FetchOutput], bool],
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._scheduler = scheduler
         self._journal = journal
         self._to_client = to_client
@@ -76,6 +83,7 @@ class OutputRelay:
         self._heard: list[tuple[bytes, OutputRequest | Output]] = []
         # Those whose task nobody has had yet.
         self._to_begin: dict[int, None] = {}
+        self._left: dict[str, float] = {}
         self._number = 0
         self._look_at = 0.0
 
@@ -107,6 +115,14 @@ class OutputRelay:
         if self._under_way[peer]:
             for number in [number for number, pending in self._pending.items() if pending.peer == peer]:
                 self._forget(number)
+
+    def left(self, name: str) -> None:
+        """This controller has no session any more: who waits for its answer hears so with this turn."""
+        self._left.pop(name, None)
+        self._left[name] = self._clock()
+        if len(self._left) > _LEFT_MAX:
+            del self._left[next(iter(self._left))]
+        self._look_at = 0.0
 
     def _on_request(self, peer: bytes, request: OutputRequest, now: float) -> None:
         if (peer, request.request) in self._numbers:
@@ -169,6 +185,22 @@ class OutputRelay:
                 self._finish(number)
         for number in [number for number, pending in self._pending.items() if now >= pending.until]:
             self._finish(number)
+        for number in list(self._pending):
+            self._pass_over_who_left(number)
+
+    def _pass_over_who_left(self, number: int) -> None:
+        """Who has no session any more does not answer; whoever has come since may."""
+        pending = self._pending[number]
+        gone = pending.sessions.keys() - self._scheduler.state.sessions.by_id.keys()
+        for session_id in gone:
+            del pending.sessions[session_id]
+        if not gone or pending.sessions:
+            return
+        asked = [] if pending.best else self._whom_to_ask(pending.request, pending.task)
+        if asked:
+            self._pass_on(number, asked)
+        else:
+            self._finish(number)
 
     def _finish(self, number: int) -> None:
         pending = self._forget(number)
@@ -176,7 +208,7 @@ class OutputRelay:
         task, request = self._task(pending.request) or pending.task, pending.request
         if pending.best is None:
             silent = ", ".join(sorted(pending.sessions.values())[:_NAMED_MAX])
-            text = f"{silent} did not answer in time" if silent else self._why_nobody(request, task)
+            text = self._why_nobody(request, task) or (f"{silent} did not answer in time" if silent else "")
             self._to_client(pending.peer, _nothing(request, task, text))
             return
         output, name = pending.best
@@ -232,9 +264,15 @@ class OutputRelay:
             return f"there has been no attempt {request.attempt}, the last one is {task.attempt}"
         sessions = self._scheduler.state.sessions
         if task.controller and request.attempt in (0, task.attempt):
-            away = task.controller not in sessions.by_name
-            return f"what it printed lies on {task.controller}, which is away" if away else ""
+            return "" if task.controller in sessions.by_name else self._away(task.controller)
         return "it is not known any more who had this attempt" if len(sessions.by_id) > _ASKED_MAX else ""
+
+    def _away(self, name: str) -> str:
+        since = f" since {rfc3339_second(self._left[name])}" if name in self._left else ""
+        return (
+            f"{name} is not connected{since}: what its tasks have printed is kept there, in output/ of its [control] "
+            "state_dir, and can be fetched when it is back"
+        )
 
 
 def _rank(output: Output) -> tuple[bool, int, int]:

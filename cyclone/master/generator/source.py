@@ -11,8 +11,6 @@ import time
 from collections.abc import Sequence
 from itertools import compress
 
-import zmq
-
 from cyclone.master.actions import Action
 from cyclone.master.follower import Follower
 from cyclone.master.generator import feed_pipe
@@ -23,7 +21,7 @@ from cyclone.master.scheduler import Scheduler
 from cyclone.processes import Guard
 from cyclone.protocol.messages import ErrorRecord
 from cyclone.protocol.runs import Runs
-from cyclone.protocol.sockets import POLLIN, POLLOUT
+from cyclone.protocol.sockets import POLLIN, POLLOUT, Watching
 from cyclone.results import RecordedBlock
 
 log = logging.getLogger("cyclone.master")
@@ -42,7 +40,7 @@ class Source:
     """One generator over all the processes that run it."""
 
     def __init__(
-        self, scheduler: Scheduler, journal: Journal, guard: Guard, options: FeedOptions, poller: zmq.Poller
+        self, scheduler: Scheduler, journal: Journal, guard: Guard, options: FeedOptions, poller: Watching
     ) -> None:
         self._scheduler = scheduler
         self._journal = journal

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from cyclone.master.events import CancelWanted, TasksReturned
 from cyclone.master.jobs.registry import JobRecord
+from cyclone.master.leases import recalls
 from cyclone.master.leases.outcomes import Outcomes
 from cyclone.master.leases.sessions import Session
 from cyclone.master.spans import Span
@@ -17,7 +18,7 @@ from cyclone.master.turn import Turn
 from cyclone.protocol import limits
 from cyclone.protocol.client_messages import CancelRequest
 from cyclone.protocol.job_spec import GENERATOR_JOB
-from cyclone.protocol.messages import Cancel, Recall, TaskRange
+from cyclone.protocol.messages import Cancel, TaskRange
 from cyclone.protocol.states import EXPIRED
 
 # How long a controller may take to hand a cancelled task back before it is asked again.
@@ -29,7 +30,7 @@ _SOON_S = 0.005
 # So many tasks end in one turn; the rest in the next ones, so that nobody waits for long.
 _TASKS_PER_TURN = 65536
 # Each result that is recorded costs so much as so many tasks in it.
-_TASKS_PER_RESULT = 16
+_TASKS_PER_RESULT = 64
 QUEUED, LEASED = "queued", "leased"
 
 Stretch = tuple[Span, int, int]
@@ -116,9 +117,9 @@ class Cancelling:
 
     def recall(self, job_ids: set[int]) -> None:
         """What has not started of these jobs comes back, with all else that has not started beside it."""
-        for session in list(self._state.sessions.laden.values()):
+        for session in self._state.sessions.laden.values():
             if any(span.job_id in job_ids for span in session.spans):
-                self._turn.send(session.peer, Recall(session.session_id, session.open))
+                recalls.recall(self._turn, session)
 
     def carry_out(self) -> None:
         """Once per turn: end what can be ended, ask for the rest, and forget the wishes that are fulfilled."""
@@ -148,8 +149,6 @@ class Cancelling:
             if lane.stored_count:
                 # It is all to end, whenever it would have been its turn.
                 self._seek(record.job_id)
-            if is_due and lane.out and wish.status == EXPIRED and self._may_ask((0, record.job_id, 0)):
-                self.recall({record.job_id})
             if not (lane.in_memory or lane.delayed or (is_due and lane.out and wish.status != EXPIRED)):
                 # All of it is at controllers, who were asked, or in the journal: no need to look at each of its tasks.
                 return not record.open and wish.status != EXPIRED

@@ -3,43 +3,51 @@
 Only looks. What matters most comes first; each reason has a code for programs and a sentence for people.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
+from cyclone.master.jobs.listing import running_at
+from cyclone.master.jobs.obstacles import BUSY, NAMED_MAX, SENTENCES, names, obstacle, resting, told
 from cyclone.master.jobs.registry import JobRecord
 from cyclone.master.leases.sessions import Session
-from cyclone.master.spans import Span
+from cyclone.master.spans import Holdings, Span
 from cyclone.master.state import State
 from cyclone.master.waiting.lane import Lane
+from cyclone.master.waiting.picks import welcome
 from cyclone.moments import rfc3339_second
 from cyclone.protocol import limits
 from cyclone.protocol.job_spec import GENERATOR_JOB
+from cyclone.protocol.messages import TaskRange
 from cyclone.protocol.states import EXPIRED
 
 Reason = tuple[str, str]
 """A code and a sentence."""
 
-# So many names, or jobs, are told; of the others only how many they are.
-_NAMED_MAX = 8
 # So many lanes are looked at for who is in front.
 _LANES_MAX = 65536
 
 
-def explain(state: State, now: float, rests: bool, job_id: int, index: int | None) -> list[Reason]:
-    """Of an open job, or of one of its tasks. ``rests``: the master hands out nothing at this moment."""
+def explain(
+    state: State, kept: Mapping[int, Lane], now: float, rests: bool, job_id: int, index: int | None
+) -> list[Reason]:
+    """Of an open job, or of one of its tasks.
+
+    ``kept`` are sessions that get nothing but tasks of one lane; ``rests``: the master hands out nothing at all.
+    """
     record = state.jobs.records.get(job_id)
     if job_id == GENERATOR_JOB:
         return [("generator", "these are the generator's tasks, which wait and run like those of any job")]
     if record is None:
         return [("no_job", f"job {job_id} has ended, or never was")]
-    explainer = _Explainer(state, now, rests, record)
+    explainer = _Explainer(state, kept, now, rests, record)
     found = explainer.of_job() if index is None else explainer.of_task(index)
     return [(code, text[: limits.TEXT_CHARS_MAX]) for code, text in found]
 
 
 class _Explainer:
-    def __init__(self, state: State, now: float, rests: bool, record: JobRecord) -> None:
+    def __init__(self, state: State, kept: Mapping[int, Lane], now: float, rests: bool, record: JobRecord) -> None:
         self._state = state
+        self._kept = kept
         self._now = now
         self._rests = rests
         self._record = record
@@ -47,12 +55,13 @@ class _Explainer:
 
     def of_job(self) -> Iterator[Reason]:
         record, lane = self._record, self._lane
+        yield from self._out()
         if record.stopped:
             yield self._stopped()
         if lane.waiting and not record.stopped:
             yield from self._why_waiting()
-        if lane.out:
-            yield "running", f"{_tasks(lane.out)} out at {self._holders()}"
+        elif record.held and not record.stopped:
+            yield self._held()
         delayed = record.open - lane.waiting - lane.out
         if delayed:
             first = min((span.until for span in self._state.sessions.delayed.spans if self._is_mine(span)), default=0.0)
@@ -103,12 +112,16 @@ class _Explainer:
             return "delayed", f"{tried + ': ' if tried else ''}delayed until {self._time(span.until)}"
         session = sessions.by_id.get(span.holder or 0)
         if session is None:
-            awaited = _names(sorted(self._state.awaited)) or "a controller of before"
+            awaited = names(sorted(self._state.awaited)) or "a controller of before"
             return "awaited", f"it may still run from before the restart of the master: waits for {awaited}"
         since = self._time(span.leased_at)
         silent_s = self._now - session.last_seen
         silence = f"; {session.name} has been silent for {silent_s:.0f} s" if silent_s > 2 else ""
-        return "running", f"with controller {session.name} since {since}, attempt {span.attempt}{silence}"
+        if Holdings(session.running).has(TaskRange(task_id, 1, *span.token)):
+            return "running", f"runs at {session.name}, which has had it since {since}{silence}"
+        slots = resting(self._state, session)
+        rest = f"; {slots} of its {session.slots} slots rest after a task" if slots else ""
+        return "leased", f"waits for a slot at {session.name}, which has had it since {since}{rest}{silence}"
 
     def _tried(self, task_id: int) -> str:
         """What became of earlier attempts."""
@@ -120,15 +133,31 @@ class _Explainer:
             texts.append(f"killed {crashes} worker{'s' * (crashes != 1)}")
         return ", ".join(texts)
 
-    def _holders(self) -> str:
-        names = [
-            session.name
-            for session in self._state.sessions.by_id.values()
-            if any(self._is_mine(span) for span in session.spans)
-        ]
-        if self._state.sessions.former and any(self._is_mine(span) for span in self._state.sessions.former.spans):
-            names.append("controllers of before the restart")
-        return _names(names)
+    def _out(self) -> Iterator[Reason]:
+        """What somebody has of the job: that which runs, and that which waits there."""
+        sessions, job_id = self._state.sessions, self._record.job_id
+        running: dict[str, int] = {}
+        leased: dict[str, int] = {}
+        at_rest: list[str] = []
+        for session in sessions.by_id.values():
+            if has := self._count(session):
+                runs = min(has, running_at(self._state, session)[job_id])
+                for counts, count in ((running, runs), (leased, has - runs)):
+                    if count:
+                        counts[session.name] = count
+                if has > runs and (slots := resting(self._state, session)):
+                    at_rest.append(f"{session.name} ({slots} of {session.slots})")
+        if count := sum(running.values()):
+            yield "running", f"{_tasks(count)} {_verb(count, 'run')} at {names(list(running))}"
+        if count := sum(leased.values()):
+            yield "leased", f"{_tasks(count)} {_verb(count, 'wait')} for a slot at {names(list(leased))}"
+        if at_rest:
+            yield "resting", f"slots that rest after a task: {names(at_rest)}"
+        if sessions.former and (count := self._count(sessions.former)):
+            yield "awaited", f"{_tasks(count)} may still run from before the restart of the master"
+
+    def _count(self, session: Session) -> int:
+        return sum(span.open_count for span in session.spans if self._is_mine(span))
 
     # Of what waits.
 
@@ -138,13 +167,16 @@ class _Explainer:
         code = "expired" if wish.status == EXPIRED else "cancelled"
         return code, f"it is ended: {wish.reason or code}"
 
+    def _held(self) -> Reason:
+        return "held", f"job {self._record.job_id} is held: release it"
+
     def _why_waiting(self) -> Iterator[Reason]:
         record, lane = self._record, self._lane
         spec = record.spec
         if self._rests:
             yield "master_rests", "the master hands out nothing: it stops, or who reads results is far behind"
         if record.held:
-            yield "held", f"job {record.job_id} is held: release it"
+            yield self._held()
         if self._state.jobs.namespaces[spec.namespace].paused:
             yield "paused", f"namespace {spec.namespace} is paused: resume it"
         if lane.is_early and spec.not_before is not None:
@@ -161,34 +193,36 @@ class _Explainer:
             used = lanes.limits.used.get(name, 0)
             if used >= amount:
                 users = [str(lane.job_id) for lane in lanes if name in lane.terms.limits and lane.out + lane.lingering]
-                yield "limit", f"waits for limit {name}: {used} of {amount} taken, by job {_names(users)}"
+                yield "limit", f"waits for limit {name}: {used} of {amount} taken, by job {names(users)}"
         if lanes.limits.closed_until and (self._record.spec.limits or self._record.spec.parallel is not None):
             until = self._time(lanes.limits.closed_until)
             yield "limit", f"what ran before the restart of the master may still run: not before {until}"
 
     def _controllers(self) -> Iterator[Reason]:
-        sessions = list(self._state.sessions.by_id.values())
+        state, kept, lane = self._state, self._kept, self._lane
+        sessions = list(state.sessions.by_id.values())
         if not sessions:
             yield "no_controller", "no controller is connected"
             return
-        fitting = [session for session in sessions if self._lane.shelf.suits(session)]
+        fitting = [session for session in sessions if lane.shelf.suits(session)]
         if not fitting:
             yield from self._unmet(sessions)
             return
+        found: dict[str, list[Session]] = {}
+        for session in fitting:
+            code = obstacle(state, kept, session, lane)
+            if code is None:
+                # It goes there as soon as its turn has come.
+                return
+            found.setdefault(code, []).append(session)
         fit = f"{len(fitting)} of {len(sessions)} controllers fit"
-        drained = [session for session in fitting if session.drained]
-        rest = [session for session in fitting if not session.drained]
-        if not rest:
-            yield "drained", f"{fit}, and all of these are drained: {_names([one.name for one in drained])}"
-            return
-        suspected = [session for session in rest if session.suspected]
-        if len(suspected) == len(rest):
-            yield "suspected", f"{fit}, and all of these are suspected: {_names([one.name for one in suspected])}"
-        busy = [session for session in rest if not self._lane.shelf.fitting(session)]
-        if len(busy) == len(rest):
-            yield "busy", f"{fit}, and all of these are busy: {_names([_load(one) for one in busy])}"
-        elif not any(session.credit for session in rest):
-            yield "no_credit", f"{fit}, and none of these takes tasks now: {_names([one.name for one in rest])}"
+        for code, words in SENTENCES.items():
+            if those := found.get(code):
+                which = "all of these are" if len(those) == len(fitting) else f"of these {_are(len(those))}"
+                texts = [told(state, kept, session, lane, code) for session in those[:NAMED_MAX]]
+                yield code, f"{fit}, and {which} {words}: {names(texts, len(those))}"
+        if not lane.is_bounded and any(one.credit and not welcome(lane, one, 0) for one in found.get(BUSY, ())):
+            yield "not_ahead", _not_ahead(lane)
 
     def _unmet(self, sessions: list[Session]) -> Iterator[Reason]:
         """Nobody fits: what nobody has, or else that nobody has all of it."""
@@ -210,10 +244,10 @@ class _Explainer:
         )
         if spec.nodes:
             nodes = frozenset(spec.nodes)
-            yield f"is among nodes {_names(spec.nodes)}", lambda session: not session.names.isdisjoint(nodes)
+            yield f"is among nodes {names(spec.nodes)}", lambda session: not session.names.isdisjoint(nodes)
         if spec.exclude:
             excluded = frozenset(spec.exclude)
-            yield f"is outside of exclude {_names(spec.exclude)}", lambda session: session.names.isdisjoint(excluded)
+            yield f"is outside of exclude {names(spec.exclude)}", lambda session: session.names.isdisjoint(excluded)
         for label in spec.labels:
             yield f"has label {label}", lambda session, label=label: label in session.offer.labels  # type: ignore[misc]
         if spec.cpus > 1:
@@ -262,15 +296,20 @@ class _Explainer:
         return rfc3339_second(moment + self._state.jobs.wall_offset_s)
 
 
-def _load(session: Session) -> str:
-    return f"{session.name} ({session.open} tasks on {session.slots} slots)"
-
-
-def _names(names: list[str] | tuple[str, ...]) -> str:
-    """Some of them, and how many more."""
-    more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
-    return ", ".join(names[:_NAMED_MAX]) + more
+def _not_ahead(lane: Lane) -> str:
+    """Why so few tasks wait at controllers that would have more of them."""
+    if not lane.mean_s:
+        return "none is sent to wait at a controller before it is known how long tasks of this job take"
+    return "no more are sent to wait at a controller than it begins within about a second"
 
 
 def _tasks(count: int) -> str:
     return "1 task" if count == 1 else f"{count} tasks"
+
+
+def _are(count: int) -> str:
+    return "1 is" if count == 1 else f"{count} are"
+
+
+def _verb(count: int, verb: str) -> str:
+    return f"{verb}s" if count == 1 else verb

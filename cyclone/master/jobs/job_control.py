@@ -4,17 +4,20 @@ Owns the answers. Each wish says what is to be, so that repeating it does no har
 that are his; whoever asks for none that is his is told so.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from cyclone.master.events import JobHeld, JobSealed, NamespaceDeleted, NamespaceSet, TasksProcessed
 from cyclone.master.jobs import listing
 from cyclone.master.jobs.cancelling import Cancelling
+from cyclone.master.jobs.errands import Errand
 from cyclone.master.jobs.registry import JobRecord
 from cyclone.master.jobs.rights import Who
 from cyclone.master.turn import Turn
 from cyclone.protocol import limits
 from cyclone.protocol.client_messages import Answer
 from cyclone.protocol.job_messages import (
+    NOT_ALLOWED,
     CancelJobsRequest,
     ControlRequest,
     NamespaceRequest,
@@ -23,6 +26,7 @@ from cyclone.protocol.job_messages import (
     RequeueRequest,
 )
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, JobSelection
+from cyclone.protocol.states import CANCELLED
 
 NAMESPACES_MAX = 1024
 # What is processed of an open job is in memory: a consumer that goes in order needs a range or two.
@@ -43,28 +47,30 @@ class JobControl:
         self._state = turn.state
         self._cancelling = cancelling
 
-    def control(self, request: ControlRequest, who: Who) -> Answer:
+    def control(self, request: ControlRequest, who: Who) -> Answer | Errand:
         """Hold, release or seal."""
         records, others = self._selected(request.selection, who)
+        if not records:
+            return _nothing(request.request, others)
+        step: Callable[[JobRecord], None]
         match request.action:
             case "hold":
                 changed = [record for record in records if not record.held]
-                self._set_held(changed, held=True)
-                self._cancelling.recall({record.job_id for record in changed})
+                step, done = partial(self._set_held, held=True), "held"
             case "release":
                 changed = [record for record in records if record.held]
-                self._set_held(changed, held=False)
+                step, done = partial(self._set_held, held=False), "released"
             case "seal":
                 changed = [record for record in records if not record.sealed]
-                for record in changed:
-                    self._turn.emit(JobSealed(record.job_id))
-        if not records:
-            return _nothing(request.request, others)
-        done = {"hold": "held", "release": "released", "seal": "sealed"}[request.action]
+                step, done = self._seal, "sealed"
         already = f"; {_jobs(len(records) - len(changed))} already" if len(changed) < len(records) else ""
-        return _answer(request.request, True, len(records), f"{_jobs(len(changed))} {done}{already}{_not_his(others)}")
+        text = f"{_jobs(len(changed))} {done}{already}{_not_his(others)}"
+        held = {record.job_id for record in changed} if request.action == "hold" else set[int]()
+        return Errand(
+            _answer(request.request, True, len(records), text), changed, step, partial(self._cancelling.recall, held)
+        )
 
-    def cancel(self, request: CancelJobsRequest, who: Who) -> Answer:
+    def cancel(self, request: CancelJobsRequest, who: Who) -> Answer | Errand:
         """End jobs, or tasks of them."""
         records, others = self._selected(request.selection, who)
         if not records and not others and self._have_ended(request.selection):
@@ -74,10 +80,9 @@ class JobControl:
             return _nothing(request.request, others)
         if not request.indexes and not request.states:
             count = sum(record.open for record in records)
-            if not request.dry_run:
-                self._end_jobs(records, who, request.reason)
             what = f"{_jobs(len(records))} with {_tasks(count)}"
-            return _answer(request.request, True, count, _cancelled(what, request.dry_run) + _not_his(others))
+            answer = _answer(request.request, True, count, _cancelled(what, request.dry_run) + _not_his(others))
+            return answer if request.dry_run else self._ending(answer, records, who, request.reason)
         count = 0
         wishes: list[tuple[JobRecord, int, int]] = []
         for record in records:
@@ -121,8 +126,9 @@ class JobControl:
         record = self._state.jobs.records.get(job_id)
         if record is None:
             if known_job != job_id:
-                return _answer(number, False, 0, f"there is no job {job_id} with these tasks, or it is somebody else's")
-            self._turn.emit(TasksProcessed(job_id, tuple(request.indexes)))
+                return _forbidden(number, f"there is no job {job_id} with these tasks, or it is somebody else's")
+            if request.indexes:
+                self._turn.emit(TasksProcessed(job_id, tuple(request.indexes)))
             return _answer(number, True, _count(request.indexes), "processed")
         if not who.may_steer(record.owner):
             return _nothing(number, [record])
@@ -140,11 +146,11 @@ class JobControl:
             self._turn.emit(TasksProcessed(job_id, tuple(new)))
         return _answer(number, True, _count(request.indexes), "processed")
 
-    def namespace(self, request: NamespaceRequest, who: Who) -> Answer:
+    def namespace(self, request: NamespaceRequest, who: Who) -> Answer | Errand:
         """Make, change, delete or purge one."""
         number, name = request.request, request.namespace.name
         if not who.is_admin:
-            return _answer(number, False, 0, "namespaces are for administrators")
+            return _forbidden(number, "namespaces are for administrators")
         jobs = self._state.jobs
         known = jobs.namespaces.get(name)
         if request.action == "set":
@@ -160,8 +166,8 @@ class JobControl:
         if request.action == "purge":
             records = list(self._inside(name))
             count = sum(record.open for record in records)
-            self._end_jobs(records, who, f"namespace {name} was purged")
-            return _answer(number, True, count, _cancelled(f"{_jobs(len(records))} with {_tasks(count)}", False))
+            answer = _answer(number, True, count, _cancelled(f"{_jobs(len(records))} with {_tasks(count)}", False))
+            return self._ending(answer, records, who, f"namespace {name} was purged")
         if name == DEFAULT_NAMESPACE:
             return _answer(number, False, 0, f"namespace {name} is always there")
         if open_jobs := jobs.usage(name).jobs:
@@ -188,18 +194,26 @@ class JobControl:
     def _inside(self, namespace: str) -> Iterator[JobRecord]:
         return (record for record in self._state.jobs.records.values() if record.spec.namespace == namespace)
 
-    def _set_held(self, records: Iterable[JobRecord], held: bool) -> None:
-        for record in records:
+    def _set_held(self, record: JobRecord, held: bool) -> None:
+        if record.held != held:
             self._turn.emit(JobHeld(record.job_id, held))
 
-    def _end_jobs(self, records: list[JobRecord], who: Who, reason: str) -> None:
-        by = f" by {who.name}" if who.name else ""
-        for record in records:
-            self._cancelling.end_job(record, reason)
+    def _seal(self, record: JobRecord) -> None:
+        if not record.sealed:
+            self._turn.emit(JobSealed(record.job_id))
+
+    def _ending(self, answer: Answer, records: list[JobRecord], who: Who, reason: str) -> Errand:
+        """All of these jobs end."""
         if records:
+            by = f" by {who.name}" if who.name else ""
             names = ", ".join(str(record.job_id) for record in records[:8]) + (", ..." if len(records) > 8 else "")
             self._turn.say("info", f"cancelled{by}: job {names}{f': {reason}' if reason else ''}")
-        self._cancelling.settle()
+        return Errand(answer, records, partial(self._end, reason=reason), self._cancelling.settle)
+
+    def _end(self, record: JobRecord, reason: str) -> None:
+        # Where it was wished before, there is nothing to add, and no need to record it once more.
+        if not (record.sealed and record.stopped and record.stopped.status == CANCELLED):
+            self._cancelling.end_job(record, reason)
 
     def _meant(
         self, record: JobRecord, indexes: list[tuple[int, int]], states: tuple[str, ...]
@@ -228,9 +242,13 @@ def _nothing(request: int, others: list[JobRecord]) -> Answer:
     if not others:
         return _answer(request, False, 0, "no open job is meant by that")
     if len(others) > 1:
-        return _answer(request, False, 0, f"all {len(others)} jobs that are meant are somebody else's")
+        return _forbidden(request, f"all {len(others)} jobs that are meant are somebody else's")
     owner = others[0].owner or "nobody"
-    return _answer(request, False, 0, f"job {others[0].job_id} is {owner}'s: only its owner or an administrator may")
+    return _forbidden(request, f"job {others[0].job_id} is {owner}'s: only its owner or an administrator may")
+
+
+def _forbidden(request: int, text: str) -> Answer:
+    return Answer(request, False, 0, text, code=NOT_ALLOWED)
 
 
 def _not_his(others: list[JobRecord]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from cyclone.master.events import CancelWanted, NamespaceSet
 from cyclone.master.jobs.abandoned import Abandoned
 from cyclone.master.jobs.cancelling import Cancelling
+from cyclone.master.jobs.errands import Errands
 from cyclone.master.leases.outcomes import Outcomes
 from cyclone.master.turn import Turn
 from cyclone.protocol import limits, states
@@ -18,7 +19,8 @@ from cyclone.protocol.job_spec import Namespace
 
 class Keeper:
     """See the module. ``namespaces`` are those that the configuration wants to be there; ``abandon_s`` is how long a
-    job that is not sealed may hear nothing from its client, 0 for ever.
+    job that is not sealed may hear nothing from its client, 0 for ever. ``errands`` are requests that take more turns
+    than one.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Keeper:
         self._outcomes = outcomes
         self._wanted = list(namespaces)
         self._abandoned = Abandoned(turn, abandon_s)
+        self.errands = Errands(turn)
 
     @property
     def deadline(self) -> float:
@@ -46,7 +49,7 @@ class Keeper:
         if not jobs.records and not self._wishes.pending:
             return math.inf
         expires_at = jobs.expiring[0][0] - jobs.wall_offset_s if jobs.expiring else math.inf
-        return min(expires_at, self._cancelling.deadline)
+        return min(expires_at, self._cancelling.deadline, self.errands.deadline)
 
     def advance(self) -> None:
         """See the module."""
@@ -61,6 +64,8 @@ class Keeper:
                     "info", f"{_terms(known)}, as it was set before; the configuration says {_terms(namespace)}"
                 )
         self._abandoned.advance()
+        self.errands.advance()
+        expired = set()
         while jobs.expiring and jobs.expiring[0][0] <= self._turn.now + jobs.wall_offset_s:
             _, job_id = heapq.heappop(jobs.expiring)
             record = jobs.records.get(job_id)
@@ -68,6 +73,9 @@ class Keeper:
                 reason = "not_after of its job has passed while it waited"
                 self._turn.emit(CancelWanted(1, limits.ID_MAX, "", job_id, states.EXPIRED, reason))
                 self._cancelling.look()
+                expired.add(job_id)
+        if expired:
+            self._cancelling.recall(expired)
         if self._wishes.pending:
             self._cancelling.carry_out()
         if jobs.over:

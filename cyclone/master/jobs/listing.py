@@ -12,11 +12,13 @@ from cyclone.lifecycle import job_state
 from cyclone.master.jobs.extents import Piece
 from cyclone.master.jobs.failures import Failures
 from cyclone.master.jobs.registry import JobRecord
+from cyclone.master.leases.sessions import Session
 from cyclone.master.spans import Holdings, Span
 from cyclone.master.state import State
 from cyclone.protocol.job_lists import id_windows, is_meant, may_be_meant, with_processed
 from cyclone.protocol.job_messages import JobDetail, JobSummary, NamespaceSummary
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, GENERATOR_JOB, JobSelection
+from cyclone.protocol.states import CANCELLED
 
 # So many ids are looked at together, and so many runs of tasks that are executed are counted by job.
 _CHUNK_TASKS = 65536
@@ -30,7 +32,8 @@ _RUNS_COUNTED_MAX = 65536
 class LiveTasks:
     """Consecutive tasks of a job that have no result yet, all in the same state.
 
-    ``attempt`` is that of their last lease, 0 for none; ``controller`` who has them, empty for nobody.
+    ``attempt`` is that of their last lease, 0 for none; ``controller`` who has them, empty for nobody; ``since`` when
+    they were leased to it, or found there after a restart, in Unix time, 0 for nobody.
     """
 
     index: int
@@ -39,6 +42,7 @@ class LiveTasks:
     state: str
     attempt: int
     controller: str
+    since: float = 0.0
 
 
 def summaries(state: State, selection: JobSelection, before: int, page: int) -> tuple[list[JobSummary], int]:
@@ -101,7 +105,7 @@ def summary(state: State, record: JobRecord, running: Counter[int]) -> JobSummar
         spec.name,
         spec.namespace,
         record.owner,
-        job_state(tasks, record.sealed, record.held),
+        job_state(tasks, record.sealed, record.held, _is_cancelled(record)),
         spec.task_class,
         spec.priority,
         record.submitted,
@@ -111,6 +115,11 @@ def summary(state: State, record: JobRecord, running: Counter[int]) -> JobSummar
         spec.session,
         spec.tags,
     )
+
+
+def _is_cancelled(record: JobRecord) -> bool:
+    # What has expired is no such job: what runs of it goes on.
+    return record.stopped is not None and record.stopped.status == CANCELLED
 
 
 def counts(state: State, record: JobRecord, running: int) -> dict[str, int]:
@@ -169,13 +178,21 @@ def running_by_job(state: State) -> Counter[int]:
     found: Counter[int] = Counter()
     looks = 0
     for session in state.sessions.by_id.values():
-        for part in session.running:
-            looks += 1
-            if looks > _RUNS_COUNTED_MAX:
-                return found
-            for span, start, stop in state.index.overlapping(part.first, part.first + part.count):
-                if span.holder == session.session_id and span.token == (part.epoch, part.attempt):
-                    found[span.job_id] += span.open.count(1, start - span.first, stop - span.first)
+        looks += len(session.running)
+        if looks > _RUNS_COUNTED_MAX:
+            return found
+        if session.running:
+            found += running_at(state, session)
+    return found
+
+
+def running_at(state: State, session: Session) -> Counter[int]:
+    """How many tasks of each job one controller executes, as it said last."""
+    found: Counter[int] = Counter()
+    for part in session.running:
+        for span, start, stop in state.index.overlapping(part.first, part.first + part.count):
+            if span.holder == session.session_id and span.token == (part.epoch, part.attempt):
+                found[span.job_id] += span.open.count(1, start - span.first, stop - span.first)
     return found
 
 
@@ -199,6 +216,7 @@ def live_tasks(state: State, job_id: int, start: int, stop: int) -> Iterator[Liv
                     name,
                     span.attempt if span else 0,
                     holder.name if holder else "",
+                    span.leased_at + state.jobs.wall_offset_s if span and holder else 0.0,
                 )
 
 

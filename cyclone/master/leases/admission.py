@@ -7,6 +7,7 @@ an earlier epoch has leased: they are asked by nobody, they say hello by themsel
 from dataclasses import dataclass
 
 from cyclone.master.events import AttemptsEnded, ControllerJoined, ControllerLeft
+from cyclone.master.leases import recalls
 from cyclone.master.leases.sessions import Session
 from cyclone.master.turn import Turn
 from cyclone.protocol import limits, messages, states
@@ -101,6 +102,9 @@ class Admission:
             ),
         )
         self._state.awaited.discard(hello.name)
+        if session.drained or self._has_what_must_not_begin(session):
+            # Whoever asked for it back may have had no answer, or have been another master.
+            recalls.recall(turn, session)
 
     def on_goodbye(self, session: Session, goodbye: Goodbye) -> None:
         """It holds nothing any more."""
@@ -117,7 +121,10 @@ class Admission:
             self._lose(session)
 
     def sweep(self, heard_until: float) -> None:
-        """Requeue what silent controllers hold. What reached us after ``heard_until`` may not have been read yet."""
+        """Requeue what silent controllers hold, and ask those again that owe an answer.
+
+        What reached us after ``heard_until`` may not have been read yet.
+        """
         turn, sessions = self._turn, self._state.sessions
         limit = heard_until - self._terms.controller_timeout_s
         for session in [s for s in sessions.by_id.values() if s.last_seen < limit]:
@@ -130,6 +137,7 @@ class Admission:
             for name in missing:
                 turn.emit(ControllerLeft(name))
             turn.say("warning", "did not come back after the restart:", missing)
+        recalls.repeat(turn)
 
     def settle(self) -> None:
         """Once nobody is awaited any more, what no controller has claimed since the restart waits like all else."""
@@ -155,6 +163,10 @@ class Admission:
             for first, stop in span.open_runs():
                 self._turn.emit(AttemptsEnded(first, stop - first, span.epoch, span.attempt, states.LOST, session.name))
         self.release(session, session.last_seen)
+
+    def _has_what_must_not_begin(self, session: Session) -> bool:
+        lanes = (self._state.lanes.lane(job_id) for job_id in {span.job_id for span in session.spans})
+        return any(lane.held or lane.share.paused for lane in lanes)
 
     def _refusal(self, hello: Hello) -> str:
         if hello.protocol != limits.PROTOCOL_VERSION:

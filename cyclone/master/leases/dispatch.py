@@ -78,8 +78,8 @@ class Dispatcher:
 
     def _lease(self, session: Session, count: int) -> list[Span]:
         spans: list[Span] = []
-        bytes_left = limits.BATCH_BYTES_TARGET
-        while count > 0 and bytes_left > 0 and (picked := self._picker.pick(session)):
+        bytes_left, gathered = limits.BATCH_BYTES_TARGET, 0
+        while count > 0 and bytes_left > 0 and (picked := self._picker.pick(session, gathered)):
             lane, count_max = picked
             if lane.is_bounded and spans:
                 # Free slots are counted anew between two messages.
@@ -93,6 +93,7 @@ class Dispatcher:
             self._lanes.taken(lane, taken)
             spans.append(span)
             count -= taken
+            gathered += taken
             bytes_left -= args_bytes
             if lane.job_id and lane.job_id not in session.jobs:
                 # It is announced beside its first tasks, and may be as large as a message of them.

@@ -13,6 +13,7 @@ from cyclone.master.events import AttemptsEnded, CancelWanted, JobEnded, JobSeal
 from cyclone.master.jobs.failures import Failures
 from cyclone.master.jobs.registry import JobRecord
 from cyclone.master.jobs.wishes import Covered
+from cyclone.master.leases import recalls
 from cyclone.master.leases.retries import Retries
 from cyclone.master.leases.sessions import Session
 from cyclone.master.leases.suspicion import Suspicion
@@ -65,6 +66,7 @@ class Outcomes:
             for span, start, stop in self._state.index.overlapping(part.first, part.first + part.count):
                 if span.holder == session.session_id and span.token == (part.epoch, part.attempt):
                     self._turn.give_back(self._state.carve(span, start, stop))
+        recalls.answered(session, bool(returned.ranges))
 
     def end(self, span: Span, start: int, stop: int, wish: CancelWanted) -> None:
         """Record these open tasks of a span as ended by a wish, which is the master's own word."""

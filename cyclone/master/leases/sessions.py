@@ -6,6 +6,7 @@ for them, and they come back when they change or when something new waits; ``uns
 slot. ``ended`` and ``failed`` are sums over all sessions. Decides nothing; the scheduler does.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,8 +43,9 @@ class Session:
     """One incarnation of a controller over one connection. Counts are cumulative over the session.
 
     ``open`` are its tasks, ``taken`` the slots that they need; ``mem_taken`` and ``resources_taken`` count what only
-    some tasks ask for. ``running`` and ``busy`` are what its last State says, ``names`` what it may be called by. One
-    that ``is_delayed`` stands for what waits for its time.
+    some tasks ask for. ``running`` and ``busy`` are what its last State says, ``names`` what it may be called by.
+    At ``recall_again_at`` it is asked once more for all that has not started. One that ``is_delayed`` stands for what
+    waits for its time.
     """
 
     session_id: int
@@ -64,6 +66,7 @@ class Session:
     ended: int = 0
     failed: int = 0
     recall_after: float = 0.0
+    recall_again_at: float = math.inf
     jobs: set[int] = field(default_factory=set)
     # A dict for its order: iterating a set of objects would differ from run to run of the same seed.
     spans: dict[Span, None] = field(default_factory=dict)
@@ -91,6 +94,11 @@ class Session:
             return 0
         # Where nearly everything fails, a task at a time is enough to see whether that goes on.
         return min(credit, max(0, 1 - self.open)) if self.suspected else credit
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it only finishes what it runs: a worker that executes something is a slot, but for who leaves."""
+        return not self.slots and bool(self.running)
 
     @property
     def free_slots(self) -> int:

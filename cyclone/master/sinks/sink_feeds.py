@@ -17,7 +17,7 @@ from cyclone.master.journal import Journal, JournalFull
 from cyclone.master.sinks.sink_feed import SinkFeed, SinkOptions, SinkStatus
 from cyclone.protocol import limits
 from cyclone.protocol.sink_messages import Attach
-from cyclone.protocol.sockets import POLLIN
+from cyclone.protocol.sockets import POLLIN, Watching
 from cyclone.results import RecordedBlock
 from cyclone.version import __version__
 
@@ -52,7 +52,7 @@ class SinkFeeds:
     Raises ConfigError where a target makes no sense.
     """
 
-    def __init__(self, poller: zmq.Poller, options: SinkOptions, journal: Journal, number: int) -> None:
+    def __init__(self, poller: Watching, options: SinkOptions, journal: Journal, number: int) -> None:
         # Of their own: ZeroMQ looks names up in the thread that moves bytes, and a sink's that is not answered for must
         # not keep those of controllers.
         self._context: zmq.Context[zmq.Socket[bytes]] | None = zmq.Context() if options.targets else None

@@ -4,6 +4,10 @@ Looks at the shelves of one namespace after the other, never at all lanes. What 
 resources, limits) goes into free slots only. Where its turn has come and there is no room for it yet, the controller is
 *kept* for it: it gets nothing else until there is room. So many are kept as would take what waits; all others go on
 with what comes behind it. Else small tasks, of which there are always some, would keep a large one out for ever.
+
+Nothing passes what waits at a controller, however urgent it is. So only as much of a lane goes there as its slots are
+through with in a moment; of a job of which nobody knows yet how long its tasks take, what free slots begin at once. A
+controller's own credit is no such bound: it goes by what the controller had last, which may have been another job.
 """
 
 from collections.abc import Sequence
@@ -14,6 +18,10 @@ from cyclone.master.waiting.lane import Lane
 from cyclone.master.waiting.lanes import Lanes
 from cyclone.master.waiting.shares import Share
 from cyclone.protocol import limits
+
+# Work of one lane that waits at a controller behind what runs, per slot. More than a controller wants of tasks that all
+# take the same (``handout.PREFETCH_S``), so that it bounds nobody but those who take longer than others.
+QUEUE_S = 1.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -35,8 +43,11 @@ class Picker:
         self.wanted: dict[int, None] = {}
         self.looked_at = 0
 
-    def pick(self, session: Session) -> tuple[Lane, int] | None:
-        """The lane, and how many of its tasks at most; None where there is nothing for this controller now."""
+    def pick(self, session: Session, gathered: int = 0) -> tuple[Lane, int] | None:
+        """The lane, and how many of its tasks at most; None where there is nothing for this controller now.
+
+        ``gathered`` tasks go to it already, and are not counted against the session yet.
+        """
         if self.kept and (kept := self.kept.get(session.session_id)):
             return self._for_which_it_is_kept(session, kept.lane)
         if self._lanes.is_alone and not session.offer.namespaces and (lane := self._lanes.generator).counted:
@@ -46,7 +57,8 @@ class Picker:
             for lane in self._first_lanes(share, session):
                 if not lane.is_bounded:
                     if lane.in_memory:
-                        return lane, self._turn_of(lane, shares, place)
+                        count = welcome(lane, session, gathered)
+                        return (lane, min(count, self._turn_of(lane, shares, place))) if count else None
                     self.wanted[lane.job_id] = None
                     continue
                 room = self._lanes.room(lane)
@@ -113,3 +125,11 @@ class Picker:
         kept = self.kept.pop(session_id)
         kept.lane.reserved -= kept.count
         self._lanes.shares.pay(kept.lane, -kept.charged_s)
+
+
+def welcome(lane: Lane, session: Session, gathered: int) -> int:
+    """How many tasks of a lane a controller begins within a moment, besides what is gathered for it."""
+    free = session.free_slots - gathered
+    if not lane.mean_s:
+        return max(0, free)
+    return max(0, free + int(session.slots * QUEUE_S / lane.task_s(0.0)) - max(0, session.taken - session.slots))

@@ -273,3 +273,8 @@ def test_given_nothing_in_the_environment_then_it_is_a_folder_of_this_user_on_a_
     monkeypatch.delenv("CYCLONE_BUNDLES", raising=False)
 
     assert store._folder() == Path(f"/var/tmp/cyclone-bundles-{os.geteuid()}")
+
+
+def test_given_a_file_that_is_not_there_then_it_is_named_and_not_the_folder(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"^/.*/nope\.tgz cannot be read: No such file or directory$"):
+        BundleStore(folder).lend(str(tmp_path / "nope.tgz"), "")

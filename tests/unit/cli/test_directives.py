@@ -2,7 +2,7 @@
 
 import pytest
 
-from cyclone.cli.directives import directives
+from cyclone.cli.directives import directives, unread
 from cyclone.errors import ConfigError
 
 
@@ -41,7 +41,7 @@ def test_given_a_script_then_the_lines_at_its_beginning_count(source: str, given
             "line 1: #CYCLONE --tim-limit 1: '--tim-limit' is no option: is --time-limit meant?",
         ),
         ("#CYCLONE --array 5-1\n", "job.py: #CYCLONE '5-1' begins behind its end"),
-        ("#CYCLONE --cpus 5000\n", "job.py: #CYCLONE -c/--cpus: expected int <= 4096"),
+        ("#CYCLONE --cpus 5000\n", "job.py: #CYCLONE -c/--cpus: 5,000 is too great: write at most 4,096"),
         ("#CYCLONE --name 'x\n", "No closing quotation"),
         ("#CYCLONE --wait\n", "'--wait' is no option: "),
         ("#CYCLONE --class a:B\n", "this belongs on the command line"),
@@ -52,3 +52,42 @@ def test_given_a_wrong_line_then_the_error_names_script_and_line(source: str, sa
     with pytest.raises(ConfigError) as caught:
         directives(source, "job.py")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            "#!/bin/sh\n#SBATCH --array=0-3\n",
+            ["line 2: #SBATCH --array=0-3 is not read here: write #CYCLONE --array 0-3"],
+        ),
+        (
+            "#SBATCH -J x\n#\n#SBATCH -c 2\n#PBS -q x\n",
+            [
+                "line 1: #SBATCH -J x is not read here: write #CYCLONE --name x",
+                "line 3: #SBATCH -c 2 is not read here: write #CYCLONE --cpus 2",
+                "line 4: #PBS -q x is not read here: write #CYCLONE --namespace x",
+            ],
+        ),
+        ("#SBATCH -J x\ntrue\n#SBATCH -c 2\n", ["line 1: #SBATCH -J x is not read here: write #CYCLONE --name x"]),
+        ("true\n#SBATCH --array=0-3\n", []),
+        ("#SBATCH is not for us\n#SBATCHES -a 1\n", []),
+        ("#!/bin/sh\n", []),
+        # What is said here, too, has been taken over, whatever its value.
+        (
+            "#CYCLONE -t 10m\n#SBATCH -t 10\n#SBATCH --array=1-9%3\n",
+            ["line 3: #SBATCH --array=1-9%3 is not read here: write #CYCLONE --array 1-9%3"],
+        ),
+        (
+            "#CYCLONE --cpus 2\n#SBATCH -c2 --mem=4000\n",
+            ["line 2: #SBATCH -c2 --mem=4000 is not read here: write #CYCLONE --mem 4000M"],
+        ),
+        ("#CYCLONE --array 0-3 --hold\n#SBATCH --array=0-3\n#SBATCH -H\n", []),
+        ("#CYCLONE --hold\n#SBATCH -d 5\n", ["line 2: #SBATCH -d 5 is not read here: no job waits for another: "]),
+        ("#CYCLONE --hold\n#SBATCH -c two\n", ["line 2: #SBATCH -c two is not read here: write #CYCLONE --cpus two"]),
+    ],
+)
+def test_given_lines_of_another_system_then_each_that_is_not_said_here_is_told_of(source: str, said: list[str]) -> None:
+    told = unread(source, "job.sh", directives(source, "job.sh"))
+    assert len(told) == len(said)
+    assert all(line.startswith(f"job.sh, {part}") for line, part in zip(told, said, strict=True))

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from cyclone.cli import events
-from cyclone.cli.events import Reader, Since
 from cyclone.cli.main import _run
+from cyclone.client.event_log import Reader, Since
 from cyclone.errors import UsageError
 from cyclone.protocol.event_messages import EventsReport, Happening
 from tests.support.client_double import ClientDouble, client, job
@@ -19,7 +19,7 @@ Printed = pytest.CaptureFixture[str]
 HAPPENED = [
     Happening(4, 1e9, "job_submitted", "ann", 7, "night", "scan", text="a:Task"),
     Happening(5, 1e9 + 1, "controller_joined", controller="node1"),
-    Happening(6, 1e9 + 2, "task_failed", "", 7, "night", "scan", "node2", {"failed": 1}, "task 3: E: no\x1b[2J"),
+    Happening(6, 1e9 + 2, "task_failed", "", 7, "night", "scan", "node2", {"failed": 1}, "task 3: pkg.E: no\x1b[2J"),
     Happening(7, 1e9 + 3, "job_ended", "", 7, "night", "scan", "", {"completed": 9, "failed": 1}, "failed"),
     Happening(8, 1e9 + 4, "namespace_paused", "root", None, "night"),
     Happening(9, 1e9 + 5, "job_ended", "", 8, "default", "", "", {"completed": 1}, "completed"),
@@ -94,7 +94,7 @@ def test_given_events_that_were_forgotten_before_they_were_read_then_it_is_said_
 
 @pytest.fixture
 def log(client: ClientDouble) -> ClientDouble:
-    client.events = Log(HAPPENED)  # type: ignore[attr-defined]
+    client.event_page = Log(HAPPENED)  # type: ignore[attr-defined]
     client.summaries = [job(7), job(8)]
     return client
 
@@ -185,7 +185,7 @@ def test_given_a_follower_then_it_prints_what_comes_until_somebody_ends_it(
     log: ClientDouble, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wait(_: float) -> None:
-        asked: Any = log.events
+        asked: Any = log.event_page
         if asked.happened[-1].number == 10:
             raise KeyboardInterrupt
         asked.happened = [*HAPPENED, Happening(10, 1e9 + 9, "master_stopping", text="SIGTERM")]

@@ -85,6 +85,47 @@ def test_given_a_form_then_each_task_has_what_there_is_of_it(form: str, server: 
     )
 
 
+LEFT = {"output": "in=one", "log": "a log line", "error": ""}
+PRINTED = {"stdout": b"said\n", "stderr": b"\xffgrumbled"}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        pytest.param(
+            {"value": OF_COMMAND | LEFT},
+            {"output": b"in=one", "log": b"a log line"},
+            id="a bundle's own files, not what it printed",
+        ),
+        pytest.param(
+            {"value": OF_COMMAND | LEFT | {"output": None, "error": "careful"}},
+            {"log": b"a log line", "error": b"careful"},
+            id="a bundle's program that left no output and a warning",
+        ),
+        pytest.param(
+            {"printed": PRINTED},
+            {"output": b"said\n", "log": b"\xffgrumbled", "error": b"ValueError: no\nmore of it"},
+            id="a command that failed",
+        ),
+        pytest.param(
+            {"printed": PRINTED | {"log": b"why", "error": b"the reason"}},
+            {"log": b"why", "error": b"ValueError: no\nmore of it"},
+            id="a bundle's program that failed",
+        ),
+    ],
+)
+def test_given_a_program_then_its_parts_are_what_it_left_or_printed(
+    row: dict[str, Any], expected: dict[str, bytes], form: str, client: ClientDouble, tmp_path: Path
+) -> None:
+    fields = {name: msgspec.msgpack.encode(value) for name, value in row.items()}
+    client.summaries = [job(5)]
+    client.rows = {5: [task(0, "completed" if "value" in row else "failed", **fields)]}
+    assert _run(["export", "5", str(tmp_path), "--format", form]) == 0
+    found = {name.removeprefix("0/"): content for name, content in files(tmp_path, form).items()}
+    assert {name: content for name, content in found.items() if name not in ("input", "information")} == expected
+
+
 def test_given_a_million_tasks_then_they_are_one_file() -> None:
     assert all(issubclass(export_files.FORMATS[form], export_files._File) for form in ("jsonl", "tar"))
 

@@ -76,7 +76,7 @@ def test_given_relative_paths_then_they_start_at_the_file(tmp_path: Path) -> Non
         ("x = ", "is no TOML: Invalid value"),
         (f"x = {'[' * 10_000}", "is no TOML: maximum recursion depth exceeded"),
         ("array = '5-1'", "'5-1' begins behind its end"),
-        ("cpus = 5000", "cpus: expected int <= 4096"),
+        ("cpus = 5000", "cpus: 5,000 is too great: write at most 4,096"),
         ("key = ''", "key: '' is no key"),
         ("begin = 'now+1h'\ndeadline = 'now'", "deadline is not after begin"),
     ],

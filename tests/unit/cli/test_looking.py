@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cyclone.cli import output, paging
+from cyclone.cli import output, paging, stats
 from cyclone.cli.main import _run
 from cyclone.errors import CycloneError, NoSuchJob, UsageError
 from cyclone.protocol.job_messages import TaskRow
@@ -70,7 +70,7 @@ def test_given_more_jobs_than_are_wanted_then_no_more_are_asked_for_and_it_is_sa
     assert _run(["jobs", "--limit", "3", "--json"]) == 0
     printed = capsys.readouterr()
     assert [one["id"] for one in json.loads(printed.out)["jobs"]] == [9, 8, 7]
-    assert "--before 7 goes on" in printed.err
+    assert json.loads(printed.err) == {"note": "there are older ones: --before 7 goes on, --limit 0 lists all"}
     assert client.pages == [4]
 
 
@@ -98,6 +98,7 @@ def test_given_tasks_then_they_are_listed_by_index_with_what_is_asked_for(
             "state": "failed",
             "attempt": 1,
             "node": "node1",
+            "since": None,
             "started": "2023-11-14T22:13:21Z",
             "seconds": 0.5,
             "cpu_s": 0.0,
@@ -105,6 +106,7 @@ def test_given_tasks_then_they_are_listed_by_index_with_what_is_asked_for(
             "error": "ValueError: no\nmore of it",
             "args": [1],
             "value": None,
+            "traceback": None,
         }
     ]
     assert _run(["tasks", "5.1-2", "-o", "id,state,value"]) == 0
@@ -138,7 +140,7 @@ def test_given_numbers_that_no_job_has_then_that_is_an_error_and_an_empty_list_i
     for words, says in ((["9"], "there is no job 9"), (["7-9", "12"], "there are no jobs 7-9,12")):
         with pytest.raises(NoSuchJob, match=says):
             _run(["jobs", *words])
-    for words in (["5", "-s", "failed"], ["-n", "elsewhere"], ["5", "--before", "5"]):
+    for words in (["5", "-s", "failed"], ["-n", "default", "-s", "failed"], ["5", "--before", "5"]):
         assert _run(["jobs", "--no-header", *words]) == 0
     assert capsys.readouterr().out == ""
 
@@ -249,13 +251,14 @@ def test_given_process_then_what_was_printed_counts_as_processed_and_no_more(
     client.rows[6] = [task(index) for index in range(1500)]
 
     def processed(job_id: int, ranges: list[tuple[int, int]]) -> Any:
-        printed.append(capsys.readouterr().out.count("\n"))
+        if ranges:
+            printed.append(capsys.readouterr().out.count("\n"))
         return client_answer()
 
     client_answer = client.answer
     client.answer = processed
     assert _run(["results", "5", "6", "--process", *form]) == 0
-    marked = [call for call in client.asked if call[0] == "processed"]
+    marked = [call for call in client.asked if call[0] == "processed" and call[2]]
     assert marked == [
         ("processed", 5, [(0, 0), (3, 3)]),
         ("processed", 6, [(0, 999)]),
@@ -362,6 +365,20 @@ def test_given_many_failures_then_they_are_told_by_kind(client: ClientDouble, ca
         "job 5: 9 x OSError: # is full (such as 5.0)",
         "job 5: 1 x TimedOut: after # s (such as 5.9)",
     ]
+
+
+def test_given_many_tasks_then_it_is_told_how_many_are_read_except_to_programs(
+    client: ClientDouble, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats, "_LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(stats, "_TASKS_BETWEEN_LOOKS", 2)
+    client.summaries, client.rows[5] = [job(5, tasks={"completed": 3})], [task(0), task(1), task(2)]
+    assert _run(["stats", "5"]) == 0
+    assert capsys.readouterr().err.splitlines() == ["0 of 3 tasks read", "2 of 3 tasks read"]
+    assert _run(["stats", "5.0-1"]) == 0
+    assert capsys.readouterr().err.splitlines() == ["0 tasks read"]
+    assert _run(["stats", "5", "--json"]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_given_no_job_then_the_figures_are_of_the_master(client: ClientDouble, capsys: Printed) -> None:

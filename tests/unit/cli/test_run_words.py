@@ -10,7 +10,7 @@ import pytest
 
 from cyclone.cli import common, interrupts, parsing, run_command, run_options
 from cyclone.errors import UsageError
-from cyclone.programs.command import OUTPUT_RECORD
+from cyclone.protocol.messages import OUTPUT_RECORD
 from tests.support.fake_client import JOB, FakeClient, printed, result
 
 
@@ -62,7 +62,7 @@ def test_given_a_command_that_fails_then_its_outputs_are_ours_too(
 def test_given_more_output_than_is_kept_then_it_is_said(client: FakeClient, capsys: pytest.CaptureFixture[str]) -> None:
     client.told = [result(0, printed("beginning") | {"stdout_truncated": True, "stdout_bytes": 99})]
     call("--", "yes")
-    assert capsys.readouterr() == ("beginning", "cyclone: task 7.0: its stdout was longer; this was kept of it\n")
+    assert capsys.readouterr() == ("beginning", "cyclone: task 7.0: its stdout is cut: 9 of 99 bytes are here\n")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ import pytest
 from cyclone.cli import selectors
 from cyclone.cli.selectors import ALL, LAST, Jobs, Task, Tasks
 from cyclone.errors import ConfigError, UsageError
-from cyclone.protocol.job_messages import JOB_STATES
 from cyclone.protocol.job_spec import JobSelection
-from cyclone.protocol.states import FINAL_STATES
+from cyclone.protocol.states import FINAL_STATES, JOB_STATES
 
 
 @pytest.mark.parametrize(
@@ -21,7 +20,6 @@ from cyclone.protocol.states import FINAL_STATES
         ("1,3,5-8", Jobs(((1, 1), (3, 3), (5, 8)))),
         ("2-10:2", Jobs(((2, 2), (4, 4), (6, 6), (8, 8), (10, 10)))),
         ("8, 5-7,6", Jobs(((5, 8),))),
-        ("1_000-2_000", Jobs(((1000, 2000),))),
         ("1-999999999999", Jobs(((1, 999999999999),))),
         ("last", LAST),
         ("all", ALL),
@@ -66,9 +64,21 @@ def test_given_one_job_or_task_then_it_is_read(text: str, meant: Task) -> None:
         (selectors.jobs, "8-5", "begins behind its end"),
         (selectors.jobs, "1-9:0", "step of 0"),
         (selectors.jobs, "0-999999999:2", "more than 65,536 ranges"),
-        (selectors.jobs, "5.1", "no selection"),
+        (selectors.jobs, "5.1", "'5.1' means tasks, and here whole jobs are meant; write 5$"),
+        (selectors.jobs, "5_17", "'5_17' means tasks, and here whole jobs are meant; write 5$"),
+        (selectors.jobs, "last.3-5", "here whole jobs are meant; write last$"),
+        (selectors.jobs, "5_x", "'5_x' is no selection"),
+        (selectors.tasks, "5_17", r"'5_17': a task is written 5\.17, job, dot, index; indexes begin with 0"),
+        (selectors.tasks, "5_[1-3]", r"a task is written 5\.1-3, "),
+        (selectors.tasks, "5_[1,3-9%2]", r"a task is written 5\.1,3-9, "),
+        (selectors.tasks, "5.[4-5]", r"a task is written 5\.4-5, "),
+        (selectors.tasks, "5_x", "'5_x' is no selection"),
+        (selectors.task, "5_17", r"a task is written 5\.17"),
+        (selectors.tasks, "5.1_7", "'5.1_7' is no selection"),
         (selectors.tasks, "5-7.1", "one job is needed"),
-        (selectors.tasks, "all.1", "no selection"),
+        (selectors.tasks, "all.1", "means all jobs, and one is needed; write 5.17, 5.0-99 or last.3"),
+        (selectors.task, "all", "means all jobs, and one is needed; write 5, last, 5.17 or last.17"),
+        (selectors.task, "x", "no selection; write 5, last, 5.17 or last.17"),
         (selectors.tasks, "5.", "no selection"),
         (selectors.tasks, "5.1.2", "no selection"),
         (selectors.task, "5-6", "one job is needed"),
@@ -78,6 +88,7 @@ def test_given_one_job_or_task_then_it_is_read(text: str, meant: Task) -> None:
         (selectors.number, "9" * 19, "is no number"),
         (selectors.task_ids, "0-5", "ids of tasks begin with 1"),
         (selectors.job_states, "leased", "'leased' is no state here"),
+        (selectors.job_states, "F,TO", "'to' is a state of tasks, and no state here"),
         (selectors.task_states, "waiting", "'waiting' is no state here"),
         (selectors.task_states, ",", "names no state"),
     ],
@@ -98,12 +109,13 @@ def test_given_several_selections_then_they_are_one_unless_one_means_more_than_n
     ("read", "text", "meant"),
     [
         (selectors.job_states, "running,FAILED", ("running", "failed")),
-        (selectors.job_states, "ended", ("completed", "failed", "cancelled")),
+        (selectors.job_states, "ended", ("completed", "failed", "cancelled", "expired")),
         (
             selectors.task_states,
             "PD,R,CD,F,TO,CA",
-            ("queued", "running", "completed", "failed", "timed_out", "cancelled"),
+            ("held", "blocked", "delayed", "queued", "running", "completed", "failed", "timed_out", "cancelled"),
         ),
+        (selectors.job_states, "pending", ("held", "queued", "delayed")),
         (selectors.task_states, "missing,failed", ("cancelled", "expired", "failed")),
         (selectors.task_states, "failed,bad", ("failed", "timed_out", "setup_failed", "quarantined", "refused")),
     ],

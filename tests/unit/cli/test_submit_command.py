@@ -11,14 +11,14 @@ from cyclone.cli import common, connecting, parsing
 from cyclone.cli.interrupts import Interrupted
 from cyclone.cli.submit import submit
 from cyclone.cli.submit_values import key_of
-from cyclone.errors import NotAllowed, QuotaExceeded, Unreachable
+from cyclone.errors import NoSuchNamespace, NotAllowed, QuotaExceeded, Unreachable
 from tests.support.fake_client import FakeClient, printed, result
 
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeClient:
     fake = FakeClient()
-    monkeypatch.setattr(connecting, "client", lambda args: fake)
+    monkeypatch.setattr(connecting, "client", lambda args, **_: fake)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for name in ("CYCLONE_NAMESPACE", "CYCLONE_SERVER", "CYCLONE_PROFILE"):
@@ -45,6 +45,15 @@ def test_given_a_job_then_its_number_is_printed_as_asked_for(
     assert call(*words) == common.EXIT_OK
     assert capsys.readouterr() == (out, "")
     assert client.calls[-1] == ("close",)
+
+
+@pytest.mark.parametrize("words", [["-n", "8"], ["-n", "8", "--array", "0-99999"]])
+def test_given_a_namespace_that_is_not_there_then_who_meant_tasks_is_told_how(
+    words: list[str], client: FakeClient
+) -> None:
+    client.failure = NoSuchNamespace("no_namespace", "there is no namespace '8'")
+    with pytest.raises(NoSuchNamespace, match="no namespace '8': -n is the namespace, and --array makes several tasks"):
+        call(*words, "--", "true")
 
 
 def test_given_a_key_then_it_is_of_its_owner(client: FakeClient) -> None:

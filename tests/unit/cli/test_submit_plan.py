@@ -7,14 +7,11 @@ from typing import Any
 
 import pytest
 
-from cyclone.cli import parsing
-from cyclone.cli.submit import asked_for
-from cyclone.cli.submit_plan import COMMAND_CLASS, SCRIPT_CLASS, Plan, make_plan
+from cyclone.cli.submit_plan import COMMAND_CLASS
 from cyclone.errors import ConfigError, CycloneError, PluginError, UsageError
-from cyclone.plugins import load_class
 from cyclone.protocol import limits
-from cyclone.task import BaseTask
 from cyclone.values import decode_properties
+from tests.support.plans import plan, properties
 
 MODULE = """from cyclone import BaseTask
 
@@ -45,21 +42,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "planned_tasks.py").write_text(MODULE)
     return tmp_path
-
-
-def plan(*words: str) -> Plan:
-    return make_plan(asked_for(parsing.parser(["submit"]).parse_args(["submit", *words])))
-
-
-def tasks(made: Plan) -> list[BaseTask]:
-    """What a worker makes of it."""
-    task_class = load_class(made.spec.task_class, BaseTask)
-    shared = decode_properties(made.spec.shared) if made.spec.shared else ()
-    return [task_class(*shared, *decode_properties(packed)) for packed in made.tasks()]
-
-
-def properties(made: Plan, *names: str) -> list[Any]:
-    return [tuple(getattr(task, name) for name in names) for task in tasks(made)]
 
 
 def test_given_a_command_then_it_is_one_task_that_runs_it_here(folder: Path) -> None:
@@ -94,6 +76,8 @@ def test_given_no_name_then_a_job_has_that_of_what_it_runs(words: list[str], nam
         (["--", "gzip", ":::", "a", "b"], [(["gzip", "{}"], "a"), (["gzip", "{}"], "b")]),
         (["--", "cp", "{}", "x", ":::", "a"], [(["cp", "{}", "x"], "a")]),
         (["--wrap", "cat {} | wc", ":::", "a"], [("cat {} | wc", "a")]),
+        (["--", "cp", "{1}", "{1}.x", "${1}", ":::", "a"], [(["cp", "{}", "{}.x", "${1}"], "a")]),
+        (["--wrap", "cat {1} ${1}", ":::", "a"], [("cat {} ${1}", "a")]),
         (["hostname", "-f"], [(["hostname", "-f"], None)]),
         (
             ["--", "cp", "{1}", "{2}.x", ":::", "a", "b", ":::", "c"],
@@ -134,30 +118,6 @@ def test_given_words_that_look_like_placeholders_then_a_worker_takes_them_as_the
     told |= {"CYCLONE_ATTEMPT": "wrong", "CYCLONE_TASK_DIR": "wrong"}
     commands = [filled(command, told) for (command,) in properties(made, "command")]
     assert commands == [["echo", word, "x"] for word in words]
-
-
-def test_given_a_python_script_then_its_text_travels(folder: Path) -> None:
-    (folder / "job.py").write_bytes(b"#CYCLONE --cpus 2 --name own --array 1-2\nprint('caf\xe9')\n")
-    made = plan("--name", "given", "job.py", "--cpus", "3", "x")
-    assert made.spec.task_class == SCRIPT_CLASS
-    assert (made.spec.cpus, made.spec.name) == (2, "given")
-    source = (folder / "job.py").read_bytes()
-    assert properties(made, "name", "source", "arguments", "entry") == [
-        ("job.py", source, ["--cpus", "3", "x"], 1),
-        ("job.py", source, ["--cpus", "3", "x"], 2),
-    ]
-
-
-def test_given_a_file_without_ending_then_its_first_line_says_that_it_is_python(folder: Path) -> None:
-    (folder / "job").write_text("#!/usr/bin/env python3\nprint(1)\n")
-    assert plan("job").spec.task_class == SCRIPT_CLASS
-
-
-def test_given_a_shell_script_here_then_it_is_run_by_its_path_with_its_directives(folder: Path) -> None:
-    (folder / "job.sh").write_text("#!/bin/sh\n#CYCLONE -t 5\ntrue\n")
-    made = plan("job.sh", "x")
-    assert properties(made, "command") == [([f"{folder}/job.sh", "x"],)]
-    assert made.spec.time_limit_s == 5.0
 
 
 @pytest.mark.parametrize(
@@ -275,8 +235,8 @@ def test_given_a_class_with_options_of_its_own_then_the_job_has_them_unless_othe
         (["--wrap", "a", "--", "b"], UsageError, "give one of them"),
         (["--class", "a:B", "--", "b"], UsageError, "give one of them"),
         (["--cpus", "0", "--", "a"], UsageError, "argument -c/--cpus: '0' is not a number of things"),
-        (["--cpus", "5000", "--", "a"], UsageError, "-c/--cpus: expected int <= 4096"),
-        (["--name", "x" * 256, "--", "a"], UsageError, "--name: expected str of length <= 255"),
+        (["--cpus", "5000", "--", "a"], UsageError, "-c/--cpus: 5,000 is too great: write at most 4,096"),
+        (["--name", "x" * 256, "--", "a"], UsageError, "--name: too long: write at most 255 characters"),
         (["--name", "caf\udce9", "--", "a"], UsageError, "--name: 'caf\\udce9' is not UTF-8 text"),
         (["--env", "A=\udce9", "--", "a"], UsageError, "--env: {'A': '\\udce9'} is not UTF-8 text"),
         (["--retry-on", "\udce9", "--", "a"], UsageError, "--retry-on: ['\\udce9'] is not UTF-8 text"),
@@ -300,6 +260,16 @@ def test_given_a_class_with_options_of_its_own_then_the_job_has_them_unless_othe
         (["--wrap", "a {1}", ":::", "b", ":::", "c"], UsageError, "write -- COMMAND {1} {2} ::: b ::: c"),
         (["--key", "", "--", "a"], UsageError, "'' is no key"),
         (["--", "a", ":::"], UsageError, "::: has no words behind it"),
+        (
+            ["--", "a", ":::", "b", ":::+", "c"],
+            UsageError,
+            "there is no :::+ here: several ::: make each combination",
+        ),
+        (
+            ["--", "a", "::::", "b"],
+            UsageError,
+            "there is no :::: here: a task for each line of a file is --each-line FILE",
+        ),
         (["--stdin", "-", "--each-line", "-", "--", "a"], UsageError, "standard input cannot be both"),
         (["-p", "x=1", "--", "a"], UsageError, "belongs to --class"),
         (["--class", "tasks.empty:EmptyTask", "--stdin", "x"], UsageError, "is for commands"),
@@ -387,11 +357,3 @@ def test_given_a_job_file_then_the_command_line_wins(folder: Path) -> None:
     made = plan("--file", "job.toml", "--name", "line", "--tag", "b=2", "--array", "1-2")
     assert properties(made, "command", "entry") == [(["a", "{}"], 1), (["a", "{}"], 2)]
     assert (made.spec.name, made.spec.cpus, made.spec.tags) == ("line", 2, {"a": "1", "b": "2"})
-
-
-def test_given_a_job_file_with_a_script_then_its_directives_count_least(folder: Path) -> None:
-    (folder / "job.py").write_text("#CYCLONE --cpus 2 --name script --session own\n")
-    (folder / "job.toml").write_text("script = 'job.py'\narguments = ['x']\nname = 'file'\n")
-    made = plan("--file", "job.toml", "--cpus", "3")
-    assert (made.spec.cpus, made.spec.name, made.spec.session) == (3, "file", "own")
-    assert properties(made, "arguments") == [(["x"],)]

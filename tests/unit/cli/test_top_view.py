@@ -1,5 +1,7 @@
 """What ``cyclone top`` shows, as text: figures from two looks, in whatever room there is."""
 
+import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,9 +10,9 @@ from cyclone.cli import top_view
 from cyclone.cli.main import _run
 from cyclone.cli.top_view import Rates, Sample, View
 from cyclone.protocol.client_messages import ControllerStatus, StatusReport
-from cyclone.protocol.job_messages import NamespaceSummary
+from cyclone.protocol.job_messages import JobDetail, NamespaceSummary
 from cyclone.protocol.job_spec import Namespace
-from tests.support.client_double import ClientDouble, client, job
+from tests.support.client_double import ClientDouble, client, job, task
 
 __all__ = ["client"]
 WIDTH, HEIGHT = 80, 24
@@ -149,7 +151,7 @@ def test_given_failures_of_several_jobs_then_those_of_a_kind_are_added_up() -> N
 
 def test_given_no_terminal_then_it_is_one_look(client: ClientDouble, capsys: pytest.CaptureFixture[str]) -> None:
     client.address = "tcp://head:5678"  # type: ignore[attr-defined]
-    client.nodes = [node("n1", busy=2)]
+    client.controllers = [node("n1", busy=2)]
     client.summaries = [job(1, "running", tasks={"failed": 2, "queued": 3}), job(2)]
     client.failures = [("E: x", 2, 0)]
     assert _run(["top", "-d", "100ms"]) == 0
@@ -159,3 +161,76 @@ def test_given_no_terminal_then_it_is_one_look(client: ClientDouble, capsys: pyt
     assert not any(line.split()[:2] == ["2", "job2"] for line in lines)
     assert lines[-1] == "      2  1.0          E: x"
     assert not any("\x1b" in line for line in lines)
+
+
+def test_given_jobs_that_ended_lately_then_the_first_look_shows_why_they_failed(
+    client: ClientDouble, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_700_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    failed = {"tasks": {"failed": 3}}
+    client.summaries = [
+        job(1, "failed", finished=now - 100_000, **failed),
+        job(2, "failed", finished=now - 3_600, **failed),
+        job(3, "completed", finished=now),
+        job(4, "failed", finished=now, namespace="night", **failed),
+    ]
+    asked: list[int] = []
+    whys = {1: "long ago", 2: "last night", 4: "just now"}
+
+    def detail(job_id: int) -> JobDetail:
+        asked.append(job_id)
+        return JobDetail(1, job(job_id), None, [(f"E: {whys[job_id]}", job_id, 0)])
+
+    monkeypatch.setattr(client, "detail", detail)
+    assert _run(["top", "--once", "-d", "100ms"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:] == [
+        " FAILED  SUCH AS      CAUSE",
+        "      4  4.0          E: just now",
+        "      2  2.0          E: last night",
+    ]
+    # What has ended does not change: it is asked about once, however often is looked.
+    assert sorted(asked) == [2, 4]
+    client.spaces.append(NamespaceSummary(Namespace(name="night"), 0, {}))
+    assert _run(["top", "--once", "-d", "100ms", "-n", "night"]) == 0
+    assert "E: last night" not in capsys.readouterr().out
+
+
+def test_given_programs_then_one_look_is_one_json_object(
+    client: ClientDouble, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.summaries = [job(1, "running", tasks={"queued": 90, "completed": 8, "failed": 2})]
+    client.controllers = [node("n1", busy=3), node("n2", mark="drained")]
+    client.failures = [("pkg.E: took # s", 2, 0)]
+    client.rows[1] = [task(0, "failed", error="pkg.E: took 5 s\nin a\nfile")]
+    moments = iter((100.0, 100.5))
+    clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=_skip, time=_now)
+    monkeypatch.setattr("cyclone.cli.top.time", clock)
+    assert _run(["top", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["schema"] == "cyclone.top/1"
+    assert (told["slots"], told["busy"]) == (8, 3)
+    assert told["nodes"]["drained"] == {"nodes": 1, "slots": 4, "busy": 0}
+    assert told["namespaces"][0]["name"] == "default"
+    (shown,) = told["jobs"]
+    assert (shown["id"], shown["ended"], shown["bad"], shown["ended_per_s"], shown["eta_s"]) == (1, 10, 2, 0.0, None)
+    assert told["failures"] == [{"error": "pkg.E: took 5 s\nin a\nfile", "count": 2, "example": "1.0"}]
+
+
+def test_given_failures_of_a_kind_then_top_shows_the_words_of_one_without_its_module(
+    client: ClientDouble, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.summaries = [job(1, "running", tasks={"queued": 1, "failed": 2})]
+    client.failures = [("pkg.mod.E: took # s", 2, 3)]
+    client.rows[1] = [task(3, "failed", error="pkg.mod.E: took 5 s\nin a file")]
+    assert _run(["top", "--once", "-d", "100ms"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "      2  1.3          E: took 5 s"
+
+
+def _skip(_: float) -> None:
+    pass
+
+
+def _now() -> float:
+    return 1_700_000_000.0

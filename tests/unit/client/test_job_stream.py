@@ -29,7 +29,7 @@ def test_given_rows_then_the_first_block_makes_the_job_and_the_others_wait_for_i
     second, third, follow = wire.advance()
     assert [(request.block.offset, request.sealed) for request in (second, third)] == [(4096, False), (8192, True)]
     assert isinstance(follow, FollowRequest)
-    assert (follow.job_id, follow.position) == (5, 3)
+    assert (follow.job_id, follow.position, follow.consume) == (5, 3, True)
 
 
 def test_given_one_block_then_it_is_sealed_with_it_and_over_with_the_last_result() -> None:

@@ -7,6 +7,7 @@ import pytest
 from cyclone.client.connection import ENVIRONMENT, KEY_ENVIRONMENT, applicable_profile, find_address, is_server_named
 from cyclone.client.profiles import PROFILE_ENVIRONMENT, Profile, find_profile, profiles_file
 from cyclone.errors import ConfigError
+from cyclone.security import peers
 
 TWO = """
 [default]
@@ -95,3 +96,69 @@ def test_given_a_name_that_is_not_there_then_those_that_are_are_said() -> None:
     write(TWO)
     with pytest.raises(ConfigError, match="no profile 'lap'.*it has default, lab"):
         find_profile("lap")
+
+
+KEYS = """
+[default]
+server = "tcp://localhost:11"
+key_file = "default.key"
+
+[admin]
+server = "localhost:11"
+key_file = "admin.key"
+
+[lab]
+server = "tcp://127.0.0.3:12"
+key_file = "lab.key"
+
+[one]
+server = "tcp://127.0.0.4:13"
+key_file = "one.key"
+
+[two]
+server = "tcp://127.0.0.4:13"
+key_file = "two.key"
+
+[broken]
+server = "http://nowhere"
+"""
+
+
+@pytest.mark.parametrize(
+    ("connect", "variables", "profile", "key_file", "expected"),
+    [
+        pytest.param("localhost:11", {}, None, None, "default.key", id="of the same server"),
+        pytest.param(None, {ENVIRONMENT: "tcp://localhost:11"}, None, None, "default.key", id="named by the variable"),
+        pytest.param("127.0.0.3:12", {}, None, None, "lab.key", id="of another one that is the only one"),
+        pytest.param("127.0.0.3:12", {}, "admin", None, "admin.key", id="of the named one"),
+        pytest.param("localhost:11", {}, None, "mine.key", "mine.key", id="what is said counts first"),
+        pytest.param("localhost:11", {KEY_ENVIRONMENT: "e.key"}, None, None, "e.key", id="then the variable"),
+        pytest.param("127.0.0.4:13", {}, None, None, "", id="of two nobody knows which"),
+        pytest.param("localhost:12", {}, None, None, "", id="another port is another master"),
+    ],
+)
+def test_given_a_server_that_a_profile_has_then_its_key_goes_there_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+    connect: str | None,
+    variables: dict[str, str],
+    profile: str | None,
+    key_file: str | None,
+    expected: str,
+) -> None:
+    read: list[str] = []
+
+    def client_keys(path: Path, *_: str) -> None:
+        read.append(path.name)
+
+    monkeypatch.setattr(peers, "client_keys", client_keys)
+    write(KEYS)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    find_address(connect, None, Path(key_file) if key_file else None, insecure=False, profile=profile)
+    assert read == [expected] * bool(expected)
+
+
+def test_given_no_key_in_a_program_then_it_is_told_what_programs_write() -> None:
+    with pytest.raises(ConfigError, match='makes one for key_file="FILE"; or say insecure=True') as error:
+        find_address("192.0.2.1", None, None, insecure=False)
+    assert "--key-file" not in str(error.value)

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from cyclone.client.submitting import Blocks, check, pause_s
+from cyclone.client.submitting import Blocks, Row, check, pause_s
 from cyclone.errors import NoSuchJob, NoSuchNamespace, NotAllowed, PayloadTooLarge, QuotaExceeded, SubmitRefused
 from cyclone.protocol import job_messages as codes
 from cyclone.protocol.job_messages import SUBMIT_REFUSALS, Submitted
@@ -55,6 +55,19 @@ def test_given_a_part_that_was_taken_then_the_rest_is_given_again() -> None:
     blocks.taken(1)
     assert blocks.take() == TaskBlock(1, [b"1", b"2"])
     assert blocks.waiting == 2
+
+
+def test_given_options_of_single_tasks_then_they_stay_with_them() -> None:
+    blocks = Blocks([b"0", Row(b"1", 5.0), Row(b"2"), Row(b"3", None, 2.5)])
+    assert blocks.take() == TaskBlock(0, [b"0", b"1", b"2", b"3"], [(1, 5.0, None), (3, None, 2.5)])
+    blocks.taken(2)
+    assert blocks.take() == TaskBlock(2, [b"2", b"3"], [(1, None, 2.5)])
+    large = Blocks([Row(bytes(BATCH_BYTES_TARGET), time_limit_s=1.0), Row(b"1", time_limit_s=2.0)])
+    for index in range(2):
+        block = large.take()
+        assert block is not None
+        assert (block.offset, block.options) == (index, [(0, None, index + 1.0)])
+        large.taken(index + 1)
 
 
 def test_given_a_job_of_before_then_what_it_has_is_passed_over() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from cyclone.client.task_output import OutputReader
 from cyclone.protocol.job_messages import OutputAnswer
+from cyclone.protocol.messages import OutputPieces
 
 Told = list[tuple[int, int, bytes]]
 
@@ -118,3 +119,14 @@ def test_given_a_task_that_prints_nothing_then_its_end_is_the_end() -> None:
     assert told(reader) == []
     assert reader.last is not None
     assert reader.last.state == "cancelled"
+
+
+def test_given_a_task_that_printed_more_than_is_kept_then_that_is_told_beside_what_it_printed() -> None:
+    pages: list[OutputPieces] = [[(1, b"abc"), (5, b"9 more by")], [(5, b"tes\n")], []]
+
+    def answer(_: int, offset: int, __: float) -> OutputAnswer:
+        return OutputAnswer(1, 1, offset, pages.pop(0), 16, True, "completed", "c1")
+
+    reader = OutputReader(answer, attempt=1)
+    assert [(piece.offset, piece.data) for piece in reader.read()] == [(0, b"abc")]
+    assert reader.cut == "9 more bytes"

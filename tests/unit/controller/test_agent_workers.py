@@ -180,7 +180,7 @@ class TestTheEndOfAWorker:
     def test_given_a_time_limit_then_the_task_is_timed_out_and_the_rest_stays(self, node: Node) -> None:
         node.handle(Tasks(5, 9, 6, [Job(1, "tests:Task", 2.0)], [TaskBatch(90, 1, [(1, 1)], [b"\x90"])]))
         node.executing(0, 2, 2.5)
-        assert EndTask(0, 2) in node.advance()
+        assert EndTask(0, 2, node.now - 2.5) in node.advance()
         node.agent.task_ending(0, 2, node.now)
         assert node.agent.crew.slots[0].phase is Phase.ENDING
         assert KillWorker(0) not in node.advance(4.9)

@@ -289,7 +289,8 @@ def test_given_time_limits_of_single_tasks_then_each_has_its_own(
     ((_, _, _, rows),) = executed(node.advance())
     assert rows == 4
     node.executing(0, row, running_s)
-    assert [action for action in node.advance() if isinstance(action, EndTask)] == [EndTask(0, row)] * ended
+    over = EndTask(0, row, node.now - running_s)
+    assert [action for action in node.advance() if isinstance(action, EndTask)] == [over] * ended
 
 
 def test_given_a_task_over_its_own_limit_then_its_error_names_that(new_node: NewNode) -> None:

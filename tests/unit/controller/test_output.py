@@ -11,7 +11,7 @@ import pytest
 from cyclone.controller.output import Rows, TaskOutput
 from cyclone.controller.printed import DROPPED, LOG, MARK_BYTES, marked
 from cyclone.protocol.limits import LOG_LINE_CHARS_MAX
-from cyclone.protocol.messages import STDERR, STDOUT, TaskRange
+from cyclone.protocol.messages import CUT, STDERR, STDOUT, TaskRange
 
 BOUND = 100
 MARK = bytes(range(0xF0, 0xF0 + MARK_BYTES))
@@ -221,5 +221,11 @@ def test_given_more_than_the_bound_then_so_much_is_kept_of_each_task() -> None:
         worker.prints(_framed(1, STDOUT, b"x" * 60))
     worker.prints(_framed(2, STDOUT, b"y"))
     worker.ends()
-    assert worker.kept == [(11, 0, STDOUT, b"x" * 60), (11, 60, STDOUT, b"x" * 40), (12, 0, STDOUT, b"y")]
+    cut = b"80 more bytes were discarded: [processing] stdout_max_bytes = 100\n"
+    assert worker.kept == [
+        (11, 0, STDOUT, b"x" * 60),
+        (11, 60, STDOUT, b"x" * 40),
+        (11, 100, CUT, cut),
+        (12, 0, STDOUT, b"y"),
+    ]
     assert worker.output.discarded_bytes == 80

@@ -24,25 +24,25 @@ def interventions(actions: list[Action]) -> list[Action]:
 
 
 @pytest.mark.parametrize(
-    ("limit_s", "default_s", "running_s", "expected"),
+    ("limit_s", "default_s", "running_s", "is_ended"),
     [
-        pytest.param(None, 0.0, 1e6, [], id="no limit at all"),
-        pytest.param(None, 2.0, 1.9, [], id="within the controller's limit"),
-        pytest.param(None, 2.0, 2.1, [EndTask(0, 1)], id="beyond the controller's limit"),
-        pytest.param(5.0, 2.0, 4.9, [], id="its own limit counts"),
-        pytest.param(5.0, 2.0, 5.1, [EndTask(0, 1)], id="beyond its own"),
-        pytest.param(0.0, 2.0, 9.0, [], id="its own limit is none"),
+        pytest.param(None, 0.0, 1e6, False, id="no limit at all"),
+        pytest.param(None, 2.0, 1.9, False, id="within the controller's limit"),
+        pytest.param(None, 2.0, 2.1, True, id="beyond the controller's limit"),
+        pytest.param(5.0, 2.0, 4.9, False, id="its own limit counts"),
+        pytest.param(5.0, 2.0, 5.1, True, id="beyond its own"),
+        pytest.param(0.0, 2.0, 9.0, False, id="its own limit is none"),
     ],
 )
 def test_given_a_running_task_then_it_is_ended_beyond_its_limit(
-    new_node: NewNode, limit_s: float | None, default_s: float, running_s: float, expected: list[Action]
+    new_node: NewNode, limit_s: float | None, default_s: float, running_s: float, is_ended: bool
 ) -> None:
-    node = new_node(worker_count=1, task_time_limit_s=default_s)
+    node = new_node(worker_count=1, task_time_limit_s=default_s, setup_limit_s=1.0)
     node.open()
     node.lease(1, 1, limit_s)
     node.advance()
     node.executing(0, 1, running_s)
-    assert interventions(node.advance()) == expected
+    assert interventions(node.advance()) == [EndTask(0, 1, node.now - running_s)] * is_ended
 
 
 def test_given_a_time_limit_then_the_agent_wakes_for_it(new_node: NewNode) -> None:

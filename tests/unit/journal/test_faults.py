@@ -13,7 +13,8 @@ from cyclone.journal.verify import verify
 from cyclone.master.events import HorizonMoved, Recorded
 from cyclone.master.journal import JournalBroken, JournalFull
 from cyclone.protocol import states
-from tests.support.journals import JOBS, Book, added, check, finish, kill, recorded
+from tests.support.journal_checks import check
+from tests.support.journals import JOBS, Book, added, finish, kill, recorded
 
 Opened = Callable[..., SqliteJournal]
 _names = (f"faulty-{number}" for number in count())

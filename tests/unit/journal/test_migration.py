@@ -30,7 +30,8 @@ from cyclone.master.events import (
 from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.master.journal import JournalBroken
 from cyclone.protocol import states
-from tests.support.journals import JOBS, Book, added, added_to, check, check_file, finish, recorded, submitted
+from tests.support.journal_checks import check, check_file
+from tests.support.journals import JOBS, Book, added, added_to, finish, recorded, submitted
 
 Opened = Callable[..., SqliteJournal]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cyclone.journal import open_journal
-from tests.support.journals import ORIGIN, Book, check, check_file, check_results, finish, kill, random_turns
+from tests.support.journal_checks import check, check_file, check_results
+from tests.support.journals import ORIGIN, Book, finish, kill, random_turns
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -33,7 +33,8 @@ from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.master.journal import JournalBroken, JournalFull
 from cyclone.protocol import states
 from cyclone.protocol.messages import Job
-from tests.support.journals import JOBS, ORIGIN, Book, added, all_closed, check, finish, kill, recorded
+from tests.support.journal_checks import check
+from tests.support.journals import JOBS, ORIGIN, Book, added, all_closed, finish, kill, recorded
 
 ROOT = Path(__file__).parents[3]
 Opened = Callable[..., SqliteJournal]
@@ -321,7 +322,8 @@ import resource, sys
 from pathlib import Path
 from cyclone.journal import open_journal
 from cyclone.master.journal import JournalFull
-from tests.support.journals import JOBS, ORIGIN, Book, added, check
+from tests.support.journal_checks import check
+from tests.support.journals import JOBS, ORIGIN, Book, added
 path = Path(sys.argv[1])
 journal, book = open_journal(path, ORIGIN), Book()
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

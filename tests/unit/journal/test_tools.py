@@ -33,14 +33,13 @@ from cyclone.master.events import (
 from cyclone.master.generator.progress import GeneratorProgress
 from cyclone.protocol import states
 from cyclone.protocol.job_spec import JobSelection, Namespace
+from tests.support.journal_checks import check, check_file
 from tests.support.journals import (
     JOBS,
     ORIGIN,
     Book,
     added,
     added_to,
-    check,
-    check_file,
     finish,
     key_of,
     kill,

@@ -10,7 +10,8 @@ from cyclone.master.events import JobEnded, JobSealed, Recorded, ResultsRecorded
 from cyclone.master.journal import NoJournal
 from cyclone.protocol import states
 from cyclone.protocol.job_spec import JobSelection
-from tests.support.journals import Book, added, added_to, check_jobs, key_of, random_turns, recorded, submitted
+from tests.support.journal_checks import check_jobs
+from tests.support.journals import Book, added, added_to, key_of, random_turns, recorded, submitted
 
 DONE = states.COMPLETED
 ALL = JobSelection()
@@ -81,6 +82,18 @@ def test_given_results_beyond_the_memory_then_those_of_jobs_that_ended_first_go_
     assert filled.ended() == [5, 4, 3]
     filled.result(5, 1, body_bytes=150_000)
     assert [filled.numbers(job_id) for job_id in (5, 3, 4, 6)] == [[], [], [], [4, 5]]
+
+
+def test_given_options_of_single_tasks_then_they_come_with_the_arguments_and_go_with_them() -> None:
+    filled = Filled(memory_bytes_max=100_000)
+    filled.journal.append([submitted(3), added_to(3, 1, 3, pad=10_000)])
+    filled.result(1, 1, body_bytes=40_000)
+    filled.result(3, 1)
+    rows, _ = filled.journal.task_rows(3, 0, 10, (), with_args=True, with_values=False)
+    assert [(bool(row.args), row.time_limit_s) for row in rows] == [(True, None), (True, 2.5)]
+    filled.result(2, 1, body_bytes=40_000)
+    rows, _ = filled.journal.task_rows(3, 0, 10, (), with_args=True, with_values=False)
+    assert [(row.args, row.time_limit_s) for row in rows] == [(b"", None)] * 3
 
 
 def test_given_open_jobs_alone_then_their_arguments_go_first_and_then_the_oldest_results() -> None:

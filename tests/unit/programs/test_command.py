@@ -7,7 +7,6 @@ import pytest
 from cyclone import BaseTask, values
 from cyclone.failure import error_record
 from cyclone.programs.command import (
-    OUTPUT_RECORD,
     Command,
     CommandFailed,
     CommandNotExecutable,
@@ -16,6 +15,7 @@ from cyclone.programs.command import (
     exit_code_of,
     how_it_ended,
 )
+from cyclone.protocol.messages import OUTPUT_RECORD
 
 PATH = {"PATH": "/usr/bin:/bin"}
 

@@ -175,3 +175,27 @@ def test_given_a_job_then_it_is_counted_as_no_less_than_what_a_controller_is_tol
 ) -> None:
     spec = JobSpec(task_class="m:A", **options)
     assert spec_bytes(spec) >= len(msgspec.msgpack.encode(job_of(1, spec)))
+
+
+# The longest text that has its length in characters: four bytes each.
+_LONGEST = "\N{CLINKING BEER MUGS}" * limits.NAME_CHARS_MAX
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        pytest.param({"nodes": (_LONGEST,) * 8000}, "", id="many nodes"),
+        pytest.param({"nodes": (_LONGEST,) * 8000, "exclude": ("x",) * 16384}, "", id="nodes and few others"),
+        pytest.param(
+            {"nodes": (_LONGEST,) * 8000, "exclude": (_LONGEST[1:],) * 300},
+            "nodes: 8489738 bytes with all other options, expected at most 8388608",
+            id="more than fits",
+        ),
+        pytest.param({"shared": b"\x91" + bytes(4_000_000), "nodes": (_LONGEST,) * 5000}, "nodes: ", id="shared, too"),
+    ],
+)
+def test_given_options_that_are_large_only_together_then_the_largest_is_named(
+    options: dict[str, Any], text: str
+) -> None:
+    found = contradiction(JobSpec(task_class="m:A", **options))
+    assert found.startswith(text) and bool(found) == bool(text), found

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import zmq
@@ -105,23 +106,39 @@ class TestPoller:
         poller.register(ours, POLLIN | POLLOUT)
         poller.register(ours, POLLIN)
         assert poller.poll(0.0) == {}
+        pair[1].close()
+        for _ in range(2):
+            poller.register(ours, 0)
+            assert poller.poll(0.0) == {}
+        poller.register(ours, POLLIN)
+        assert poller.poll(0.0) == {ours: POLLIN}
         poller.unregister(ours)
         with pytest.raises(KeyError):
             poller.unregister(ours)
 
-    def test_given_messages_then_a_socket_is_ready_until_the_last_one_is_taken(self, poller: Poller) -> None:
+    @pytest.mark.parametrize("is_monitor", [False, True])
+    @pytest.mark.parametrize("asked_before", [False, True])
+    def test_given_messages_then_a_socket_is_ready_until_the_last_one_is_taken(
+        self, poller: Poller, is_monitor: bool, asked_before: bool
+    ) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         ours, theirs = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
         ours.bind("inproc://here")
         theirs.connect("inproc://here")
-        poller.watch(ours)
-        assert poller.poll(0.0) == {}
+        watch = poller.register_monitor if is_monitor else partial(poller.register, flags=POLLIN)
+        if asked_before:
+            watch(ours)
+            assert poller.poll(0.0) == poller.poll(0.0) == {}
         theirs.send(b"one")
         theirs.send(b"two")
+        if not asked_before:
+            watch(ours)
         for message in (b"one", b"two"):
             # The descriptor itself tells of them only once.
             assert poller.poll(5.0) == {ours: POLLIN}
             assert poller.poll(5.0) == {ours: POLLIN}
             assert ours.recv() == message
-        assert poller.poll(0.0) == {}
+        assert poller.poll(0.0) == poller.poll(0.0) == {}
+        theirs.send(b"three")
+        assert poller.poll(5.0) == {ours: POLLIN}
         context.destroy(linger=0)

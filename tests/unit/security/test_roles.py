@@ -9,7 +9,7 @@ from cyclone.protocol.client_messages import FromClient
 from cyclone.protocol.messages import FromController
 from cyclone.protocol.sink_messages import ToSink
 from cyclone.security.roles import MAY_SEND, PeerRole, objection
-from tests.support.golden_messages import FROM_CONTROLLER
+from tests.support.golden_messages import FROM_CLIENT, FROM_CONTROLLER
 from tests.support.masters import hello
 
 
@@ -22,6 +22,13 @@ def test_given_the_messages_of_a_peer_then_each_has_its_line_in_the_table() -> N
     }
     assert kinds - {FromController, FromClient, ToSink} == set(MAY_SEND)
     assert all(MAY_SEND.values())
+
+
+@pytest.mark.parametrize("message", [message for message, _ in FROM_CLIENT], ids=lambda one: type(one).__name__)
+def test_given_what_a_monitor_may_not_say_then_it_is_told_so_in_words_of_people(message: FromClient) -> None:
+    wrong = objection("mon", "monitor", message)
+    assert (wrong == "") == ("monitor" in MAY_SEND[type(message)])
+    assert "Request" not in wrong
 
 
 @pytest.mark.parametrize("role", get_args(PeerRole))

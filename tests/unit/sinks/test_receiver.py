@@ -243,7 +243,7 @@ def test_given_keys_then_only_a_key_of_a_master_may_store(sink: Sink, tmp_path: 
             assert isinstance(answer, Refused)
             assert (answer.code, answer.text) == (
                 FORBIDDEN,
-                "the key of controller-1 has the role controller, which may not send Attach",
+                "the key of controller-1 has the role controller, which may not be a master",
             )
         with contextlib.closing(Master(port, keys["master"])) as right:
             assert right.asks(Blocks(ONE, 1, [b"a"])) == Stored(ONE, 1, "")

@@ -7,7 +7,8 @@ import pytest
 
 from cyclone import BaseTask, values
 from cyclone.bundles import BundleError
-from cyclone.programs.command import OUTPUT_BYTES, OUTPUT_RECORD, CommandFailed, CommandNotExecutable, CommandNotFound
+from cyclone.programs.command import OUTPUT_BYTES, CommandFailed, CommandNotExecutable, CommandNotFound
+from cyclone.protocol.messages import OUTPUT_RECORD
 from tasks.bundle import OUTPUT_BYTES_MAX, BundleTask, OutputUnusable
 from tests.support.archives import Entry, make_zip
 from tests.support.job_of import job_of

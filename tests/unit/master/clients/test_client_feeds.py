@@ -10,11 +10,14 @@ import pytest
 from cyclone.master.actions import Follow
 from cyclone.master.clients import client_feeds
 from cyclone.master.clients.client_feeds import ClientFeeds
+from cyclone.master.events import JobSubmitted
+from cyclone.master.jobs.rights import ANYBODY, Who
 from cyclone.master.journal import Journal
 from cyclone.protocol import limits
 from cyclone.protocol.client_messages import Answer
-from cyclone.protocol.job_messages import FOLLOW_S, FollowRequest, JobBlock, JobResults
-from cyclone.protocol.messages import ResultColumns
+from cyclone.protocol.job_messages import FOLLOW_S, FollowRequest, JobBlock, JobResults, JobSummary
+from cyclone.protocol.job_spec import JobSpec
+from cyclone.protocol.messages import Job, ResultColumns
 from cyclone.results import OpenBlock, RecordedBlock, encode_columns, pack_seconds
 from cyclone.task_rows import job_block
 
@@ -43,8 +46,11 @@ class Memory:
             number = min(following)
             yield number, self.kept[number]
 
-    def ended_job(self, job_id: int) -> object | None:
-        return object() if self.ended and job_id == JOB else None
+    def ended_job(self, job_id: int) -> tuple[JobSubmitted, JobSummary, str] | None:
+        if not self.ended or job_id != JOB:
+            return None
+        submitted = JobSubmitted(Job(JOB, "m:C"), JobSpec(task_class="m:C"), b"k" * 16, "ann", 1.0, 0)
+        return submitted, JobSummary(JOB, "", "default", "ann", "completed", "m:C", 0, 1.0, 2.0, True, {}), ""
 
     def lost_results(self, job_id: int) -> int:
         return self.lost
@@ -72,10 +78,18 @@ class World:
         return True
 
     def follow(
-        self, peer: bytes = b"a", position: int = 0, window: int = WINDOW, resume: bool = False, start: int = 0
+        self,
+        peer: bytes = b"a",
+        position: int = 0,
+        window: int = WINDOW,
+        resume: bool = False,
+        start: int = 0,
+        consume: bool = True,
+        who: Who = ANYBODY,
     ) -> None:
-        request = FollowRequest(1, JOB, position, window, resume)
-        self.feeds.follow(Follow(peer, request, start, not self.memory.ended), self.now)
+        request = FollowRequest(1, JOB, position, window, resume, consume)
+        is_open = not self.memory.ended
+        self.feeds.follow(Follow(peer, request, start, is_open, who, "ann" if is_open else ""), self.now)
 
     def record(self, rows: int = 1, *, of_job: bool = True, size: int = 1) -> None:
         """Some results are recorded, of the job or of another one."""
@@ -337,6 +351,29 @@ def test_given_what_a_client_has_then_the_memory_of_results_may_forget_it(world:
     world.turn()
     world.follow(position=1)
     assert world.memory.forgotten == 1
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["open", "ended"])
+@pytest.mark.parametrize(
+    ("who", "consume", "forgotten"),
+    [
+        pytest.param(Who("ann", is_admin=False), True, 1, id="its owner"),
+        pytest.param(Who("root", is_admin=True), True, 1, id="an administrator"),
+        pytest.param(ANYBODY, True, 1, id="nobody has a key"),
+        pytest.param(Who("bob", is_admin=False), True, 0, id="somebody else"),
+        pytest.param(Who("ann", is_admin=False), False, 0, id="its owner, who only looks on"),
+    ],
+)
+@pytest.mark.parametrize("position", [1, 1 << 40])
+def test_given_who_follows_then_only_a_consumer_with_the_right_to_it_lets_results_go(
+    world: World, position: int, who: Who, consume: bool, forgotten: int, ended: bool
+) -> None:
+    world.record()
+    world.memory.ended = ended
+    world.follow(consume=consume, who=who)
+    world.turn()
+    world.follow(position=position, consume=consume, who=who)
+    assert world.memory.forgotten == forgotten
 
 
 def test_given_two_that_follow_then_only_what_both_have_is_forgotten(world: World) -> None:

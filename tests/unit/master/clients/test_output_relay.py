@@ -16,6 +16,11 @@ from cyclone.protocol.messages import FetchOutput, Output
 
 JOB, TASK = 5, 170
 CLIENT = b"client"
+MOMENT = 1_800_000_000.0
+AWAY = (
+    "{} is not connected{}: what its tasks have printed is kept there, in output/ of its [control] state_dir, and can "
+    "be fetched when it is back"
+)
 
 
 class World:
@@ -25,23 +30,26 @@ class World:
         self.now = 100.0
         self.task: tuple[str, int, str] | None = ("running", 1, "a")
         self.sessions = SimpleNamespace(by_id={}, by_name={})
+        self._sessions = 0
         self.asked: list[tuple[bytes, FetchOutput]] = []
         self.answers: list[OutputAnswer | Answer] = []
         scheduler = SimpleNamespace(state=SimpleNamespace(sessions=self.sessions), live_tasks=self._live)
         journal = SimpleNamespace(task_rows=self._rows)
         self.relay = OutputRelay(
-            cast(Scheduler, scheduler), cast(Journal, journal), self._to_client, self._to_controller
+            *(cast(Scheduler, scheduler), cast(Journal, journal), self._to_client, self._to_controller), lambda: MOMENT
         )
 
     def joins(self, *names: str) -> None:
         for name in names:
-            number = len(self.sessions.by_id) + 1
+            self._sessions += 1
+            number = self._sessions
             session = SimpleNamespace(session_id=number, peer=name.encode(), name=name)
             self.sessions.by_id[number] = self.sessions.by_name[name] = session
 
     def leaves(self, name: str) -> None:
         session = self.sessions.by_name.pop(name)
         del self.sessions.by_id[session.session_id]
+        self.relay.left(name)
 
     def ask(self, request: int = 1, index: int = 17, peer: bytes = CLIENT, **options: Any) -> list[FetchOutput]:
         """What controllers are asked then."""
@@ -182,7 +190,7 @@ def test_given_a_node_that_is_away_then_it_is_said_where_the_output_lies(world: 
     world.task = ("completed", 1, "gone")
     for question, name in zip(world.ask(), "ab", strict=True):
         world.says(name, question, attempt=0)
-    assert world.answered().text == "what it printed lies on gone, which is away"
+    assert world.answered().text == AWAY.format("gone", "")
     assert world.answered().ended
 
 
@@ -190,7 +198,55 @@ def test_given_nobody_at_all_then_it_is_said_at_once(world: World) -> None:
     world.leaves("a")
     world.leaves("b")
     assert world.ask(wait_s=9.0) == []
-    assert "lies on a, which is away" in world.answered().text
+    assert world.answered().text == AWAY.format("a", " since 2027-01-15T08:00:00Z")
+
+
+def test_given_a_controller_that_dies_in_the_middle_of_an_answer_then_it_is_said_at_once(world: World) -> None:
+    world.leaves("b")
+    assert len(world.ask(wait_s=60.0)) == 1
+    world.leaves("a")
+    world.turn()
+    assert world.answered().text == AWAY.format("a", " since 2027-01-15T08:00:00Z")
+    assert world.answered().controller == "a"
+
+
+def test_given_a_controller_that_dies_in_the_middle_of_an_answer_then_the_others_may_have_taken_it_over(
+    world: World,
+) -> None:
+    world.ask()
+    world.leaves("a")
+    world.turn()
+    assert [(peer, message.session) for peer, message in world.asked] == [(b"a", 1), (b"b", 2)]
+    world.says("b", world.asked[-1][1], size=1, pieces=[(1, b"x")])
+    assert (world.answered().controller, world.answered().pieces) == ("b", [(1, b"x")])
+
+
+def test_given_a_controller_that_is_started_again_in_the_middle_of_an_answer_then_it_is_asked_anew(
+    world: World,
+) -> None:
+    world.ask()
+    world.leaves("a")
+    world.joins("a")
+    world.turn()
+    assert [message.session for _, message in world.asked] == [1, 3]
+    world.says("a", world.asked[-1][1], size=1, pieces=[(1, b"x")])
+    assert world.answered().pieces == [(1, b"x")]
+
+
+def test_given_one_of_several_that_dies_then_the_answers_of_the_others_are_enough(world: World) -> None:
+    world.task = ("running", 3, "a")
+    questions = world.ask(attempt=2)
+    world.says("b", questions[1], attempt=2, pieces=[(2, b"old")], size=3)
+    world.leaves("a")
+    world.turn()
+    assert (world.answered().controller, world.answered().pieces) == ("b", [(2, b"old")])
+
+
+def test_given_a_node_that_is_away_and_another_that_does_not_answer_then_it_is_said_whose_it_is(world: World) -> None:
+    world.leaves("a")
+    world.ask()
+    world.turn(3.1)
+    assert world.answered().text == AWAY.format("a", " since 2027-01-15T08:00:00Z")
 
 
 def test_given_a_controller_that_does_not_answer_then_it_is_said_in_time(world: World) -> None:

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from cyclone.protocol.job_messages import NamespaceRequest
 from cyclone.protocol.job_spec import Namespace
 from cyclone.protocol.messages import JobOptions, Offer, State
-from cyclone.protocol.states import CRASHED, FAILED
+from cyclone.protocol.states import COMPLETED, CRASHED, FAILED
 from tests.support.job_requests import add, ask, cancel, control, explain, ids, submit
-from tests.support.masters import Master, batch, hello
+from tests.support.masters import Master, batch, hello, tasks
 
 Arrange = Callable[[Master], None]
 
@@ -22,8 +23,20 @@ def join(master: Master, name: str = "c1", slots: int = 2, credit: int = 0, **of
     return session
 
 
+def finish_one(master: Master, session: int, seconds: float) -> None:
+    """The first task, after so long."""
+    master.results(session, msgspec.structs.replace(batch(1, COMPLETED), busy_s=seconds))
+
+
 def held(master: Master) -> None:
     submit(master, 2, held=True)
+
+
+def held_while_its_last_runs(master: Master) -> None:
+    join(master, credit=2)
+    submit(master, 2)
+    master.advance()
+    control(master, "hold", 1)
 
 
 def paused(master: Master) -> None:
@@ -97,6 +110,112 @@ def busy(master: Master) -> None:
     master.advance()
 
 
+def two_run(master: Master) -> None:
+    session = join(master, credit=4)
+    submit(master, 5)
+    master.advance()
+    finish_one(master, session, seconds=0.1)
+    master.advance()
+    master.handle(State(session, 9, 9, 4, 2, 2, [tasks(2, 3)], [tasks(2, 2)]))
+
+
+def memory_is_taken(master: Master) -> None:
+    join(master, credit=2, mem_bytes=1 << 30)
+    submit(master, 1, mem_bytes=768 << 20)
+    master.advance()
+    submit(master, 1, "second", mem_bytes=512 << 20)
+
+
+def a_resource_is_taken(master: Master) -> None:
+    join(master, slots=4, credit=4, resources={"licence": 2})
+    submit(master, 1, "other")
+    submit(master, 1, resources={"licence": 2})
+    master.advance()
+    submit(master, 1, "second", resources={"licence": 1})
+
+
+def many_slots_are_taken(master: Master) -> None:
+    join(master, credit=2, resources={"licence": 2})
+    submit(master, 1, resources={"licence": 1})
+    master.advance()
+    submit(master, 1, "second", cpus=2, resources={"licence": 2})
+
+
+def several_take_it(master: Master) -> None:
+    join(master, credit=2)
+    submit(master, 1, "first")
+    submit(master, 1, "second")
+    master.advance()
+    submit(master, 2)
+
+
+def drained_and_busy(master: Master) -> None:
+    join(master)
+    join(master, "c2", credit=2)
+    master.drain("c1")
+    submit(master, 2)
+    master.advance()
+    submit(master, 2, "second")
+
+
+def at_rest(master: Master) -> None:
+    session = join(master, credit=1)
+    submit(master, 2, cpus=2, wait_after_success_s=60.0)
+    master.advance()
+    master.results(session, batch(1, COMPLETED))
+    master.handle(State(session, 9, 9, 1, 2, 2, []))
+
+
+def at_rest_for_what_has_ended(master: Master) -> None:
+    session = join(master, credit=1)
+    submit(master, 1, cpus=2, wait_after_success_s=60.0)
+    master.advance()
+    master.results(session, batch(1, COMPLETED))
+    master.advance()
+    master.handle(State(session, 9, 9, 1, 2, 2, []))
+    submit(master, 1, "second")
+
+
+def behind_a_rest(master: Master) -> None:
+    session = join(master, slots=1, credit=9)
+    submit(master, 3, wait_after_success_s=60.0)
+    master.advance()
+    finish_one(master, session, seconds=0.1)
+    master.advance()
+    master.handle(State(session, 9, 9, 9, 1, 1, [tasks(2, 2)]))
+
+
+def leaving(master: Master) -> None:
+    session = join(master, credit=2)
+    submit(master, 3)
+    master.advance()
+    master.handle(State(session, 9, 9, 2, 0, 2, [tasks(1, 2)], [tasks(1, 2)]))
+    submit(master, 1, "second")
+
+
+def kept_for_another(master: Master) -> None:
+    join(master, credit=9)
+    submit(master, 1, "first")
+    master.advance()
+    submit(master, 1, "large", cpus=2)
+    submit(master, 1, "small")
+    master.advance()
+
+
+def nobody_knows_how_long(master: Master) -> None:
+    join(master, credit=9)
+    submit(master, 9)
+    master.advance()
+
+
+def long_ones(master: Master) -> None:
+    session = join(master, credit=9)
+    submit(master, 9)
+    master.advance()
+    finish_one(master, session, seconds=0.8)
+    master.advance()
+
+
 def full(master: Master) -> None:
     join(master, credit=2)
     submit(master, 4, parallel=1)
@@ -138,6 +257,8 @@ def being_cancelled(master: Master) -> None:
     ("arrange", "code", "text"),
     [
         (held, "held", "job 1 is held: release it"),
+        (held_while_its_last_runs, "held", "job 1 is held: release it"),
+        (held_while_its_last_runs, "leased", "2 tasks wait for a slot at c1"),
         (paused, "paused", "namespace default is paused: resume it"),
         (not_before, "not_before", "not before 2001-09-09T01:49:10Z"),
         (alone, "no_controller", "no controller is connected"),
@@ -151,7 +272,32 @@ def being_cancelled(master: Master) -> None:
         (no_by_value, "no_fit", "none of 1 controllers permits functions by value"),
         (one_has_each, "no_fit", "meets all at once: it serves namespace default, has label gpu, has 8 slots"),
         (drained, "drained", "1 of 1 controllers fit, and all of these are drained: c1"),
-        (busy, "busy", "1 of 1 controllers fit, and all of these are busy: c1 (2 tasks on 2 slots)"),
+        (busy, "busy", "1 of 1 controllers fit, and all of these are busy: c1 (2 of 2 slots taken by job 1)"),
+        (busy, "leased", "2 tasks wait for a slot at c1"),
+        (two_run, "running", "2 tasks run at c1"),
+        (two_run, "leased", "1 task waits for a slot at c1"),
+        (
+            memory_is_taken,
+            "busy",
+            "1 of 1 controllers fit, and all of these are busy: c1 (768 of 1024 MiB of memory taken by job 1)",
+        ),
+        (a_resource_is_taken, "busy", "all of these are busy: c1 (licence: 2 of 2 taken by job 2)"),
+        (many_slots_are_taken, "busy", "busy: c1 (1 of 2 slots taken by job 1, licence: 1 of 2 taken by job 1)"),
+        (several_take_it, "busy", "busy: c1 (2 of 2 slots taken by jobs 1, 2)"),
+        (drained_and_busy, "drained", "2 of 2 controllers fit, and of these 1 is drained: c1"),
+        (drained_and_busy, "busy", "2 of 2 controllers fit, and of these 1 is busy: c2 (2 of 2 slots taken by job 1)"),
+        (at_rest, "resting", "are resting after a task, as its job wants it: c1 (2 of 2 slots)"),
+        (
+            at_rest_for_what_has_ended,
+            "no_credit",
+            "are taking no tasks now: c1 (2 of 2 slots end a task, or rest after one)",
+        ),
+        (behind_a_rest, "leased", "2 tasks wait for a slot at c1"),
+        (behind_a_rest, "resting", "slots that rest after a task: c1 (1 of 1)"),
+        (leaving, "leaving", "all of these are leaving, and finishing what they run: c1"),
+        (kept_for_another, "kept", "are kept for jobs that came before: nothing overtakes there: c1 (job 2)"),
+        (nobody_knows_how_long, "not_ahead", "before it is known how long tasks of this job take"),
+        (long_ones, "not_ahead", "no more are sent to wait at a controller than it begins within about a second"),
         (full, "parallel", "1 task of it out, and it may have 1 at once"),
         (at_a_limit, "limit", "waits for limit ost: 1 of 1 taken, by job 1"),
         (stopping, "master_rests", "the master hands out nothing"),
@@ -162,7 +308,7 @@ def being_cancelled(master: Master) -> None:
         ),
         (may_get_more, "waiting", "its tasks have ended, and it may get more: `cyclone seal 1` says that it gets none"),
         (being_cancelled, "cancelled", "it is ended: no use any more"),
-        (being_cancelled, "running", "2 tasks out at c1"),
+        (being_cancelled, "leased", "2 tasks wait for a slot at c1"),
     ],
     ids=lambda item: getattr(item, "__name__", None),
 )
@@ -180,10 +326,14 @@ def test_given_a_job_that_there_is_not_then_that_is_told(master: Master) -> None
 
 class TestTask:
     def test_given_a_task_that_a_controller_has_then_it_is_told_who_and_since_when(self, master: Master) -> None:
-        join(master, credit=2)
+        session = join(master, credit=2)
         submit(master, 2)
         master.advance()
-        assert explain(master, 1, 0) == {"running": "with controller c1 since 2001-09-09T01:48:20Z, attempt 1"}
+        since = "which has had it since 2001-09-09T01:48:20Z"
+        assert explain(master, 1, 0) == {"leased": f"waits for a slot at c1, {since}"}
+        master.handle(State(session, 99, 1, 2, 2, 1, [tasks(1, 2)], [tasks(1)]))
+        assert explain(master, 1, 0) == {"running": f"runs at c1, {since}"}
+        assert explain(master, 1, 1) == {"leased": f"waits for a slot at c1, {since}"}
         master.now += 9.0
         assert explain(master, 1, 0)["running"].endswith("; c1 has been silent for 9 s")
 
@@ -227,7 +377,7 @@ class TestTask:
         submit(master, 2)
         master.advance()
         cancel(master, ids(1), indexes=[(0, 0)], reason="enough")
-        assert list(explain(master, 1, 0)) == ["cancelled", "running"]
+        assert list(explain(master, 1, 0)) == ["cancelled", "leased"]
 
     def test_given_a_task_of_before_a_restart_then_it_is_told_for_whom_is_waited(self, master: Master) -> None:
         join(master, credit=1, slots=1)

@@ -7,12 +7,13 @@ import pytest
 from cyclone.master.actions import Consult, Follow
 from cyclone.master.jobs import listing as listing_module
 from cyclone.master.jobs.failures import KINDS_MAX, OTHERS, Failures
+from cyclone.master.jobs.rights import ANYBODY
 from cyclone.protocol.job_messages import DetailRequest, FollowRequest, JobsRequest, TasksRequest
 from cyclone.protocol.job_spec import JobSelection
 from cyclone.protocol.messages import ErrorRecord, ResultBatch, ResultColumns, State
 from cyclone.protocol.states import COMPLETED, FAILED
 from cyclone.results import encode_columns, pack_seconds
-from tests.support.job_requests import ANN, BOB, CLIENT, add, ask, control, ids, submit
+from tests.support.job_requests import ANN, BOB, CLIENT, add, ask, cancel, control, ids, submit
 from tests.support.masters import Master, batch, tasks
 
 
@@ -57,6 +58,35 @@ def test_given_a_selection_then_those_that_fit_are_listed_the_newest_first(
     older, _ = jobs.scheduler.job_summaries(meant, 3, 9)
     assert [one.job_id for one in older] == [one for one in found if one < 3]
     assert [one.job_id for one in listing_module.selected(jobs.scheduler.state, meant)] == found
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_given_a_job_that_is_held_while_its_last_tasks_run_then_it_is_held_wherever_it_is_shown(
+    master: Master, sealed: bool
+) -> None:
+    session = master.join()
+    submit(master, 3, sealed=sealed)
+    master.lease(session, 3)
+    master.handle(State(session, 99, 1, 3, 2, 2, [tasks(1, 3)], [tasks(1, 2)]))
+    control(master, "hold", 1)
+    ((one,), _) = master.scheduler.job_summaries(JobSelection(states=("held",)), 0, 9)
+    assert (one.state, one.tasks) == ("held", {"running": 2, "leased": 1})
+    assert not master.scheduler.job_summaries(JobSelection(states=("running",)), 0, 9)[0]
+    assert [record.job_id for record in listing_module.selected(master.scheduler.state, JobSelection(states=("held",)))]
+    detail = master.scheduler.detail(1)
+    assert detail is not None
+    assert detail.job == one
+
+
+def test_given_a_held_job_that_is_cancelled_then_it_is_that_while_it_ends(master: Master) -> None:
+    session = master.join()
+    submit(master, 3)
+    master.lease(session, 1)
+    control(master, "hold", 1)
+    cancel(master, ids(1))
+    ((one,), _) = master.scheduler.job_summaries(JobSelection(states=("cancelling",)), 0, 9)
+    assert (one.state, one.tasks) == ("cancelling", {"leased": 1, "cancelled": 2})
+    assert not master.scheduler.job_summaries(JobSelection(states=("held",)), 0, 9)[0]
 
 
 def test_given_more_jobs_than_one_call_looks_at_then_the_next_one_goes_on(
@@ -218,12 +248,14 @@ def test_given_a_request_that_the_journal_has_a_part_of_then_the_body_answers(jo
     assert ask(jobs, request_) == [Consult(CLIENT, request_)]
 
 
-@pytest.mark.parametrize(("job_id", "start", "is_open"), [(2, 0, True), (1, 0, True), (77, 0, False)])
-def test_given_somebody_who_follows_then_the_body_knows_where_the_job_begins(
-    jobs: Master, job_id: int, start: int, is_open: bool
+@pytest.mark.parametrize(
+    ("job_id", "start", "is_open", "owner"), [(2, 0, True, "ann"), (1, 0, True, "ann"), (77, 0, False, "")]
+)
+def test_given_somebody_who_follows_then_the_body_knows_where_the_job_begins_and_whose_it_is(
+    jobs: Master, job_id: int, start: int, is_open: bool, owner: str
 ) -> None:
     request = FollowRequest(1, job_id, 0, 1 << 20)
-    assert ask(jobs, request) == [Follow(CLIENT, request, start, is_open)]
+    assert ask(jobs, request) == [Follow(CLIENT, request, start, is_open, ANYBODY, owner)]
 
 
 def test_given_a_job_that_was_submitted_later_then_it_begins_behind_the_results_before_it(master: Master) -> None:

@@ -50,7 +50,7 @@ class TestResting:
         submit(master, 1, "b", namespace="other")
         # The generator's tasks are in the default namespace, too.
         master.offer(1)
-        ready(master, "c1", "1")
+        ready(master, "c1", "1", slots=3)
         assert begun(master.advance()) == [2]
         pause(master, "default", paused=False)
         assert turns(master) == [1, 3]
@@ -160,7 +160,7 @@ class TestTasksOfTheirOwn:
         self, master: Master
     ) -> None:
         job_id = submit(master, 1, sealed=False).job_id
-        ready(master, "c1", "1")
+        ready(master, "c1", "1", slots=5)
         later = WALL_OFFSET_S + master.now + 50.0
         request = AddRequest(1, job_id, TaskBlock(1, [b"\x90"] * 6, options=[(2, later, None), (4, later, None)]))
         # The master's body carries out what a turn has gathered when the turn is over.
@@ -192,18 +192,18 @@ class TestTasksOfTheirOwn:
     def test_given_a_restart_then_their_moments_still_hold(self, master: Master) -> None:
         job_id = submit(master, 1, sealed=False).job_id
         add(master, job_id, 2, 1, options=[(0, WALL_OFFSET_S + master.now + 50.0, None)])
-        ready(master, "c1", "1")
+        ready(master, "c1", "1", slots=3)
         master.advance()
         master.restart()
         master.scheduler.wall_offset_s = WALL_OFFSET_S
         held = [TaskRange(1, 1, NEXT - 1, 1), TaskRange(3, 1, NEXT - 1, 1)]
-        session = master.join("c1", "1", held=held)
-        master.state(session, MANY, held)
+        session = master.join("c1", "1", 3, held=held)
+        master.state(session, MANY, held, slots=3)
         assert leases(master.advance(1.0)) == []
-        master.state(session, MANY, held)
+        master.state(session, MANY, held, slots=3)
         assert leases(master.advance(10.0)) == []
         for _ in range(4):
-            master.state(session, MANY, held)
+            master.state(session, MANY, held, slots=3)
             found = leases(master.advance(10.0))
         assert [lease[1:3] for lease in found] == [(2, 1)]
 

@@ -11,7 +11,7 @@ from cyclone.protocol.messages import Offer
 from cyclone.protocol.states import COMPLETED
 from tests.support.cluster import Cluster
 from tests.support.job_requests import cancel, ids, submit
-from tests.support.masters import MANY, Master, batch, hello, leases, peer, tasks
+from tests.support.masters import MANY, SHORT_S, Master, batch, hello, leases, peer, tasks
 
 GIB = 1 << 30
 
@@ -204,6 +204,8 @@ def test_given_tasks_that_may_only_run_elsewhere_then_they_are_not_asked_back_fo
     cluster = Cluster(master, lambda job_id: 5.0)
     job_id = cluster.submit(8, nodes=("n1",))
     cluster.join("c1", slots=2, prefetch=4, host="n1")
+    # They take longer than those before them did.
+    master.scheduler.state.lanes.lane(job_id).mean_s = SHORT_S
     idle = cluster.join("c2", slots=2, prefetch=4, host="n2")
     cluster.run_until(master.now + 4.0)
     assert len(cluster.nodes["c1"].waiting) == 6
@@ -212,6 +214,50 @@ def test_given_tasks_that_may_only_run_elsewhere_then_they_are_not_asked_back_fo
     cluster.run_until(master.now + 0.1)
     assert len(idle.running) == 2
     assert cluster.where(job_id) == {"c1"}
+
+
+@pytest.mark.parametrize(
+    ("mean_s", "taken", "gathered", "welcome"),
+    [
+        pytest.param(0.0, 0, 0, 4, id="nobody knows how long they take: as many as are begun at once"),
+        pytest.param(0.0, 3, 0, 1, id="one slot is free"),
+        pytest.param(0.0, 3, 1, 0, id="another task takes it"),
+        pytest.param(0.0, 9, 0, 0, id="none is free"),
+        pytest.param(3600.0, 4, 0, 0, id="an hour each: none waits"),
+        pytest.param(1.0, 4, 0, 4, id="a second each: one waits for each slot"),
+        pytest.param(1.0, 6, 0, 2, id="two wait already"),
+        pytest.param(1.0, 9, 0, 0, id="more wait already"),
+        pytest.param(0.5, 4, 3, 5, id="three of eight are gathered"),
+        pytest.param(0.01, 4, 0, MANY, id="short ones"),
+    ],
+)
+def test_given_what_a_task_takes_then_little_work_waits_at_a_controller(
+    mean_s: float, taken: int, gathered: int, welcome: int
+) -> None:
+    shelves = Shelves()
+    shelves.job(1, tasks=MANY)
+    shelves.lanes.lane(1).mean_s = mean_s
+    session = shelves.controller("c1", slots=4)
+    session.taken = taken
+    found = shelves.picker.pick(session, gathered)
+    assert min(MANY, found[1] if found else 0) == welcome
+
+
+def test_given_long_tasks_behind_short_ones_when_something_urgent_comes_then_a_slot_that_frees_is_its(
+    master: Master,
+) -> None:
+    cluster = Cluster(master, lambda job_id: 0.01 if job_id == 1 else 10.0)
+    cluster.submit(400)
+    # For as long as it has run nothing else.
+    cluster.join("c1", slots=4, prefetch=100)
+    cluster.run_until(master.now + 10.0)
+    cluster.submit(41)
+    cluster.run_until(master.now + 5.0)
+    asked = master.now
+    urgent = cluster.submit(1, priority=100)
+    cluster.run_until(master.now + 30.0)
+    (began,) = [now for now, _, job_id, _ in cluster.started if job_id == urgent]
+    assert began - asked < 10.0
 
 
 def test_given_controllers_for_which_there_is_nothing_then_they_are_not_looked_at_again_until_there_is(

@@ -35,6 +35,18 @@ def test_given_two_blocks_when_taken_then_in_order_and_within_the_bounds(
     assert (queue.fresh_count, queue.bytes_added, queue.in_memory) == (0, 50, 0)
 
 
+@pytest.mark.parametrize("size", [1, 1000, 1024, 1025, 5000])
+def test_given_arguments_of_any_size_when_some_are_taken_then_it_is_known_exactly_how_large_the_others_are(
+    size: int,
+) -> None:
+    queue = TaskQueue(1, Window())
+    args = [b"x" * (size - 1 + row % 3) for row in range(9)]
+    queue.add_fresh(1, [(1, 9)], args, sum(map(len, args)))
+    for taken in (2, 6, 8, 9):
+        assert queue.take_fresh(taken + 1 - queue.next_new(), 1 << 20)
+        assert queue.window.fresh_bytes == sum(map(len, args[taken:]))
+
+
 def test_given_spans_that_came_back_then_the_lowest_id_is_next_until_it_has_a_holder_or_is_done() -> None:
     queue = TaskQueue(1, Window())
     queue.add_fresh(9, [(1, 1)], [b"x"], 1)

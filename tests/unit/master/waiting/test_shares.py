@@ -5,12 +5,11 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from cyclone.master.waiting.lane import FIRST_GUESS_S
 from cyclone.protocol.messages import Offer
 from cyclone.protocol.states import COMPLETED
 from tests.support.cluster import Cluster
 from tests.support.job_requests import add, submit
-from tests.support.masters import Master, batch
+from tests.support.masters import SHORT_S, Master, batch
 
 MANY = 3000
 LONG_S = 60.0
@@ -180,9 +179,9 @@ def test_given_a_weight_that_changes_while_tasks_run_then_nobody_wins_or_loses_w
     session = master.join(slots=50)
     master.lease(session, 50)
     share = master.scheduler.state.lanes.shares.by_name["a"]
-    assert share.pass_s == pytest.approx(50 * FIRST_GUESS_S / before)
+    assert share.pass_s == pytest.approx(50 * SHORT_S / before)
     cluster.namespace("a", after)
-    assert share.pass_s == pytest.approx(50 * FIRST_GUESS_S / after)
+    assert share.pass_s == pytest.approx(50 * SHORT_S / after)
     master.results(session, replace(batch(1, *[COMPLETED] * 50), busy_s=5.0))
     assert share.pass_s == pytest.approx(5.0 / after)
 

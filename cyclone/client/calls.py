@@ -1,0 +1,28 @@
+"""Calls of a function as a job of a Client: by reference, so that anybody may read its tasks and results.
+
+Owns how ``Client.map`` becomes options and tasks. Nothing is pickled: what goes by value is the Executor's.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from cyclone.client.byreference import pack_arguments, pack_function
+from cyclone.client.options import job_fields, options_of
+from cyclone.protocol.job_spec import JobSpec
+from cyclone.protocol.limits import NAME_CHARS_MAX
+from cyclone.values import encode
+
+_TASK_CLASS = "tasks.function:FunctionTask"
+
+
+def job_of_calls(
+    function: Callable[..., Any] | str, iterables: Iterable[Iterable[Any]], options: Mapping[str, Any]
+) -> tuple[JobSpec, Iterator[bytes]]:
+    """The options of the job, and its tasks, which are made as they are pulled. Raises as ``Client.map`` does."""
+    if isinstance(function, str):
+        name, shared, own = function, encode([function]), {}
+    else:
+        name, shared = str(getattr(function, "__qualname__", "")), pack_function(function)
+        own = job_fields(options_of(function))
+    fields = {"name": name[:NAME_CHARS_MAX], **own, **job_fields(options)}
+    return JobSpec(task_class=_TASK_CLASS, shared=shared, **fields), map(pack_arguments, zip(*iterables, strict=False))

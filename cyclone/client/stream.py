@@ -106,7 +106,7 @@ class Stream:
         self._handshakes = 0
         self._fault = ""
         self.broken: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="cyclone-stream", daemon=True)
+        self._thread: threading.Thread | None = threading.Thread(target=self._run, name="cyclone-stream", daemon=True)
         _streams.add(self)
         self._thread.start()
 
@@ -145,8 +145,11 @@ class Stream:
     def close(self, wait: bool = True) -> None:
         """Finish what is open, then end."""
         self._tell(self._close)
-        if wait and not self.is_own_thread():
-            self._thread.join()
+        thread = self._thread
+        if wait and thread and not self.is_own_thread():
+            thread.join()
+            # We may wait for the garbage collector; a thread that has ended is not to be seen as long as that.
+            self._thread = None
 
     def forked(self) -> None:
         """This is a child that was forked: nothing of the stream works here, and nobody must wait for it."""

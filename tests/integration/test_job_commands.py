@@ -92,7 +92,7 @@ def test_given_a_job_that_fails_in_part_beside_a_generator_then_all_verbs_tell_t
     [failure] = shown["failures"]
     assert (failure["count"], failure["index"]) == (1, 3)
     assert "ended with exit code #" in failure["error"]
-    assert cyclone.json("show", "last.3")["task"] == {**rows[3], "output_cut": None}
+    assert cyclone.json("show", "last.3")["task"] == {**rows[3], "entry": 3, "output_cut": None}
     assert f"job {job} has ended: failed; 9 completed, 1 failed" in cyclone("explain", job)
     [stats] = cyclone.json("stats", job)["jobs"]
     assert (stats["tasks"], stats["states"], stats["nodes"]) == (10, ended["tasks"], 1)

@@ -273,6 +273,7 @@ def test_given_an_executor_that_is_forgotten_then_what_was_submitted_is_finished
     del executor
     gc.collect()
     assert future.result(WAIT_S) == 25
+    assert own
     own.join(WAIT_S)
     assert not own.is_alive()
     (job,) = master.jobs.values()

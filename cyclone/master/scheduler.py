@@ -263,7 +263,7 @@ class Scheduler:
         of a ProcessedRequest the one that it names, where ``who`` may steer that.
         """
         self._turn.begin(now)
-        self._requests.on_request(peer, request, who, known_job, self.stopping, self._rests)
+        self._requests.on_request(peer, request, who, known_job, self.stopping or self.finished, self._rests)
         return self._turn.out
 
     def job_summaries(self, selection: JobSelection, before: int, page: int) -> tuple[list[JobSummary], int]:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from cyclone.master.actions import Deliver
+from cyclone.master.actions import Deliver, Finish
 from cyclone.master.events import JobEnded, JobSealed, JobSubmitted, TasksAdded
 from cyclone.master.jobs import submissions as submissions_module
-from cyclone.protocol.job_messages import NamespaceRequest, SubmitRequest, Submitted
+from cyclone.protocol.job_messages import BUSY, NamespaceRequest, SubmitRequest, Submitted
 from cyclone.protocol.job_spec import JobSpec, Namespace
 from cyclone.protocol.messages import Job, Tasks
 from cyclone.protocol.states import COMPLETED
@@ -185,6 +185,20 @@ class TestQuota:
         answer = add(night, job_id, 3, 3)
         assert (answer.code, answer.count, answer.room) == ("quota", 3, 2)
         assert add(night, job_id, 2, 3).count == 5
+
+
+@pytest.mark.parametrize("end", ["stop", "all is done"])
+def test_given_a_master_that_ends_then_it_makes_no_job_that_nobody_would_run(new_master: NewMaster, end: str) -> None:
+    master = new_master(exit_when_done=True)
+    master.join()
+    if end == "stop":
+        master.scheduler.stop(master.now)
+    else:
+        master.exhaust()
+        assert Finish() in master.advance()
+    answer = submit(master, 1)
+    assert (answer.code, answer.text) == (BUSY, "the master is stopping")
+    assert not recorded(master, JobSubmitted)
 
 
 class TestBusy:

@@ -127,6 +127,8 @@ def test_given_a_full_disk_then_the_master_shows_it_although_its_loop_stands_sti
     script = {"what": "return", "value": "x" * 2000, "times": count}
     config = lab.script(script, metrics={"port": str(port)})
     master = lab.master(config)
+    # The generator would inherit what comes now.
+    lab.noted("generator")
     before = resource.prlimit(master.pid, resource.RLIMIT_FSIZE, (JOURNAL_BYTES_MAX, resource.RLIM_INFINITY))
     lab.controller(config, "one", "metrics.port=0", welcomed=False)
     lab.wait_until(lambda: "\ncyclone_journal_failing 1.0\n" in get(port), "nothing can be recorded")

@@ -25,8 +25,9 @@ def touch(path):
     open(path, "w").close()
 
 executor = Executor(workers=1, journal="left")
-# All travel at once, so that with the first of them all are recorded.
-next(executor.map(touch, [os.path.abspath(f"done-{number}") for number in range(4)]))
+# All travel at once, so that with the first of them all are recorded. The iterator lives: dropped, it cancels the rest.
+done = executor.map(touch, [os.path.abspath(f"done-{number}") for number in range(4)])
+next(done)
 os.kill(os.getpid(), 9)
 """
 

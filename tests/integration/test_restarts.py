@@ -143,6 +143,8 @@ def test_given_a_full_disk_then_the_master_waits_and_goes_on_when_there_is_room(
     count = 1500
     config = lab.script({"what": "return", "value": "x" * 2000, "times": count})
     master = lab.master(config, DONE)
+    # The generator would inherit what comes now.
+    lab.noted("generator")
     before = resource.prlimit(master.pid, resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, resource.RLIM_INFINITY))
     controller = lab.controller(config, "one", welcomed=False)
     master.says("nothing can be recorded, so nothing is answered; trying again")

@@ -284,9 +284,11 @@ def test_given_two_namespaces_then_they_share_a_worker_by_weight_and_neither_sta
         site.client.wait([1], TIMEOUT_S)
         site.client.cancel(_ids(2))
         shared = [note["job"] for note in site.lab.notes("start")]
-        # At first nobody knows how long they take; and short ones are handed out some at a time.
-        for at in range(12, 84, 24):
-            assert 15 <= shared[at : at + 24].count("heavy") <= 21, shared
+        # At first nobody knows how long they take. It is their time that is shared, which a loaded host makes uneven.
+        shared = shared[12:84]
+        assert 45 <= shared.count("heavy") <= 63, shared
+        for at in range(0, 72, 24):
+            assert {"heavy", "light"} <= set(shared[at : at + 24]), shared
 
 
 # --- who may what

@@ -108,12 +108,9 @@ class Lanes:
         """These are its properties from now on; the weights of its lanes change in proportion."""
         share = self.shares.of(namespace.name)
         for lane in share.lanes.values():
-            # What was only reckoned so far is to be given back by the weight that it was charged by.
-            pending_s = lane.pending_s
-            self.shares.owe(lane, -pending_s)
             lane.weight *= namespace.weight / share.weight
-            self.shares.owe(lane, pending_s)
-        share.weight, share.paused = namespace.weight, namespace.paused
+        self.shares.reweigh(share, namespace.weight)
+        share.paused = namespace.paused
         for lane in share.lanes.values():
             self._look_whether_it_rests(lane)
 

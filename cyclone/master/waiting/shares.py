@@ -102,6 +102,19 @@ class Shares:
             self._floor_s = max(self._floor_s, share.pass_s)
             del self.active[share.name]
 
+    def reweigh(self, share: Share, weight: float) -> None:
+        """It has this weight from now on; by how much it is ahead of all, or behind, stays the same in slot-seconds.
+
+        Source: C. A. Waldspurger and W. E. Weihl, Stride Scheduling (MIT/LCS/TM-528, 1995), ticket modification.
+        """
+        passes = [(one.weight, one.pass_s) for one in self.active.values()]
+        level_s = sum(w * s for w, s in passes) / sum(w for w, _ in passes) if passes else self._floor_s
+        factor = share.weight / weight
+        share.pass_s = level_s + (share.pass_s - level_s) * factor
+        # What was only reckoned is given back by the weight of that time.
+        share.pending_s *= factor
+        share.weight = weight
+
     def learn(self, count: int, seconds: float) -> None:
         """So many tasks of whatever job have taken so long together."""
         self.mean_s += (seconds / count - self.mean_s) * count / (count + _MEMORY)

@@ -99,6 +99,25 @@ def test_given_a_weight_that_changes_then_the_shares_change_from_then_on(master:
     assert other == pytest.approx(3 * default, rel=0.15)
 
 
+@pytest.mark.parametrize("between", [0.001, 1000.0])
+def test_given_a_weight_that_was_another_for_a_while_then_nobody_pays_for_it_later(
+    master: Master, between: float
+) -> None:
+    cluster = Cluster(master, lambda job_id: 0.2)
+    cluster.join("c1", slots=4)
+    cluster.namespace("other")
+    jobs = [cluster.submit(MANY, namespace=name) for name in ("default", "other")]
+    cluster.run_until(master.now + 3.0)
+    cluster.namespace("other", between)
+    cluster.run_until(master.now + 8.0)
+    cluster.namespace("other", 1.0)
+    before = [cluster.used_s[job_id] for job_id in jobs]
+    cluster.run_until(master.now + 10.0)
+    default, other = (cluster.used_s[job_id] - used for job_id, used in zip(jobs, before, strict=True))
+    # Within a few tasks.
+    assert other == pytest.approx(default, rel=0.15)
+
+
 def test_given_the_generator_and_a_job_in_another_namespace_then_they_share_as_well(master: Master) -> None:
     cluster = Cluster(master)
     cluster.join("c1", slots=4)
@@ -179,11 +198,13 @@ def test_given_a_weight_that_changes_while_tasks_run_then_nobody_wins_or_loses_w
     session = master.join(slots=50)
     master.lease(session, 50)
     share = master.scheduler.state.lanes.shares.by_name["a"]
-    assert share.pass_s == pytest.approx(50 * SHORT_S / before)
+    # It is where all others would begin.
+    level_s = 50 * SHORT_S / before
+    assert share.pass_s == pytest.approx(level_s)
     cluster.namespace("a", after)
-    assert share.pass_s == pytest.approx(50 * SHORT_S / after)
+    assert share.pass_s == pytest.approx(level_s)
     master.results(session, replace(batch(1, *[COMPLETED] * 50), busy_s=5.0))
-    assert share.pass_s == pytest.approx(5.0 / after)
+    assert share.pass_s == pytest.approx(level_s + (5.0 - 50 * SHORT_S) / after)
 
 
 def test_given_a_namespace_for_whose_jobs_there_was_no_controller_then_it_does_not_make_up_for_all_of_that_time(

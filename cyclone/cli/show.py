@@ -154,7 +154,6 @@ def _for_people(spec: "JobSpec") -> Iterator[tuple[str, str]]:
         value = getattr(spec, field)
         if field in _SHOWN_ELSEWHERE or value == getattr(usual, field):
             continue
-        name = field.removesuffix("_s").removesuffix("_bytes").replace("_", " ")
         if field in _MOMENTS:
             text = columns.moment_text(value)
         elif field.endswith("_s"):
@@ -167,7 +166,13 @@ def _for_people(spec: "JobSpec") -> Iterator[tuple[str, str]]:
             text = _names(field, value)
         else:
             text = "yes" if value is True else str(value)
-        yield name, columns.safe(text)
+        yield option_name(field), columns.safe(text)
+
+
+def option_name(field: str) -> str:
+    """What people call a field of a JobSpec."""
+    # It may have been released since: the state tells.
+    return {"held": "held at submit"}.get(field) or field.removesuffix("_s").removesuffix("_bytes").replace("_", " ")
 
 
 def _names(field: str, names: tuple[str, ...]) -> str:

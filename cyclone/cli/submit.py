@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import arrays, columns, common, connecting, interrupts, output, submit_options
 from cyclone.cli.submit_options import Given
-from cyclone.errors import ConfigError, CycloneError, NoSuchJob, NoSuchNamespace, Unreachable, UsageError
+from cyclone.errors import (
+    ConfigError,
+    CycloneError,
+    NoSuchJob,
+    NoSuchNamespace,
+    SubmitRefused,
+    Unreachable,
+    UsageError,
+)
 from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX
 
 if TYPE_CHECKING:
@@ -156,6 +164,7 @@ def _usual_namespace(args: argparse.Namespace) -> str:
 def send(client: "Client", plan: "Plan") -> tuple[int, int]:
     """Submit it: the job's number, and how many tasks were given. What breaks off half-way is cancelled."""
     from cyclone.cli.submit_values import key_of
+    from cyclone.protocol.job_messages import SEALED
 
     key = None
     if plan.key is not None:
@@ -163,11 +172,18 @@ def send(client: "Client", plan: "Plan") -> tuple[int, int]:
         key = key_of(plan.key, keys.name if keys else "")
     tasks = plan.tasks()
     first, is_all = _first_block(tasks)
+    newest = next((job.job_id for job in client.jobs(page=1)), 0) if key else 0
     try:
         job_id = client.submit(plan.spec, first, key=key, sealed=is_all)
     except NoSuchNamespace as error:
         hint = "-n is the namespace, and --array makes several tasks"
         raise NoSuchNamespace(error.code, f"{error}: {hint}") from None
+    except SubmitRefused as error:
+        if error.code != SEALED:
+            raise
+        raise SubmitRefused(SEALED, f"{error}: another --key makes another job of these tasks") from None
+    if job_id <= newest:
+        output.note(_made_before(client, plan, job_id))
     if is_all:
         return job_id, len(first)
     try:
@@ -181,6 +197,20 @@ def send(client: "Client", plan: "Plan") -> tuple[int, int]:
     except (CycloneError, KeyboardInterrupt) as error:
         _broke_off(client, job_id, key is not None, error)
         raise
+
+
+def _made_before(client: "Client", plan: "Plan", job_id: int) -> str:
+    """For whoever takes a key again for something else, and would believe that it is done."""
+    from cyclone.cli.show import option_name
+
+    detail = client.detail(job_id, with_shared=True)
+    text = f"job {job_id} was made with this key before, and is not submitted again"
+    if detail.job is None or detail.spec is None:
+        return text
+    fields = (name for name in plan.spec.__struct_fields__ if getattr(plan.spec, name) != getattr(detail.spec, name))
+    others = ["what it runs" if name == "shared" else option_name(name) for name in fields]
+    differs = f"; different from now: {', '.join(others)}" if others else ""
+    return f"{text}: it is of {columns.moment_text(detail.job.submitted)}{differs}"
 
 
 def _broke_off(client: "Client", job_id: int, has_key: bool, error: BaseException) -> None:

@@ -43,6 +43,8 @@ class FakeClient:
         self.live: dict[int, list[tuple[str, bytes]]] = {}
         self.failure: Exception | None = None
         self.is_over = False
+        self.newest = 0
+        self.spec: JobSpec | None = None
         self._raised: list[signal.Signals] = []
 
     def __enter__(self) -> Self:
@@ -72,9 +74,13 @@ class FakeClient:
     def cancel(self, selection: JobSelection, *, reason: str) -> None:
         self.calls.append(("cancel", selection.ids, reason))
 
-    def detail(self, job_id: int) -> SimpleNamespace:
-        """Of one that has as many tasks as ``ended``."""
-        return SimpleNamespace(job=self.wait([job_id])[0])
+    def jobs(self, *, page: int) -> Iterator[JobSummary]:
+        """The newest is ``newest``."""
+        return iter(self.wait([self.newest] if self.newest else []))
+
+    def detail(self, job_id: int, *, with_shared: bool = False) -> SimpleNamespace:
+        """Of one that has as many tasks as ``ended``, and was made as ``spec`` says."""
+        return SimpleNamespace(job=self.wait([job_id])[0], spec=self.spec)
 
     def wait(self, job_ids: list[int], timeout_s: float | None = None) -> list[JobSummary]:
         state = "completed" if set(self.ended) <= {"completed"} else "failed"

@@ -138,7 +138,8 @@ class Submissions:
         """Take in what of a block is new, and seal the job where it has all then."""
         if block and block.offset + len(block.args) > record.added:
             if record.sealed:
-                return self._told(request, record, SEALED)
+                text = f"job {record.job_id} takes no more tasks: it was sealed with {record.added} of them"
+                return self._told(request, record, SEALED, text)
             if block.offset > record.added:
                 return self._told(request, record, GAP, f"job {record.job_id} has {record.added} tasks so far")
             if text := self._over_quota(record.spec.namespace, block.offset + len(block.args) - record.added):

@@ -166,10 +166,7 @@ def send(client: "Client", plan: "Plan") -> tuple[int, int]:
     from cyclone.cli.submit_values import key_of
     from cyclone.protocol.job_messages import SEALED
 
-    key = None
-    if plan.key is not None:
-        keys = client.address.keys
-        key = key_of(plan.key, keys.name if keys else "")
+    key = None if plan.key is None else key_of(plan.key)
     tasks = plan.tasks()
     first, is_all = _first_block(tasks)
     newest = next((job.job_id for job in client.jobs(page=1)), 0) if key else 0

@@ -234,11 +234,11 @@ def key(text: str) -> str:
     return text
 
 
-def key_of(text: str, realm: str) -> bytes:
-    """What makes a job the same as another one: the 16 bytes of a text, for the owner whose name is ``realm``."""
+def key_of(text: str) -> bytes:
+    """What makes a job the same as another one of the same user: 16 bytes that stand for a text."""
     from hashlib import blake2b
 
-    return blake2b(f"{realm}\0{text}".encode("utf-8", "surrogateescape"), digest_size=16).digest()
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
 Reader = Callable[[str], object]

@@ -308,7 +308,6 @@ def test_given_keys_then_a_monitor_looks_a_client_steers_its_own_and_an_admin_st
         assert ann.submit(spec, work("ann", 3), key=key_of("ann"), sealed=False) == 1
         requests: list[Callable[[Client], Any]] = [
             lambda client: client.submit(spec, work("other", 3)),
-            lambda client: client.submit(spec, work("ann", 9), key=key_of("ann")),
             lambda client: client.add(1, work("more", 1), offset=3),
             lambda client: client.release(one),
             lambda client: client.hold(one),
@@ -336,6 +335,8 @@ def test_given_keys_then_a_monitor_looks_a_client_steers_its_own_and_an_admin_st
         assert [job.tasks for job in ann.jobs()] == [{"cancelled": 5}]
         # What has ended is still its owner's.
         assert not bob.processed(1, [(0, 0)]).granted
+        # And nobody has made by a key what another one makes by the same.
+        assert [client.submit(spec, [], key=key_of("ann")) for client in (bob, ann, bob)] == [2, 1, 2]
 
 
 def test_given_a_master_without_keys_then_it_takes_no_jobs_and_says_what_to_do(lab: Lab) -> None:

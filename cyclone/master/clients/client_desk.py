@@ -8,6 +8,8 @@ Consult and Follow, ``recorded`` and ``deliver`` for what is, in its order, and 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from cyclone.master.actions import Action, Consult, Follow, Send
 from cyclone.master.clients.archive_answers import ArchiveAnswers
 from cyclone.master.clients.client_feeds import ClientFeeds
@@ -76,6 +78,7 @@ class ClientDesk:
             return self._scheduler.answer(peer, request, now, who, self._ended_job(request, who))
         if not isinstance(request, SubmitRequest):
             return self._scheduler.answer(peer, request, now, who)
+        request = structs.replace(request, key=who.own_key(request.key))
         known_job = self._journal.job_of_key(request.key)
         if known_job is None and not self._options.may_submit:
             refused = Submitted(

@@ -48,12 +48,10 @@ class Submissions:
     def submit(self, request: SubmitRequest, who: Who, known_job: int | None, stopping: bool) -> Submitted:
         """Make a job with its first tasks; or say which it is, where the key has made one.
 
-        ``known_job`` is one of this key that has ended, as far as the journal knows.
+        The key is ``who``'s own. ``known_job`` is one of this key that has ended, as far as the journal knows.
         """
         record = self._state.jobs.of_key(request.key)
         if record:
-            if not who.may_steer(record.owner):
-                return _refused(request.request, NOT_ALLOWED, "the key has made a job of somebody else")
             record.heard_at = self._turn.now
             return self._add(request.request, record, request.block, request.sealed)
         if known_job is not None:

@@ -56,13 +56,10 @@ def test_given_a_namespace_that_is_not_there_then_who_meant_tasks_is_told_how(
         call(*words, "--", "true")
 
 
-def test_given_a_key_then_it_is_of_its_owner(client: FakeClient) -> None:
-    call("--key", "mine", "--", "true")
-    client.address.keys = SimpleNamespace(name="me")
+def test_given_a_key_then_the_job_has_it(client: FakeClient) -> None:
     call("--key", "mine", "--", "true")
     call("--", "true")
-    keys = [made[3] for made in client.calls if made[0] == "submit"]
-    assert keys == [key_of("mine", ""), key_of("mine", "me"), None]
+    assert [made[3] for made in client.calls if made[0] == "submit"] == [key_of("mine"), None]
 
 
 def test_given_more_tasks_than_a_block_then_the_rest_is_streamed_and_then_sealed(client: FakeClient) -> None:

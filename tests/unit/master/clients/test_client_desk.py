@@ -39,6 +39,15 @@ def test_given_a_request_when_it_is_recorded_then_the_log_has_the_name_of_the_ke
     ]
 
 
+def test_given_the_same_key_of_another_user_then_it_makes_another_job() -> None:
+    master = Master()
+    opened = desk(master)
+    users = [entry("ann"), entry("bob"), entry("root", "admin"), entry("ann"), None, entry("bob")]
+    answers = [opened.ask(CLIENT, submitting(), user, master.now)[-1] for user in users]
+    jobs = [one.message.job_id for one in answers if isinstance(one, Send) and isinstance(one.message, Submitted)]
+    assert jobs == [1, 2, 3, 1, 4, 2]
+
+
 def test_given_a_master_that_takes_no_jobs_then_a_submission_is_refused_and_nothing_has_happened() -> None:
     master = Master()
     opened = desk(master, may_submit=False)

@@ -69,10 +69,6 @@ class TestRepeated:
         assert (again.job_id, again.count, again.sealed, again.code) == (17, 3, True, "")
         assert not master.recorded
 
-    def test_given_the_key_of_somebody_else_then_it_is_refused(self, master: Master) -> None:
-        submit(master, 3, who=ANN)
-        assert submit(master, 3, who=BOB).code == "not_allowed"
-
     def test_given_a_restart_of_the_master_then_the_key_is_still_known(self, master: Master) -> None:
         first = submit(master, 3, sealed=False)
         master.restart()

@@ -1,21 +1,19 @@
 """The house rules that a reader would otherwise have to trust. Each test lists every offender with its place.
 
-The rules are explained in CONTRIBUTING.md. Nothing is imported here but the protocol, whose documentation is compared
-with its code: all else is read from the syntax tree.
+The rules are explained in CONTRIBUTING.md. Nothing of ours is imported here: all is read from the syntax tree.
 """
 
 import ast
 import configparser
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from cyclone.protocol import client_messages, job_messages, limits, messages, sink_messages
+from tests.support.offenders import refuse
 
 ROOT = Path(__file__).parent.parent
 PRODUCT = ("cyclone", "tasks", "task_generators")
@@ -28,7 +26,7 @@ BRAINS = ("cyclone.master.scheduler", "cyclone.controller.agent")
 # number, a socket, a file, a process or a log line into a brain is wrong, and there are many such modules.
 PURE_MAY_IMPORT = {"abc", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools", "math"}
 PURE_MAY_IMPORT |= {"array", "operator", "re", "typing", "msgspec", "cyclone.errors", "cyclone.lifecycle"}
-PURE_MAY_IMPORT |= {"cyclone.moments", "cyclone.results", "cyclone.version"}
+PURE_MAY_IMPORT |= {"cyclone.error_kinds", "cyclone.moments", "cyclone.results", "cyclone.version"}
 # What runs user code in a process of its own. A ZeroMQ context there would be inherited, leaked and slow to start; a
 # journal would be open to whatever that code does.
 RUNS_USER_CODE = ("cyclone.controller.worker", "cyclone.master.generator.generator_process")
@@ -110,13 +108,6 @@ def is_pure(module: str) -> bool:
 def nodes() -> Iterator[tuple[Path, ast.AST]]:
     for path in modules().values():
         yield from ((path, node) for node in ast.walk(tree(path)))
-
-
-def refuse(offenders: Iterable[str]) -> None:
-    """Fail with all of them; a plain assert would shorten the list."""
-    listed = "\n".join(offenders)
-    if listed:
-        pytest.fail(f"offends against the rule:\n{listed}", pytrace=False)
 
 
 def refuse_imports(importers: Callable[[str], bool], refused: Callable[[str], bool]) -> None:
@@ -311,88 +302,6 @@ def test_given_a_function_then_it_fits_a_screen() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     refuse(f"{name}: {lines} lines" for name, lines in lengths.items() if lines > FUNCTION_LINES_MAX)
-
-
-def protocol_page() -> list[str]:
-    return (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8").splitlines()
-
-
-def messages_by_name() -> dict[str, type[msgspec.Struct]]:
-    bases: tuple[type[msgspec.Struct], ...] = (
-        *(messages.FromController, client_messages.FromClient, messages.FromMaster, client_messages.ToClient),
-        *(sink_messages.ToSink, sink_messages.FromSink),
-    )
-    return {
-        name: kind
-        for module in (messages, client_messages, job_messages, sink_messages)
-        for name, kind in vars(module).items()
-        if isinstance(kind, type) and issubclass(kind, bases) and kind not in bases
-    }
-
-
-def tag_of(kind: type[msgspec.Struct]) -> str | int | None:
-    return kind.__struct_config__.tag
-
-
-def test_given_the_messages_when_collected_then_none_shares_its_tag_with_another() -> None:
-    tags = [tag_of(kind) for kind in messages_by_name().values()]
-    assert tags
-    assert len(set(tags)) == len(tags)
-
-
-def test_given_a_message_then_a_line_of_the_protocol_page_has_its_name_and_tag() -> None:
-    page = protocol_page()
-    refuse(
-        f"{name}, tag {tag_of(kind)}: not in docs/protocol.md"
-        for name, kind in messages_by_name().items()
-        if not any(re.search(rf"\b{name}\b", line) and re.search(rf"\b{tag_of(kind)}\b", line) for line in page)
-    )
-
-
-def test_given_a_message_then_its_row_in_the_protocol_page_has_its_fields_in_their_order() -> None:
-    offenders = []
-    for name, kind in messages_by_name().items():
-        fields = [field.removesuffix("_s").replace("_", " ") for field in kind.__struct_fields__]
-        rows = [line.split(" | ") for line in protocol_page() if line.startswith(f"| {tag_of(kind)} | `{name}` | ")]
-        listed = [re.split(r", (?![^(]*\))", row[2]) for row in rows]
-        matches = [
-            len(cells) == len(fields) and all(cell.startswith(field) for cell, field in zip(cells, fields, strict=True))
-            for cells in listed
-        ]
-        if matches != [True]:
-            offenders.append(f"{name}: {listed} where {fields} belong")
-    refuse(offenders)
-
-
-def test_given_a_refusal_then_the_protocol_page_says_when_and_what_follows() -> None:
-    rows = [line.split(" | ") for line in protocol_page()]
-    explained = {row[0].strip("| `") for row in rows if len(row) == 3}
-    refuse(f"{code}: not in docs/protocol.md" for code in messages.REFUSALS if code not in explained)
-
-
-def test_given_a_limit_then_a_line_of_the_protocol_page_has_its_name_and_value() -> None:
-    def spellings(value: int) -> Iterator[str]:
-        yield from (str(value), f"{value:,}")
-        yield from (
-            f"{value >> shift} {unit}" for shift, unit in ((10, "KiB"), (20, "MiB")) if value % (1 << shift) == 0
-        )
-        for power in (value.bit_length(), value.bit_length() - 1):
-            for name, number in ((f"2^{power}", 1 << power), (f"2^{power} - 1", (1 << power) - 1)):
-                if number == value:
-                    yield name
-
-    page = protocol_page()
-    values = {name: value for name, value in vars(limits).items() if name.isupper()}
-    assert values
-    refuse(
-        f"{name} = {value}: not in docs/protocol.md"
-        for name, value in values.items()
-        if not any(
-            re.search(rf"\b{name}\b", line) and re.search(rf"(?<![\w^])(?<!\d,){re.escape(text)}(?!\w|,\d)", line)
-            for line in page
-            for text in spellings(value)
-        )
-    )
 
 
 def test_given_the_dependencies_then_exactly_those_that_the_product_imports_are_required() -> None:

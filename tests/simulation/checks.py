@@ -1,20 +1,21 @@
 """What must hold, kept in books of its own: the brains' own counts are not believed.
 
 Every lease that leaves the master, every start and end of a row in a worker, every recorded event and every delivered
-result passes here. The books go on over all epochs; ``recovery.py`` judges the restarts, ``outputs.py`` the generator.
+result passes here. The books go on over all epochs; ``recovery.py`` judges the restarts, ``outputs.py`` the generator,
+``controller_checks.py`` the controllers, ``job_checks.py`` and ``rests.py`` what clients want.
 """
 
 import bisect
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from cyclone.controller.outbox import RESEND_S
 from cyclone.controller.work import Piece
 from cyclone.master.events import AttemptsEnded, CancelWanted, Recorded, ResultsRecorded, TasksAdded
 from cyclone.master.scheduler import Scheduler
 from cyclone.protocol import messages, states
 from cyclone.protocol.messages import AnyFromMaster, Cancel, Hello, Job, Results, Tasks
 from cyclone.results import RecordedBlock
+from tests.simulation.controller_checks import ControllerLedger
 from tests.simulation.generators import FAILS, FLAKY, HANGS, KILLS, OK, RETRY_DELAY_S, outcomes
 from tests.simulation.incarnations import Incarnations
 from tests.simulation.job_checks import JobLedger
@@ -23,14 +24,10 @@ from tests.simulation.recovery import Recovery
 from tests.simulation.settings import ALONE
 
 if TYPE_CHECKING:
-    from tests.simulation.controller import VirtualController
     from tests.simulation.master import VirtualMaster
     from tests.simulation.workers import VirtualWorker
     from tests.simulation.world import World
 
-# Without faults, a worker may be idle that long although a task is waiting somewhere: a recall that meets a worker just
-# between two rows is repeated after a second.
-IDLE_S = 1.6
 LEASES_MAX = 200
 
 FIRST_EPOCH = 7
@@ -63,6 +60,7 @@ class Ledger:
         self.recovery = Recovery(world)
         self.incarnations = Incarnations()
         self.jobs = JobLedger(world)
+        self.controllers = ControllerLedger(world, self.jobs.rests)
         self.leases: dict[int, Token] = {}
         self.charges: dict[int, list[Token]] = {}
         self.failures: dict[int, list[Token]] = {}
@@ -84,9 +82,6 @@ class Ledger:
         self._ran: dict[int, list[tuple[Attempt, float, float]]] = defaultdict(list)
         self._timed_out: set[Attempt] = set()
         self._announced = 0
-        self.accepted_by: Counter[tuple[int, int, int]] = Counter()
-        self._agent_turns = 0
-        self._all_started_at = 0.0
 
     # Leases.
 
@@ -133,14 +128,6 @@ class Ledger:
                     assert task_id == ids[at], f"task {task_id} of job {job_id} left before task {ids[at]}"
                     self._fresh_at[job_id] = at + 1
 
-    def accepted(self, controller: "VirtualController", tasks: int) -> None:
-        """A controller queued this many tasks of a message."""
-        link = controller.agent.link
-        if link.session and tasks > 0:
-            key = (controller.number, link.session.epoch, link.session.session)
-            self.accepted_by[key] += tasks
-            assert self.accepted_by[key] <= link.granted, f"{controller.name} took more than it granted"
-
     # Rows in workers.
 
     def told_jobs(self, worker: "VirtualWorker", piece: Piece, jobs: list[Job]) -> None:
@@ -149,9 +136,10 @@ class Ledger:
         missing = {job for job, _ in piece.runs} - worker.jobs
         assert not missing, f"worker {worker.pid} got rows of jobs {missing} that it was never told of"
 
-    def started(self, key: Attempt) -> None:
+    def started(self, key: Attempt, at: float) -> None:
         """A worker starts a row."""
         task_id = key[0]
+        self.jobs.rests.began(task_id, at)
         assert key in self._leased_at, f"task {key} started, and was never leased"
         assert key not in self._started, f"task {key} started twice"
         self._started.add(key)
@@ -159,8 +147,7 @@ class Ledger:
             assert self._world.faulty, f"task {key} started although it had before, without a fault"
             self.doubles += 1
         self.started_tasks.add(task_id)
-        if len(self.started_tasks) == self.outputs.produced:
-            self._all_started_at = self._world.now
+        self.controllers.started(task_id)
 
     def computed(self, key: Attempt, status: int, value: bytes) -> None:
         """A worker finished a row, whether or not anybody will hear of it."""
@@ -215,7 +202,9 @@ class Ledger:
             self.jobs.journalled(event)
             if isinstance(event, TasksAdded):
                 self.outputs.added(event)
-                self._ids[event.job_id] += range(event.first, event.first + len(event.args))
+                added = range(event.first, event.first + len(event.args))
+                self._ids[event.job_id] += added
+                self.controllers.added(added)
             elif isinstance(event, AttemptsEnded):
                 self._attempts_ended(event)
             elif isinstance(event, CancelWanted):
@@ -252,6 +241,7 @@ class Ledger:
     def _record(self, task_id: int, token: Token, status: int) -> None:
         assert task_id not in self.recorded, f"task {task_id} recorded twice"
         self.recorded[task_id] = (token, status)
+        self.controllers.ended(task_id)
         self.jobs.recorded(task_id, status)
         if status in (states.CANCELLED, states.EXPIRED):
             wanted = self.is_cancelled(task_id) or status == states.EXPIRED
@@ -346,66 +336,12 @@ class Ledger:
                     f"task {task_id} {token} status {status} acknowledged, but nothing is recorded"
                 )
 
-    # Controllers.
-
-    def check_agent(self, controller: "VirtualController") -> None:
-        """Every n-th turn: nothing is in two places, and the counts are right."""
-        self._agent_turns += 1
-        if self._agent_turns % self._world.settings.check_every:
-            return
-        agent = controller.agent
-        assert len(agent.crew.queue) == sum(map(len, agent.crew.queue)), "the agent's queue miscounts"
-        ranges = [piece.range(0, len(piece)) for piece in agent.crew.queue] + agent.outbox.held()
-        for slot in agent.crew.slots:
-            ranges += slot.held()
-        held = sorted((part.epoch, part.attempt, part.first, part.first + part.count) for part in ranges)
-        for (*token, _, end), (*next_token, first, _) in zip(held, held[1:], strict=False):
-            assert token != next_token or end <= first, f"{controller.name} holds task {first} twice"
+    # Who comes, and how all ends.
 
     def greeted(self, hello: Hello) -> None:
         """A hello is handled by the master."""
         self.incarnations.greeted(hello)
         self.recovery.greeted(hello)
-
-    def check_idle(self) -> None:
-        """Without faults: nobody idles while a task waits anywhere."""
-        world = self._world
-        controllers = [c for c in world.controllers if c.alive and not c.agent.draining]
-        for controller in controllers:
-            for worker in controller.workers.values():
-                worker.sync()
-        waiting = self.outputs.produced - len(self.started_tasks)
-        if not waiting or world.master.scheduler.state.awaited:
-            return
-        for controller in controllers:
-            for worker in controller.idle_slots():
-                idle_s = world.now - max(
-                    worker.idle_since, self._all_started_at, self.outputs.added_at, world.restarted_at
-                )
-                assert idle_s < IDLE_S, f"a worker of {controller.name} idles for {idle_s:.2f} s, {waiting} tasks wait"
-
-    def check_settled(self, scheduler: Scheduler) -> None:
-        """Everything has been well for long: every controller has its session, live workers and credit."""
-        sessions = scheduler.state.sessions
-        for controller in self._world.controllers:
-            agent = controller.agent
-            if not controller.alive or agent.draining:
-                continue
-            opened = agent.link.session
-            assert opened is not None, f"{controller.name} has no session although nothing has been wrong for long"
-            session = sessions.by_id.get(opened.session)
-            assert session is not None and session.incarnation == controller.incarnation, (
-                f"{controller.name} is unknown"
-            )
-            at_work = self._world.now - self._world.progressed_at < RESEND_S
-            assert at_work or not agent.outbox, f"{controller.name} repeats results for ever: {agent.outbox.held()}"
-            # What tasks do to their workers they do at any time, and without one there is no credit.
-            rested = self._world.now - RESEND_S
-            lately = [slot for slot in agent.crew.slots if slot.start_at > rested or slot.rest_until_s]
-            busy = session.open or lately
-            assert session.credit or busy, f"{controller.name} gets no work: reachable={session.reachable}"
-            whole = self._world.settings.worker_max_tasks or session.slots + len(lately) >= len(agent.crew.slots)
-            assert whole, f"{controller.name} has dead workers"
 
     def check_finished(self, master: "VirtualMaster") -> None:
         """The master says that everything is done: it is, and nothing is left of it in memory."""

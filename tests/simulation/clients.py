@@ -25,6 +25,7 @@ from cyclone.protocol.job_messages import (
 from cyclone.protocol.job_spec import JobSelection, TaskBlock
 from cyclone.protocol.messages import AnyFromMaster
 from tests.simulation.job_plans import JobPlan, draw_plans, namespace_of
+from tests.simulation.long_waits import draw_long_wait
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -226,6 +227,8 @@ class Clients:
     def __init__(self, world: "World") -> None:
         self._world = world
         self.plans = draw_plans(world.seed, world.faulty, world.settings.work.retries) if world.has_clients else []
+        if world.has_clients and not world.faulty:
+            self.plans += draw_long_wait(world.seed, world.settings)
         numbers = sorted({plan.client for plan in self.plans})
         self.all = [
             VirtualClient(world, number, [plan for plan in self.plans if plan.client == number]) for number in numbers

@@ -104,7 +104,7 @@ class VirtualController(Body):
         self._do(agent.advance(now, progress))
         if agent.exited:
             return
-        self.world.ledger.check_agent(self)
+        self.world.ledger.controllers.check_agent(self)
         assert agent.deadline > now, f"agent {self.name} wants to be called at {agent.deadline}, it is {now}"
         self.wake(agent.deadline)
 
@@ -113,7 +113,7 @@ class VirtualController(Body):
         before = len(self.agent.crew.queue)
         self._do(self.agent.handle(message, self.world.now))
         if isinstance(message, Tasks):
-            self.world.ledger.accepted(self, len(self.agent.crew.queue) - before)
+            self.world.ledger.controllers.accepted(self, len(self.agent.crew.queue) - before)
 
     def _on_connected(self) -> None:
         self._do(self.agent.connected(self.world.now))

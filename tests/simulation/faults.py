@@ -1,12 +1,14 @@
 """What goes wrong, and that it ends: a fault is drawn from the seed, counted when it takes effect, healed later."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cyclone.controller.slots import Phase
-from cyclone.master.events import ResultsRecorded, TasksAdded
+from cyclone.master.events import Recorded, ResultsRecorded, TasksAdded
 from cyclone.protocol.client_messages import CancelRequest, DrainRequest
 from tests.simulation.journal import KEPT, LOST
 from tests.simulation.process import MADE, YIELDED
+from tests.simulation.rests import begins_a_rest
 from tests.simulation.settings import FAULT_PHASE_S, FAULT_WEIGHTS
 
 if TYPE_CHECKING:
@@ -49,6 +51,19 @@ class Faults:
             self._world.network.hostile = False
             for _ in range(self._rng.randint(0, 3)):
                 self._world.after(self._rng.uniform(0.5, 3.0), self._drain)
+            if self._world.has_clients and self._world.seed % 2 == 0:
+                # Whoever idles then has to wait until the master asks again.
+                self._lose_recalls()
+
+    def committed(self, events: Sequence[Recorded]) -> None:
+        """What is to rest is asked back in this very turn. Without faults, that alone gets lost."""
+        if not self._world.faulty and any(map(begins_a_rest, events)):
+            self._lose_recalls()
+            self._world.after(0.0, self._world.network.armed.clear)
+
+    def _lose_recalls(self) -> None:
+        """The next one to each controller."""
+        self._world.network.armed.update({("Recall", name): 1 for name in self._world.names})
 
     @property
     def injected(self) -> int:

@@ -95,7 +95,7 @@ class Script:
         settled = world.faults.healed and world.now > world.healed_at + SETTLED_AFTER_S
         if settled and not self._settled:
             self._settled = True
-            world.ledger.check_settled(world.master.scheduler)
+            world.ledger.controllers.check_settled(world.master.scheduler)
         return settled
 
     def _row(self, rng: random.Random, behaviour: int, origin: int, ordinal: int) -> Row:

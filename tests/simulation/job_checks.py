@@ -17,6 +17,7 @@ from cyclone.protocol import states
 from cyclone.protocol.job_messages import Submitted
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, GENERATOR_JOB
 from tests.simulation.job_plans import LIMITS, JobPlan
+from tests.simulation.rests import Rests
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -45,6 +46,7 @@ class JobLedger:
         self._requeued: set[bytes] = set()
         self._asked_to_end: set[int] = set()
         self._moved_at: dict[str, float] = defaultdict(float)
+        self.rests = Rests(world, self)
 
     def job_of(self, task_id: int) -> int:
         """The job of a task."""
@@ -72,6 +74,7 @@ class JobLedger:
 
     def journalled(self, event: Recorded) -> None:
         """A commit is durable."""
+        self.rests.journalled(event)
         match event:
             case JobSubmitted():
                 plan = self._plans[event.key]

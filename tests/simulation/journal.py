@@ -52,7 +52,7 @@ class VirtualJournal:
         self.jobs = jobs = JobsInMemory(1 << 30)
         self.job_of_key, self.ended_jobs, self.ended_job = jobs.job_of_key, jobs.ended_jobs, jobs.ended_job
         self.task_rows, self.job_results_after = jobs.task_rows, jobs.job_results_after
-        self.lost_results, self.forget = jobs.lost_results, jobs.forget
+        self.task_figures, self.lost_results, self.forget = jobs.task_figures, jobs.lost_results, jobs.forget
 
     def open(self) -> None:
         """Another master starts; what its predecessor had not appended is gone."""
@@ -87,6 +87,7 @@ class VirtualJournal:
                 self._results.append(event)
         self.jobs.append(events)
         self._world.ledger.journalled(events)
+        self._world.faults.committed(events)
 
     def task_class(self, task_id: int) -> str:
         """Of which class a task is."""

@@ -4,6 +4,7 @@ Each is a context manager that patches a class for as long as it is open. ``plan
 restart.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -15,7 +16,9 @@ from cyclone.controller.link import Link
 from cyclone.controller.outbox import Outbox
 from cyclone.controller.slots import Slot
 from cyclone.master.events import ResultsRecorded, TasksReturned
+from cyclone.master.leases import dispatch as dispatch_module
 from cyclone.master.leases import outcomes as outcomes_module
+from cyclone.master.leases import recalls as recalls_module
 from cyclone.master.leases import verdict as verdict_module
 from cyclone.master.leases.admission import Admission
 from cyclone.master.leases.dispatch import Dispatcher
@@ -118,6 +121,16 @@ def recall_is_forgotten() -> Iterator[None]:
 
     with replaced(Agent, "handle", make):
         yield
+
+
+def lost_recall_is_not_repeated() -> AbstractContextManager[Any]:
+    """A master asks for what is not to begin any more only once."""
+    return patch.object(recalls_module, "repeat", lambda turn: None)
+
+
+def lost_recall_for_idle_slots_is_not_repeated() -> AbstractContextManager[Any]:
+    """A controller that did not answer is never asked again to share what it holds."""
+    return patch.object(dispatch_module, "RECALL_RETRY_S", math.inf)
 
 
 @contextmanager
@@ -304,6 +317,8 @@ BUGS: dict[str, Bug] = {
         stale_results_are_not_acknowledged,
         answer_to_a_recall_is_ignored,
         recall_is_forgotten,
+        lost_recall_is_not_repeated,
+        lost_recall_for_idle_slots_is_not_repeated,
         recalled_tasks_are_leased_at_once,
         rows_taken_back_are_kept_too,
         hand_back_is_lost_at_drain,

@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from cyclone.master.actions import Record
 from cyclone.master.events import CancelWanted, JobRestored, JobSealed, JobSubmitted, TasksAdded, TasksLoaded
+from cyclone.master.jobs.cancelling import Cancelling
 from cyclone.master.jobs.registry import JobRecord, Jobs
 from cyclone.master.leases.outcomes import Outcomes
 from cyclone.master.memory_journal import JobsInMemory
@@ -102,6 +103,11 @@ def held_jobs_are_leased() -> AbstractContextManager[Any]:
     return patch.object(Lanes, "hold", lambda self, job_id, held: None)
 
 
+def what_rests_is_not_recalled() -> AbstractContextManager[Any]:
+    """What lies at a controller begins there, although its job is held, paused or expired."""
+    return patch.object(Cancelling, "recall", lambda self, job_ids: None)
+
+
 @contextmanager
 def hold_is_forgotten_at_a_restart() -> Iterator[None]:
     """A job that was held runs after a restart."""
@@ -181,6 +187,7 @@ JOB_BUGS: dict[str, Bug] = {
         one_bad_end_is_not_counted,
         one_bad_end_is_counted_twice,
         held_jobs_are_leased,
+        what_rests_is_not_recalled,
         hold_is_forgotten_at_a_restart,
         expiry_is_forgotten_at_a_restart,
         paused_namespaces_are_leased,

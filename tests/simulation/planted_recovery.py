@@ -302,6 +302,11 @@ def results_of_earlier_epochs_are_dropped() -> Iterator[None]:
         yield
 
 
+def what_rests_is_not_recalled_in_a_new_session() -> AbstractContextManager[Any]:
+    """What a controller brings along from before begins there, although its job is held or paused."""
+    return patch.object(Admission, "_has_what_must_not_begin", lambda self, session: False)
+
+
 RECOVERY_BUGS: dict[str, Bug] = {
     bug.__name__: bug
     for bug in (
@@ -324,5 +329,6 @@ RECOVERY_BUGS: dict[str, Bug] = {
         a_stored_block_is_loaded_twice,
         keys_are_claimed_before_the_commit,
         results_of_earlier_epochs_are_dropped,
+        what_rests_is_not_recalled_in_a_new_session,
     )
 }

@@ -8,10 +8,14 @@ from tests.simulation.planted_recovery import RECOVERY_BUGS
 from tests.simulation.world import SimulationFailure, World
 
 SEEDS_MAX = 60
-# One in a hundred worlds has what brings it to light, such as a failure that was told to the last master and comes
-# late; and half of all worlds have no clients.
+# One world in ten, or in a hundred, has what brings it to light, such as a failure that was told to the last master and
+# comes late; and half of all worlds have no clients.
 RARE_FROM = {
     "fence_ignores_the_epoch": 160,
+    "lost_recall_is_not_repeated": 7,
+    "lost_recall_for_idle_slots_is_not_repeated": 56,
+    "what_rests_is_not_recalled": 7,
+    "what_rests_is_not_recalled_in_a_new_session": 9,
     "late_success_of_a_cancelled_task_counts": 104,
     "one_bad_end_is_not_counted": 26,
     "one_bad_end_is_counted_twice": 38,

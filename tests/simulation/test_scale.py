@@ -30,7 +30,7 @@ def test_given_three_thousand_controllers_then_every_task_ends_once_and_work_is_
     settings.heartbeat_s = 2.0
     world = World(1, faulty=False, settings=settings).run()
     assert len(world.ledger.recorded) == 6000
-    assert len({number for number, *_ in world.ledger.accepted_by}) >= 3000
+    assert len({number for number, *_ in world.ledger.controllers.accepted_by}) >= 3000
 
 
 def test_given_a_flood_of_no_ops_then_they_travel_in_batches_without_a_double() -> None:

@@ -3,9 +3,11 @@
 ``make test`` runs more of them by ``python -m tests.simulation``, which uses both cores.
 """
 
+import itertools
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,13 @@ def test_given_the_same_seed_then_the_trace_is_the_same_in_another_process_with_
         command = [sys.executable, "-c", code]
         there = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=True)
         assert there.stdout == here
+
+
+def test_given_a_busy_machine_then_the_trace_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    seed = 43
+    idle = World(seed).run().trace_hash
+    monkeypatch.setattr(time, "monotonic", itertools.count(0.0, 10.0).__next__)
+    assert World(seed).run().trace_hash == idle
 
 
 def test_given_two_seeds_then_the_traces_differ() -> None:

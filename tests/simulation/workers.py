@@ -180,7 +180,7 @@ class VirtualWorker:
         self.executing, self.started_s = True, at
         self._row_end = at + micros * 1e-6 if behaviour not in (KILLS, HANGS) else float("inf")
         out.next += 1
-        self._world.ledger.started(self.current())
+        self._world.ledger.started(self.current(), at)
 
     def _finish_row(self) -> None:
         out = self._outs[0]

@@ -1,133 +1,15 @@
-"""Rounds of probes: on time, never mixed, each OST with its record, also after any crash."""
+"""Rounds of probes: on time, never mixed, each OST with its record."""
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from cyclone import BaseTask, values
+from cyclone import BaseTask
 from cyclone.errors import ConfigError
-from cyclone.lustre import rounds
-from cyclone.lustre.lfs import Lfs, LfsError
-from cyclone.lustre.probe import OstProbe
-from cyclone.lustre.rounds import OstRoundsGenerator
 from cyclone.protocol import states
-from cyclone.protocol.messages import ErrorRecord, ResultColumns
-from cyclone.results import OpenBlock, RecordedBlock, TaskResult, encode_columns, pack_seconds
-from tests.support.drive import packed
-from tests.support.generator_lives import Book, live
-from tests.support.lustre_calls import refusal
-
-INTERVAL_S = 60.0
-
-
-class Record(BaseTask):
-    """What speaks for a probe that cannot."""
-
-    def __init__(self, error: str, started: float | None, ost_idx: int) -> None:
-        self.error = error
-        self.started = started
-        self.ost_idx = ost_idx
-
-
-class Probe(OstProbe):
-    """Has its OST behind another property."""
-
-    def __init__(self, lfs_target: str, ost_idx: int, local_mode: bool = False) -> None:
-        self.lfs_target = lfs_target
-        self.ost_idx = ost_idx
-        self.local_mode = local_mode
-
-    def lost(self, error: str, started: float | None) -> Record:
-        """See ``OstProbe``."""
-        return Record(error, started, self.ost_idx)
-
-
-class SilentProbe(BaseTask):
-    """A task for an OST that has nothing to do with Lustre."""
-
-    def __init__(self, ost_idx: int) -> None:
-        self.ost_idx = ost_idx
-
-
-class Rounds(OstRoundsGenerator):
-    """Of these probes."""
-
-    default_class = f"{__name__}:Probe"
-
-
-def generator(number: int = 3, osts: str = "0-3", **sections: dict[str, str]) -> Rounds:
-    config = {
-        "monitoring": {"local_mode": "yes", "rounds": str(number)},
-        "lustre": {"ost_select_list": osts, "target": "lustrefs"},
-    }
-    for name, keys in sections.items():
-        config[name] = config.get(name, {}) | keys
-    return Rounds(config)
-
-
-def ended(task: BaseTask, status: int = states.COMPLETED, error: str = "", kind: str = "OSError") -> TaskResult:
-    """The result of a task."""
-    path, arguments = packed(task)
-    outcome = values.encode(None) if status == states.COMPLETED else encode_columns(ErrorRecord(kind, error))
-    body = encode_columns(ResultColumns([outcome], pack_seconds([0.5]), 1000.0, 1))
-    (result,) = OpenBlock(RecordedBlock(1, 1, [(path, 1)], [arguments], bytes([status]), None, body, "c1"))
-    return result
-
-
-class Run:
-    """A generator on a clock of its own; ``when_waiting`` may answer the tasks of the round that was begun last."""
-
-    def __init__(self, made: OstRoundsGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now_s = 1000.0
-        self.generator = made
-        self.when_waiting: Callable[[], None] = self.complete
-        self.rounds: list[list[BaseTask]] = [[]]
-        self.open: list[BaseTask] = []
-        self.made: list[BaseTask] = []
-        self.begun: list[float] = []
-        monkeypatch.setattr(rounds.time, "monotonic", lambda: self.now_s)  # type: ignore[attr-defined]
-        made._wait = self.wait
-
-    def run(self) -> "Run":
-        """To the end; the last round is answered, too."""
-        for task in self.generator.generate():
-            if isinstance(task, Probe | SilentProbe) and not self.rounds[-1]:
-                self.begun.append(self.now_s)
-            self.rounds[-1].append(task)
-            self.open.append(task)
-        self.when_waiting()
-        return self
-
-    def wait(self, seconds: float) -> None:
-        if seconds:
-            self.now_s += seconds
-            self.when_waiting()
-            self.rounds.append([])
-
-    def answer(self, task: BaseTask, *outcome: Any) -> None:
-        self.open.remove(task)
-        made = self.generator.on_result(ended(task, *outcome))
-        if made is not None:
-            self.made.append(made)
-            self.generator.on_result(ended(made))
-
-    def complete(self) -> None:
-        for task in list(self.open):
-            self.answer(task)
-
-    def osts(self) -> list[list[int]]:
-        return [[probe.ost_idx for probe in tasks if isinstance(probe, Probe)] for tasks in self.rounds]
-
-    def records(self) -> list[list[tuple[int, str]]]:
-        return [[(task.ost_idx, task.error) for task in tasks if isinstance(task, Record)] for tasks in self.rounds]
-
-
-def run(made: OstRoundsGenerator, monkeypatch: pytest.MonkeyPatch) -> Run:
-    return Run(made, monkeypatch).run()
+from tests.support.ost_rounds import Probe, Rounds, Run, SilentProbe, generator, run
 
 
 def test_given_rounds_then_each_has_every_ost_on_a_steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,85 +138,8 @@ def test_given_an_ost_that_fails_for_long_then_the_log_has_its_begin_and_its_end
     ]
 
 
-class Checks:
-    """What ``lfs check osts`` says, round by round."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: Any) -> None:
-        self.answers = list(answers)
-        self.asked: list[tuple[str, float, float]] = []
-        monkeypatch.setattr(rounds, "CheckedOsts", self.made)
-
-    def made(self, lfs: Lfs, target: str, max_age_s: float) -> "Checks":
-        self.asked.append((target, max_age_s, lfs.timeout_s))
-        return self
-
-    def states(self) -> dict[int, str]:
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return dict.fromkeys(answer, "active")
-
-
-def lustre(number: int, osts: str = "") -> Rounds:
-    return generator(number, osts, monitoring={"local_mode": "no"})
-
-
-def test_given_osts_that_come_and_go_then_each_round_has_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    checks = Checks(monkeypatch, [0, 1], [0, 1, 2], [2])
-    seen = run(lustre(3), monkeypatch)
-
-    assert seen.osts() == [[0, 1], [0, 1, 2], [2]]
-    # Who knows the OSTs of before waits for a check that hangs no longer than a quarter of the interval.
-    assert checks.asked == [("lustrefs", 10.0, limit_s) for limit_s in (60.0, INTERVAL_S / 4, INTERVAL_S / 4)]
-
-
-def test_given_selected_osts_then_those_that_vanish_later_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    Checks(monkeypatch, [0, 1, 2, 3], [0, 3], [0, 1, 2, 3])
-
-    assert run(lustre(3, "1-2"), monkeypatch).osts() == [[1, 2], [], [1, 2]]
-
-
-def test_given_a_selected_ost_that_there_is_not_then_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    Checks(monkeypatch, refusal("timeout"), [0, 1, 2])
-    with pytest.raises(ConfigError, match=r"^\[lustre\] ost_select_list: lustrefs has no OST 7-8; it has 0-2$"):
-        run(lustre(3, "1,7-8"), monkeypatch)
-
-
-@pytest.mark.parametrize("error", [refusal("unknown", "a moment's fault"), OSError("a moment's fault")])
-def test_given_a_check_that_fails_then_the_osts_are_those_of_before_and_only_the_first_round_is_skipped(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
-) -> None:
-    Checks(monkeypatch, error, [0, 1], refusal("not run", "a moment's fault"), [1])
-    with caplog.at_level(logging.WARNING, "cyclone.generator"):
-        seen = run(lustre(4), monkeypatch)
-
-    assert seen.osts() == [[], [0, 1], [0, 1], [1]]
-    assert seen.generator.summary()["skipped_rounds"] == 1
-    assert [record.message for record in caplog.records] == [
-        "round 1: a moment's fault; it is skipped",
-        "round 3: a moment's fault; the OSTs are those of before: 0-1",
-    ]
-
-
-def test_given_a_check_that_fails_after_a_restart_then_the_osts_are_those_of_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    Checks(monkeypatch, [0, 1, 2], refusal("timeout"))
-    first = run(lustre(1), monkeypatch)
-    second = Run(lustre(2), monkeypatch)
-    second.generator.resume(values.decode(values.encode(first.generator.cursor())))
-
-    assert second.run().osts() == [[], [0, 1, 2]]
-
-
-def test_given_no_lfs_at_the_beginning_then_the_error_names_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    Checks(monkeypatch, LfsError("lfs: No such file", reason=refusal("not run").reason))
-    with pytest.raises(ConfigError, match=r"^\[lustre\] lfs_bin = lfs, sudo = no: lfs: No such file$"):
-        run(lustre(1), monkeypatch)
-
-
 def test_given_tasks_that_make_no_records_then_nobody_makes_them_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Run(generator(3, "0-1", probe={"class": f"{__name__}:SilentProbe"}), monkeypatch)
+    seen = Run(generator(3, "0-1", probe={"class": f"{SilentProbe.__module__}:SilentProbe"}), monkeypatch)
     hanging: list[BaseTask] = []
 
     def answer() -> None:
@@ -378,7 +183,7 @@ def test_given_the_sections_of_the_original_then_they_are_read() -> None:
     config = {
         "control": {"local_mode": "on", "measure_interval": "5"},
         "lustre": {"ost_select_list": ""},
-        "task": {"class": f"{__name__}:SilentProbe"},
+        "task": {"class": f"{SilentProbe.__module__}:SilentProbe"},
     }
     made = Rounds(config)
 
@@ -389,70 +194,3 @@ def test_given_the_sections_of_the_original_then_they_are_read() -> None:
 def _first(made: Rounds) -> Iterator[BaseTask]:
     made._wait = lambda _: None
     return made.generate()
-
-
-def test_given_a_restart_then_the_round_goes_on_and_the_next_one_is_not_too_early(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    first = Run(generator(2), monkeypatch)
-    source = first.generator.generate()
-    handed_out = [next(source) for _ in range(2)]
-    second = Run(generator(2), monkeypatch)
-    second.generator.resume(values.decode(values.encode(first.generator.cursor())))
-    second.open += handed_out
-    second.run()
-
-    assert second.osts() == [[2, 3], [0, 1, 2, 3]]
-    assert second.begun == [1000.0, 1060.0]
-    assert second.generator.summary()["probes"] == 8
-
-
-def test_given_a_restart_before_the_records_of_those_left_out_then_they_are_made_behind_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    first = Run(generator(2, "0-1"), monkeypatch)
-    first.when_waiting = lambda: None
-    source = first.generator.generate()
-    # Two probes of the first round, and of the second, in which none has a result, one record.
-    handed_out = [next(source) for _ in range(3)]
-    second = Run(generator(2, "0-1"), monkeypatch)
-    second.generator.resume(values.decode(values.encode(first.generator.cursor())))
-    second.open += handed_out
-    second.run()
-
-    text = "left out of round 2: the probe of round 1 has no result yet"
-    assert [(task.ost_idx, task.error) for task in [*handed_out, *second.rounds[0]] if isinstance(task, Record)] == [
-        (0, text),
-        (1, text),
-    ]
-
-
-def test_given_another_class_of_tasks_after_a_restart_then_the_error_says_what_to_do() -> None:
-    other = generator(2, probe={"class": f"{__name__}:SilentProbe"})
-    with pytest.raises(
-        ConfigError, match=r"^\[probe\] makes tasks of .*:SilentProbe, and this run was begun with .*:Probe:"
-    ):
-        other.resume(generator(2).cursor())
-
-
-@pytest.mark.parametrize("seed", range(25))
-def test_given_a_crash_at_any_time_then_each_ost_has_its_task_or_its_record_in_each_round(
-    seed: int, tmp_path: Path
-) -> None:
-    number, osts = 5, 4
-    lives: list[Rounds] = []
-
-    def make() -> Rounds:
-        lives.append(generator(number, f"0-{osts - 1}"))
-        return lives[-1]
-
-    book = live(Book(seed, value_of=lambda _: None), make, [seed, seed, 2 * seed])
-
-    names = Counter(name.rpartition(":")[2] for name in book.classes)
-    assert book.summary is not None
-    assert book.summary["rounds"] == number
-    # None is probed twice in a round, and none is forgotten.
-    assert names["Probe"] + book.summary["left_out"] == number * osts
-    assert book.summary["probes"] == names["Probe"]
-    assert names["Record"] <= book.summary["left_out"]
-    assert lives[-1].cursor()[2:6] == [[], [], [], []], "nothing counts as open for ever"

@@ -1,89 +1,18 @@
-"""What is taken out of the spool, when the spool may forget it, and what is published where."""
+"""What is taken out of the spool, and what is published where."""
 
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cyclone.errors import ConfigError
-from cyclone.sinks import publisher as module
 from cyclone.sinks.gateway import Address
-from cyclone.sinks.publisher import STATE_NAME, Publisher, PushOptions
-from cyclone.sinks.spool import Spool
 from tests.support.lab import free_port
-from tests.support.metrics_records import Record, block, check, probe
+from tests.support.metrics_records import check, probe
+from tests.support.publishers import CHECK, JOURNAL, OK_0_5, Bench
 from tests.support.pushgateway import StubGateway, answering, labels, read_metrics
-
-NOW = 1_700_000_000.0
-JOURNAL = "j" * 32
-CHECK = "cyclone_lustre_file_creation_check"
-OK_0_5 = {labels(target="hebe", mdt_index="0", ost_index="5"): 1.0}
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubGateway]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    stub = StubGateway()
-    yield stub
-    stub.close()
-
-
-class Bench:
-    """A spool and its publisher, which can be started anew, with what was neither saved nor done forgotten."""
-
-    def __init__(self, folder: Path, url: str, **options: Any) -> None:
-        self.folder = folder
-        self.now = NOW
-        address = Address(url, "cyclone", 5.0) if url else None
-        self._options = PushOptions(
-            **{"gateway": address, "textfile": None, "interval_s": 60, "expire_s": 0, "delete_on_stop": False} | options
-        )
-        self.spool = Spool(folder / "spool", 1 << 30)
-        self.publisher = self._new()
-        self._number = 0
-
-    def spooled(self, *records: Record) -> None:
-        """A block with these records is there."""
-        self._number += 1
-        self.spool.put(JOURNAL, self._number, [block(*records, started=self.now - 1)])
-
-    def take(self, *records: Record) -> None:
-        """The same, and the publisher has taken it in."""
-        self.spooled(*records)
-        assert self.publisher.take()
-
-    def restart(self) -> None:
-        self.spool.close()
-        self.spool = Spool(self.folder / "spool", 1 << 30)
-        self.publisher = self._new()
-
-    def _new(self) -> Publisher:
-        return Publisher(self.spool, self._options, self.folder, lambda: self.now)
-
-
-@pytest.fixture
-def bench(tmp_path: Path, gateway: StubGateway) -> Iterator[Bench]:
-    one = Bench(tmp_path, gateway.url)
-    yield one
-    one.spool.close()
-
-
-@pytest.fixture
-def alone(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Makes one with other options."""
-    made: list[Bench] = []
-
-    def make(url: str = "", **options: Any) -> Bench:
-        made.append(Bench(tmp_path, url, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.spool.close()
 
 
 def test_given_records_then_each_target_is_put_as_a_group_of_its_own(bench: Bench, gateway: StubGateway) -> None:
@@ -266,91 +195,6 @@ def test_given_no_time_then_no_further_group_is_put(bench: Bench, gateway: StubG
     bench.publisher.publish(lambda: len(gateway.asked) < 1)
 
     assert [asked.group for asked in gateway.asked] == ["cyclone/target/hebe"]
-
-
-def test_given_a_restart_then_what_was_known_is_published_before_it_is_measured_again(
-    bench: Bench, gateway: StubGateway
-) -> None:
-    bench.take(check(0, 5))
-    bench.publisher.publish()
-    assert stat.S_IMODE((bench.folder / STATE_NAME).stat().st_mode) == 0o600
-
-    bench.restart()
-    assert bench.publisher.take() is False
-    bench.publisher.publish()
-
-    assert [asked.metrics[CHECK] for asked in gateway.asked] == [OK_0_5, OK_0_5]
-
-
-def test_given_a_kill_before_the_state_was_saved_then_the_spool_gives_it_again(
-    bench: Bench, gateway: StubGateway
-) -> None:
-    bench.take(check(0, 5))
-    bench.publisher.publish()
-    bench.take(check(0, 5, "FAILED"))
-
-    bench.restart()
-    assert bench.publisher.take() is True
-    bench.publisher.publish()
-
-    assert list(gateway.asked[-1].metrics[CHECK].values()) == [0.0]
-    assert bench.spool.waiting_blocks == 0
-
-
-def test_given_a_state_that_cannot_be_saved_then_the_spool_forgets_nothing_until_it_can(
-    bench: Bench, gateway: StubGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "replace_file", full)
-        bench.take(check(0, 5))
-        bench.publisher.publish()
-        bench.publisher.publish()
-        assert bench.spool.waiting_blocks == 1
-        assert caplog.messages == [
-            "saving the state fails, it is tried again at each interval: "
-            f"{bench.folder}/{STATE_NAME}: No space left on device"
-        ]
-    # What is known is published all the same.
-    assert gateway.asked[0].metrics[CHECK] == OK_0_5
-
-    bench.publisher.publish()
-    assert bench.spool.waiting_blocks == 0
-
-
-def test_given_much_within_an_interval_then_the_spool_is_relieved_before_its_end(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_UNSAVED_BYTES_MAX", 1000)
-    for _ in range(20):
-        bench.take(check(0, 5))
-
-    assert 0 < bench.spool.waiting_blocks < 10
-
-
-def test_given_a_state_file_that_is_none_then_it_is_put_aside_and_the_start_goes_on(
-    bench: Bench, gateway: StubGateway, caplog: pytest.LogCaptureFixture
-) -> None:
-    state = bench.folder / STATE_NAME
-    state.write_text("{}")
-
-    bench.restart()
-    assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith(f"{state} cannot be read, it is {state.with_suffix('.unreadable')} now")
-    bench.take(check(0, 5))
-    bench.publisher.publish()
-
-    assert gateway.asked[-1].metrics[CHECK] == OK_0_5
-    assert state.with_suffix(".unreadable").read_text() == "{}"
-
-
-def test_given_a_state_file_that_may_not_be_read_then_the_start_is_refused(bench: Bench) -> None:
-    (bench.folder / STATE_NAME).mkdir()
-
-    with pytest.raises(ConfigError, match=rf"{STATE_NAME}: what was known before cannot be read: Is a directory"):
-        bench.restart()
 
 
 def test_given_records_that_are_no_metrics_then_they_are_counted_and_said_once(

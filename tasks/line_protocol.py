@@ -3,6 +3,7 @@
 docs/line-protocol.md is the contract for those who write such programs.
 """
 
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from cyclone.programs.invocation import environment
 from cyclone.programs.running import AnswerMalformed
 
 _SHOWN_BYTES = 200
+_HALF_PAIR = re.compile(rb"\\u[dD][89abAB]")
 # Of the task that it happens to be started in: it will be asked for others.
 _OF_ONE_TASK = frozenset({"CYCLONE_TASK_ID", "CYCLONE_ATTEMPT"})
 # A job has one program; only tasks of a generator may differ in it.
@@ -96,8 +98,7 @@ class LineTask(BaseTask):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             # Perhaps it is not even the answer to this line: from here on nobody could tell.
             program.close()
-            shown = line[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
-            raise AnswerMalformed(f"{program.name} answered {shown!r}, which is no JSON: {error}") from None
+            raise AnswerMalformed(f"{program.name} answered {_why_no_json(line, str(error))}") from None
         said = answer.get("error") if isinstance(answer, dict) else None
         if isinstance(said, str):
             raise _FAILURES.get(said, LineTaskFailed)(f"{program.name} answered {said!r} to {self.name!r}")
@@ -145,3 +146,13 @@ class _Programs:
         """End them all, as it happens by itself when nobody asks them for a while, and when the worker ends."""
         for program in self._programs.values():
             program.close()
+
+
+def _why_no_json(line: bytes, reason: str) -> str:
+    if not line.strip():
+        return "an empty line"
+    shown = line[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+    if _HALF_PAIR.search(line) and "truncated" in reason:
+        # msgspec takes what follows the first half for missing.
+        reason = "it has half of a surrogate pair"
+    return f"{shown!r}, which is no JSON: {reason}"

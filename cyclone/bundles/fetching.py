@@ -28,6 +28,8 @@ _EXPECTED = "expected a path, or a URL of file, http or https"
 
 def local_path(url: str) -> Path | None:
     """The file that it names, or None for one on another host. BundleError for what is neither."""
+    if not isinstance(url, str):
+        raise BundleError(f"{url!r:.200} names no bundle: {_EXPECTED}")
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError as error:

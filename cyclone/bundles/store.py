@@ -42,6 +42,20 @@ _SHA256_CHARS = 64
 _ROOM = "room"
 
 
+def meant(url: str, sha256: str) -> tuple[Path | None, str]:
+    """Which bundle that is: the file on this host, if it is one, and its checksum, '' for what the file has.
+
+    Looks at the words alone, and at nothing that they name. BundleError where they can mean no bundle.
+    """
+    path = local_path(url)
+    digest = sha256.strip().lower().removeprefix("sha256:") if isinstance(sha256, str) else None
+    if digest is None or (digest and not _is_digest(digest)):
+        raise BundleError(f"{sha256!r:.200} is no SHA-256: expected {_SHA256_CHARS} hexadecimal digits")
+    if not digest and path is None:
+        raise BundleError(f"{shown(url)} comes over a network: its sha256 must be given, too")
+    return path, digest
+
+
 class Lease:
     """A bundle that stays as it is until ``release``. ``folder`` has what was in the archive."""
 
@@ -68,18 +82,14 @@ class BundleStore:
 
         Raises BundleError.
         """
-        path = local_path(url)
-        digest = sha256.strip().lower().removeprefix("sha256:")
-        if digest and not _is_digest(digest):
-            raise BundleError(f"{sha256!r} is no SHA-256: expected {_SHA256_CHARS} hexadecimal digits")
-        if not digest and path is None:
-            raise BundleError(f"{shown(url)} comes over a network: its sha256 must be given, too")
+        path, digest = meant(url, sha256)
         try:
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             private_folder(self._folder)
             return self._lease(url, digest or self._checksum(path or Path()))
         except OSError as error:
-            raise BundleError(f"the folder of bundles cannot be used: {error}") from error
+            where, why = error.filename or self._folder, error.strerror or error
+            raise BundleError(f"the folder of bundles cannot be used: {where}: {why}") from error
 
     def _lease(self, url: str, digest: str) -> Lease:
         told = self._failure(digest)
@@ -112,7 +122,10 @@ class BundleStore:
             if found != digest:
                 raise BundleError(f"{shown(url)} has the SHA-256 {found}, where {digest} was expected")
             (new / "files").mkdir(mode=0o700)
-            unpack(new / "archive", new / "files", self._bytes_max)
+            try:
+                unpack(new / "archive", new / "files", self._bytes_max)
+            except BundleError as error:
+                raise BundleError(f"{shown(url)}: {error}") from error
             (new / "archive").unlink()
             about = {"url": shown(url), **_measured(new / "files")}
             (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
@@ -270,7 +283,12 @@ def _remove(folder: Path) -> None:
 
 def _folder() -> Path:
     given = os.environ.get(FOLDER_VARIABLE)
-    return Path(given).absolute() if given else _SHARED / f"cyclone-bundles-{os.geteuid()}"
+    if not given:
+        return _SHARED / f"cyclone-bundles-{os.geteuid()}"
+    if not Path(given).is_absolute():
+        # A task is in the folder of its job by now: each would have bundles of its own.
+        raise BundleError(f"the environment variable {FOLDER_VARIABLE} = {given}: write an absolute path")
+    return Path(given)
 
 
 def _bytes_max() -> int:

@@ -45,12 +45,16 @@ _MALFORMED = (
 
 @dataclass(frozen=True)
 class _Member:
-    """One of an archive. ``mode`` is None where the archive knows none, ``target`` what a link leads to."""
+    """One of an archive. ``mode`` is None where the archive knows none, ``target`` what a link leads to.
+
+    ``size_bytes`` is what the archive says of a file.
+    """
 
     name: str
     kind: str  # "file", "folder", "link", "hard link"
     mode: int | None = None
     target: str = ""
+    size_bytes: int = 0
     open: Callable[[], IO[bytes]] | None = None
 
 
@@ -58,7 +62,7 @@ def unpack(archive: Path, folder: Path, bytes_max: int) -> None:
     """Unpack a zip or tar file. Raises BundleError with the reason why not."""
     unpacker = _Unpacker(folder, bytes_max)
     try:
-        with _members(archive) as members:
+        with _members(archive, bytes_max) as members:
             for member in members:
                 unpacker.add(member)
         unpacker.finish()
@@ -91,8 +95,7 @@ class _Unpacker:
             self._others += 1
         self._members += 1
         # Folders also come with the names of what is in them, and a member may say nothing new.
-        if max(self._members, len(self._folders) - 1 + self._others) > FILES_MAX:
-            raise BundleError(f"it has more than {FILES_MAX} files and folders")
+        _check_count(max(self._members, len(self._folders) - 1 + self._others))
 
     def finish(self) -> None:
         """Nobody is to write into it any more: many tasks share it."""
@@ -134,19 +137,29 @@ class _Unpacker:
 
     def _write(self, member: _Member, path: Path) -> None:
         assert member.open is not None
+        _check_size(self._size + member.size_bytes, self._bytes_max)
         begin = b""
         with member.open() as source, open(path, "xb") as file:
             # What the archive says of its size is not believed.
             while block := source.read(_BLOCK_BYTES):
                 begin = begin or block[:4]
                 self._size += len(block)
-                if self._size > self._bytes_max:
-                    raise BundleError(
-                        f"unpacked it has more than {self._bytes_max} bytes, which is all that it may take"
-                    )
+                _check_size(self._size, self._bytes_max)
                 file.write(block)
             executable = begin.startswith(_EXECUTABLES) if member.mode is None else member.mode & 0o111
             os.fchmod(file.fileno(), 0o500 if executable else 0o400)
+
+
+def _check_count(count: int) -> None:
+    """BundleError where it has so many files, folders and links, or more, and that is too much."""
+    if count > FILES_MAX:
+        raise BundleError(f"it has {count:,} files and folders or more, and may have {FILES_MAX:,}")
+
+
+def _check_size(size_bytes: int, bytes_max: int) -> None:
+    """The same of what they take."""
+    if size_bytes > bytes_max:
+        raise BundleError(f"unpacked it has {size_bytes:,} bytes or more, and may have {bytes_max:,}")
 
 
 def _place(name: str, of: str) -> tuple[str, ...]:
@@ -171,17 +184,29 @@ def _inside(member: _Member, place: tuple[str, ...]) -> str:
 
 
 @contextlib.contextmanager
-def _members(archive: Path) -> Iterator[Iterator[_Member]]:
+def _members(archive: Path, bytes_max: int) -> Iterator[Iterator[_Member]]:
+    """What is in it, one after the other. Too much of it is refused before the first one where that can be known."""
     with open(archive, "rb") as file:
         begin = file.read(4)
         file.seek(0)
         # By its beginning: a tar file may well end with a zip file.
         if begin in (b"PK\x03\x04", b"PK\x05\x06"):
             with zipfile.ZipFile(file) as zipped:
-                yield map(lambda info: _zip_member(zipped, info), zipped.infolist())
+                found = zipped.infolist()
+                _check_count(len(found))
+                _check_size(sum(info.file_size for info in found), bytes_max)
+                yield map(lambda info: _zip_member(zipped, info), found)
         else:
-            with tarfile.open(fileobj=file, mode="r:*") as tar:
+            with _opened_tar(file) as tar:
                 yield map(lambda info: _tar_member(tar, info), tar)
+
+
+def _opened_tar(file: IO[bytes]) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=file, mode="r:*")
+    except tarfile.ReadError as error:
+        # It says of each compression why it is not that.
+        raise BundleError("it is neither a zip nor a tar file") from error
 
 
 def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
@@ -196,7 +221,7 @@ def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
         return _Member(info.filename, "folder")
     if kind not in (0, stat.S_IFREG):
         raise BundleError(f"{info.filename!r} in it is neither a file nor a folder nor a link")
-    return _Member(info.filename, "file", mode or None, open=lambda: zipped.open(info))
+    return _Member(info.filename, "file", mode or None, size_bytes=info.file_size, open=lambda: zipped.open(info))
 
 
 def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
@@ -214,4 +239,4 @@ def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
         assert file is not None
         return file
 
-    return _Member(info.name, "file", info.mode, open=opened)
+    return _Member(info.name, "file", info.mode, size_bytes=info.size, open=opened)

@@ -1,11 +1,13 @@
 """``cyclone submit --class``: from properties as text to what a task class's constructor takes.
 
 Owns how a text becomes a value of the type that the constructor wants, and which property gets the entry of an array.
-Imports the class, as a generator would; makes no task. Every ConfigError names the class and the property.
+Imports the class, as a generator would. Makes a task of a ready-made class alone, whose constructor does nothing but
+check its properties; what another does may belong on a node. Every ConfigError names the class and the property.
 """
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple, get_type_hints
 from cyclone.cli.arrays import NUMBERED, Entries
 from cyclone.cli.submit_options import Given
 from cyclone.config_text import did_you_mean
-from cyclone.errors import ConfigError, NotSerialisable
+from cyclone.errors import ConfigError, CycloneError, NotSerialisable
 from cyclone.master.generator.task_options import CLASS_DEFAULTS, job_options
 from cyclone.plugins import add_search_path, load_class
 from cyclone.task import BaseTask, property_names
@@ -22,6 +24,7 @@ from cyclone.values import encode_properties
 
 _SCALARS = (str, int, float, bool)
 _WHOLE = re.compile(r"\{\}")
+_READY_MADE = Path(__file__).resolve().parents[2] / "tasks"
 
 
 class ClassTasks(NamedTuple):
@@ -169,12 +172,33 @@ def _tasks(
         except NotSerialisable as error:
             raise ConfigError(f"{target.path}: {error}") from None
 
+    is_ready_made = _is_ready_made(task_class)
+
     def pack(entry: Any) -> bytes:
-        return packed(rest, {**fixed, **fill(entry)})
+        values = {**fixed, **fill(entry)}
+        if is_ready_made:
+            _try_out(target, task_class, values)
+        return packed(rest, values)
 
     own = job_options(task_class, target.path, task_class.time_limit_s, CLASS_DEFAULTS)
     options = {name: value for name, value in own._asdict().items() if name != "task_class"}
     return ClassTasks(packed(first, fixed) if first else b"", first, rest, pack, options)
+
+
+def _is_ready_made(task_class: type[BaseTask]) -> bool:
+    """Whether it is one of ours; a user may have a module ``tasks`` himself."""
+    file = getattr(sys.modules.get(task_class.__module__), "__file__", None)
+    return file is not None and Path(file).resolve().parent == _READY_MADE
+
+
+def _try_out(target: _Target, task_class: type[BaseTask], values: Mapping[str, object]) -> None:
+    """Make a task of them, so that it is seen here what no node could do. Raises ConfigError."""
+    try:
+        task_class(**values)
+    except Exception as error:
+        # These speak of the properties; of any other the name says more than its text.
+        kind = "" if isinstance(error, CycloneError | TypeError | ValueError) else f"{type(error).__name__}: "
+        raise ConfigError(f"{target.path} refuses its properties: {kind}{error}") from error
 
 
 def _filled(target: _Target, name: str, template: str, placeholder: re.Pattern[str], entry: Any) -> object:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from cyclone.errors import CycloneError
 from cyclone.processes import die_with_parent
@@ -113,6 +113,18 @@ class Command:
         return Ended(self.name, process.returncode, stdout, stderr)
 
 
+class Kept(NamedTuple):
+    """The beginning of something that a command has left, and how long all of it is."""
+
+    head: bytes
+    total_bytes: int
+
+    @property
+    def truncated(self) -> bool:
+        """Whether some was left out."""
+        return self.total_bytes > len(self.head)
+
+
 class Ended:
     """How a command has ended. ``exit_code`` is the negative number of the signal that it was killed by."""
 
@@ -122,24 +134,30 @@ class Ended:
         self.stderr = stderr
         self._name = name
 
-    def check(self, said: str = "", **files: bytes) -> None:
+    def check(self, said: str = "", files: Mapping[str, Kept] | None = None) -> None:
         """Raise CommandFailed for any exit code but 0, with ``said`` or else the end of what it printed.
 
-        All that was kept of its outputs becomes a record of the task, ``OUTPUT_RECORD``, with the ``files`` that it
-        has left, and how long an output was of which not all was kept.
+        What was kept of its outputs, and of the ``files`` that it has left, is a record then: see ``keep``.
         """
         if self.exit_code:
-            from cyclone.task import BaseTask
-            from cyclone.values import encode
-
-            kept: dict[str, Any] = {"stdout": self.stdout.head, "stderr": self.stderr.head, **files}
-            for name, output in (("stdout", self.stdout), ("stderr", self.stderr)):
-                if output.truncated:
-                    kept |= {f"{name}_bytes": output.total_bytes, f"{name}_truncated": True}
-            BaseTask.current.record(OUTPUT_RECORD, encode(kept))
+            self.keep(files)
             said = said or self.stderr.end("standard error") or self.stdout.end("standard output")
             kinds = {_NOT_FOUND: CommandNotFound, _NOT_EXECUTABLE: CommandNotExecutable}
             raise kinds.get(self.exit_code, CommandFailed)(f"{self._name} {how_it_ended(self.exit_code)}{said}")
+
+    def keep(self, files: Mapping[str, Kept] | None = None) -> None:
+        """All that was kept of its outputs becomes a record of the task, ``OUTPUT_RECORD``, with the ``files`` that it
+        has left, and how long each is of which not all was kept. For a task that fails, whose value nobody gets.
+        """
+        from cyclone.task import BaseTask
+        from cyclone.values import encode
+
+        kept: dict[str, Any] = {}
+        for name, part in {"stdout": self.stdout.kept, "stderr": self.stderr.kept, **(files or {})}.items():
+            kept[name] = part.head
+            if part.truncated:
+                kept |= {f"{name}_bytes": part.total_bytes, f"{name}_truncated": True}
+        BaseTask.current.record(OUTPUT_RECORD, encode(kept))
 
     def value(self) -> dict[str, Any]:
         """What a task returns of it."""
@@ -172,9 +190,9 @@ class Output:
         self._tail = b""
 
     @property
-    def head(self) -> bytes:
+    def kept(self) -> Kept:
         """What was kept."""
-        return bytes(self._head)
+        return Kept(bytes(self._head), self.total_bytes)
 
     @property
     def truncated(self) -> bool:

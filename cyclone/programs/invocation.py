@@ -25,6 +25,8 @@ _VARIABLES = {
 }
 _OF_A_TASK = frozenset(_VARIABLES.values())
 _NAME = "|".join(_VARIABLES)
+# Half of what the kernel takes for one (execve(2), MAX_ARG_STRLEN), of which an argument may hold more than an entry.
+_VARIABLE_BYTES_MAX = 64 * 1024
 _BEFORE_A_COMMENT = " \t\n;&|()"
 # Behind a dollar it is the shell's own. In two pairs of braces it stands for itself, with one pair.
 _PLACEHOLDER = re.compile(rf"(?<!\$)(?:\{{(?P<literal>\{{(?:{_NAME})\}})\}}|\{{(?P<name>{_NAME})\}})")
@@ -44,13 +46,16 @@ def variables(entry: Any = None, index: int | None = None) -> dict[str, str]:
 
 
 def environment(told: Mapping[str, str], given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The complete environment of a program: the worker's with the job's in it, what is ``given``, and what is told."""
+    """The complete environment of a program: the worker's with the job's in it, what is ``given``, and what is told.
+
+    An entry that no variable can take is left out.
+    """
     # A controller may have been started by a task of another Cyclone, whose entry is not ours.
     kept = {name: value for name, value in os.environ.items() if name not in _OF_A_TASK}
     if given:
         # By these what a worker leaves behind is found: it must not pass for another's.
         kept |= {name: value for name, value in given.items() if name not in (MARK, WORKER_MARK)}
-    return {**kept, **told}
+    return {**kept, **{name: value for name, value in told.items() if name != _ENTRY or not _unfit(value)}}
 
 
 def entry_text(entry: Any) -> str:
@@ -71,15 +76,33 @@ def filled(command: str | list[str], told: Mapping[str, str]) -> str | list[str]
     """The command with its placeholders filled in from ``variables``; one without a value stays as it is.
 
     ``{}`` is the entry; the others are ``{index}``, ``{job_id}``, ``{task_id}``, ``{attempt}``, ``{task_dir}`` and, for
-    a task that has one, ``{bundle}``. ``{{}}`` stands for ``{}`` itself.
+    a task that has one, ``{bundle}``. ``{{}}`` stands for ``{}`` itself. ValueError for ``{}`` where no argument can
+    take the entry.
     """
     if isinstance(command, str):
         return _filled_script(command, told)
 
     def value(found: re.Match[str]) -> str:
-        return found["literal"] or told.get(_VARIABLES[found["name"]], found[0])
+        if found["literal"] or _VARIABLES[found["name"]] not in told:
+            return found["literal"] or found[0]
+        return _fitting(told, _VARIABLES[found["name"]])
 
     return [_PLACEHOLDER.sub(value, argument) for argument in command]
+
+
+def _fitting(told: Mapping[str, str], variable: str) -> str:
+    """The value of a placeholder."""
+    if variable == _ENTRY and (why := _unfit(told[variable])):
+        raise ValueError(f"its entry {why}, and {{}} is in its command: put that in a file, and the path in the entry")
+    return told[variable]
+
+
+def _unfit(entry: str) -> str:
+    """Why neither an argument nor a variable can be this; '' where they can."""
+    if "\0" in entry:
+        return "has a NUL byte"
+    size = len(os.fsencode(entry))
+    return f"takes {size:,} bytes of at most {_VARIABLE_BYTES_MAX:,}" if size > _VARIABLE_BYTES_MAX else ""
 
 
 def _filled_script(script: str, told: Mapping[str, str]) -> str:
@@ -90,6 +113,8 @@ def _filled_script(script: str, told: Mapping[str, str]) -> str:
         found = _PLACEHOLDER.match(script, at)
         if found is not None:
             variable = "" if found["literal"] else _VARIABLES[found["name"]]
+            if variable in told:
+                _fitting(told, variable)
             parts.append(forms[shell.quote] % variable if variable in told else found["literal"] or found[0])
             at = found.end()
             continue

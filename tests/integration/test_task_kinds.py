@@ -169,6 +169,12 @@ def test_given_a_bundle_that_is_not_there_then_its_tasks_have_failed_in_their_se
     assert [(state, kind) for state, kind, _ in errors(found)] == [("setup_failed", "BundleError")] * 2
 
 
+def test_given_a_bundle_task_of_impossible_properties_then_its_setup_has_failed_too(node: Node) -> None:
+    found = node.run("tasks.bundle:BundleTask", ["/a.zip", "", []], [1])
+
+    assert errors(found) == [("setup_failed", "ValueError", "the command is empty")]
+
+
 def test_given_a_program_that_goes_on_running_then_each_worker_has_one_for_the_job(node: Node) -> None:
     program = ["bash", str(EXAMPLES / "line-protocol" / "service.sh")]
 

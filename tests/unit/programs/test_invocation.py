@@ -137,6 +137,21 @@ def test_given_no_entry_then_the_braces_of_a_command_are_its_own() -> None:
     assert filled("find . -exec rm {} +", {"CYCLONE_JOB_ID": "3"}) == "find . -exec rm {} +"
 
 
+@pytest.mark.parametrize(
+    ("entry", "why"), [("ü" * 32_769, "takes 65,538 bytes of at most 65,536"), ("a\0b", "has a NUL byte")]
+)
+@pytest.mark.parametrize("command", [["wc", "-c"], "wc -c"])
+def test_given_an_entry_that_no_variable_can_take_then_only_a_command_that_wants_it_fails(
+    command: str | list[str], entry: str, why: str
+) -> None:
+    told = {"CYCLONE_ENTRY": entry, "CYCLONE_ARRAY_INDEX": "1"}
+    assert filled(command, told) == command
+    assert environment(told)["CYCLONE_ARRAY_INDEX"] == "1"
+    assert "CYCLONE_ENTRY" not in environment(told)
+    with pytest.raises(ValueError, match=rf"its entry {why}, and \{{\}} is in its command: put that in a file"):
+        filled([*command, "{}"] if isinstance(command, list) else command + " {}", told)
+
+
 @pytest.mark.parametrize("entry", NASTY)
 @pytest.mark.parametrize(
     ("script", "around"),

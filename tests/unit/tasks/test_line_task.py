@@ -125,7 +125,13 @@ def test_given_an_error_without_a_name_of_ours_then_the_failure_is_its_text() ->
     ("program", "kind", "message"),
     [
         ("read line; echo hello", AnswerMalformed, "answered 'hello', which is no JSON"),
-        ("read line; echo", AnswerMalformed, "answered '', which is no JSON"),
+        ("read line; echo", AnswerMalformed, "answered an empty line"),
+        (
+            r"""read line; printf '%s\n' '"\ud800"'""",
+            AnswerMalformed,
+            "which is no JSON: it has half of a surrogate pair",
+        ),
+        (r"""read line; printf '%s\n' '"abc'""", AnswerMalformed, "which is no JSON: Input data was truncated"),
         ("read line; echo '[1] [2]'", AnswerMalformed, r"answered '\[1\] \[2\]', which is no JSON"),
         (r"read line; printf '\377\n'", AnswerMalformed, r"answered '\\\\xff', which is no JSON"),
         (r"""read line; printf '"\344"\n'""", AnswerMalformed, r"""answered '"\\\\xe4"', which is no JSON"""),

@@ -11,12 +11,26 @@ if TYPE_CHECKING:
     from cyclone.client.async_client import AsyncClient
     from cyclone.client.client import Client
     from cyclone.client.executor import Executor
+    from cyclone.client.submitting import Row
     from cyclone.generator import BaseTaskGenerator
+    from cyclone.protocol.job_spec import JobSelection, JobSpec
     from cyclone.results import TaskResult
     from cyclone.task import BaseTask
     from cyclone.task import with_options as task
 
-__all__ = ["AsyncClient", "BaseTask", "BaseTaskGenerator", "Client", "Executor", "TaskResult", "__version__", "task"]
+__all__ = [
+    "AsyncClient",
+    "BaseTask",
+    "BaseTaskGenerator",
+    "Client",
+    "Executor",
+    "JobSelection",
+    "JobSpec",
+    "Row",
+    "TaskResult",
+    "__version__",
+    "task",
+]
 
 _HOMES = {
     "AsyncClient": "cyclone.client.async_client",
@@ -24,6 +38,9 @@ _HOMES = {
     "BaseTaskGenerator": "cyclone.generator",
     "Client": "cyclone.client.client",
     "Executor": "cyclone.client.executor",
+    "JobSelection": "cyclone.protocol.job_spec",
+    "JobSpec": "cyclone.protocol.job_spec",
+    "Row": "cyclone.client.submitting",
     "TaskResult": "cyclone.results",
     # The module itself can be called.
     "task": "cyclone.task",

@@ -30,7 +30,7 @@ class NotSerialisable(CycloneError):
 
 
 class PayloadTooLarge(NotSerialisable):
-    """The arguments or the function of a task are larger than one task's may be."""
+    """The arguments or the function of a task, or its result, are larger than one task's may be."""
 
 
 class AlreadyRunning(CycloneError):
@@ -60,9 +60,16 @@ class SubmitRefused(CycloneError):
         super().__init__(text)
         self.code = code
 
+    def __reduce__(self) -> tuple[type["SubmitRefused"], tuple[str, str]]:
+        return type(self), (self.code, str(self))
+
 
 class QuotaExceeded(SubmitRefused):
     """The namespace has as many open jobs or tasks as it may. Commands exit with 75 (sysexits EX_TEMPFAIL)."""
+
+
+class MasterBusy(SubmitRefused):
+    """The master takes no new job: it is stopping, or has as many as it can. Commands exit with 75, as above."""
 
 
 class NoSuchJob(SubmitRefused):

@@ -127,7 +127,8 @@ def stderr_is_journal() -> bool:
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         status = os.fstat(sys.stderr.fileno())
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):
+        # Of a process that was started without, it is None.
         return False
     return (device, inode) == (str(status.st_dev), str(status.st_ino))
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sized
 from itertools import islice
 from types import ModuleType
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 from cyclone.errors import NotSerialisable, PluginError
 from cyclone.plugins import class_path
@@ -53,6 +53,14 @@ class _FromContext:
 
 class BaseTask:
     """One unit of work. Derive from it, take what ``execute`` needs in the constructor, and return the result.
+
+    >>> class Square(BaseTask):
+    ...     def __init__(self, number):
+    ...         self.number = number
+    ...     def execute(self):
+    ...         return self.number**2
+    >>> Square(3).execute()
+    9
 
     Each constructor parameter must be assigned to ``self`` under its own name: it is serialised by value from there. An
     exception in ``execute`` is a failure with its traceback; what it returns, any msgpack value, is the result.
@@ -192,7 +200,7 @@ class TaskSerialiser:
         try:
             return encode_properties(self.names, properties)
         except NotSerialisable as error:
-            raise NotSerialisable(f"{self.path}: {error}") from None
+            raise type(error)(f"{self.path}: {error}") from None
 
     def take_alike(
         self,
@@ -311,7 +319,15 @@ def builder(task_class: type[BaseTask]) -> Callable[..., BaseTask]:
     return build
 
 
-def with_options(**options: Any) -> Callable[[F], F]:
+@overload
+def with_options(function: F, /) -> F: ...
+
+
+@overload
+def with_options(**options: Any) -> Callable[[F], F]: ...
+
+
+def with_options(function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
     """Say how a function is to be executed, wherever an Executor gets it; called by itself it is what it was.
 
     >>> @cyclone.task(time_limit="10m", retries=3)
@@ -320,21 +336,29 @@ def with_options(**options: Any) -> Callable[[F], F]:
     >>> double(1), executor.submit(double, 2).result()
     (2, 4)
 
-    The options are those of ``Executor.options``, which overrule them.
+    The options are those of ``Executor.options``, which overrule them; whether they are right is seen when the function
+    is submitted. Raises TypeError for what no options can be put on.
     """
 
     def decorate(function: F) -> F:
-        setattr(function, OPTIONS_ATTRIBUTE, options)
+        try:
+            setattr(function, OPTIONS_ATTRIBUTE, options)
+        except (AttributeError, TypeError):
+            name = getattr(function, "__qualname__", None) or repr(function)
+            raise TypeError(f"{name} takes no options: give them where it is submitted, by Executor.options") from None
         return function
 
-    return decorate
+    if function is None:
+        return decorate
+    if not callable(function):
+        raise TypeError(f"cyclone.task takes a function, or options by name, not {function!r}")
+    return decorate(function)
 
 
 class _TaskModule(ModuleType):
     """This module, which as ``cyclone.task`` is also that decorator."""
 
-    def __call__(self, **options: Any) -> Callable[[F], F]:
-        return with_options(**options)
+    __call__ = staticmethod(with_options)
 
 
 sys.modules[__name__].__class__ = _TaskModule

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from cyclone.errors import NotSerialisable
+from cyclone.errors import NotSerialisable, PayloadTooLarge
 from cyclone.protocol import limits
 
 _EXT_NAIVE_DATETIME = 1
@@ -43,7 +43,9 @@ decode_properties: Callable[[bytes], tuple[Any, ...]] = msgspec.msgpack.Decoder(
 
 
 def encode(value: Any) -> bytes:
-    """The msgpack form of a value. Raises NotSerialisable, whose message fits after 'the value of x'."""
+    """The msgpack form of a value. Raises NotSerialisable, whose message fits after 'the value of x'; where it is too
+    much that is a PayloadTooLarge.
+    """
     try:
         # A look at the outermost type spares the walk for what nearly all properties and results are.
         packed = pack(value if type(value) in SCALARS else _exact(value, 0, [_BYTES_MAX]))
@@ -54,7 +56,7 @@ def encode(value: Any) -> bytes:
     except ValueError as error:
         raise NotSerialisable(f"has no msgpack form: {error}") from None
     if len(packed) > _BYTES_MAX:
-        raise NotSerialisable(f"takes {len(packed)} bytes, the limit is {_BYTES_MAX}")
+        raise PayloadTooLarge(_too_large("takes", len(packed)))
     return packed
 
 
@@ -65,12 +67,16 @@ def encode_properties(names: tuple[str, ...], values: tuple[Any, ...]) -> bytes:
         try:
             parts.append(msgspec.Raw(encode(value)))
         except NotSerialisable as error:
-            raise NotSerialisable(f"the value of {name!r} {error}") from None
+            raise type(error)(f"the value of {name!r} {error}") from None
     packed = pack(parts)
     if len(packed) > _BYTES_MAX:
         together = ", ".join(map(repr, names))
-        raise NotSerialisable(f"the values of {together} together take {len(packed)} bytes, the limit is {_BYTES_MAX}")
+        raise PayloadTooLarge(f"the values of {together} together {_too_large('take', len(packed))}")
     return packed
+
+
+def _too_large(take: str, size_bytes: int) -> str:
+    return f"{take} {size_bytes} bytes, the limit is {_BYTES_MAX}: pass the path of a file instead"
 
 
 def _exact(value: Any, depth: int, room: list[int]) -> Any:
@@ -96,7 +102,7 @@ def _exact(value: Any, depth: int, room: list[int]) -> Any:
         raise NotSerialisable(f"is nested more than {limits.NESTING_MAX} deep")
     room[0] -= len(value)
     if room[0] < 0:
-        raise NotSerialisable(f"takes more than {_BYTES_MAX} bytes, which is the limit")
+        raise PayloadTooLarge(f"takes more than {_BYTES_MAX} bytes, which is the limit: pass the path of a file")
     if kind is dict:
         return {_exact_key(key): _exact(item, depth + 1, room) for key, item in value.items()}
     return [_exact(item, depth + 1, room) for item in value]

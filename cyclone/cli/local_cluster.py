@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cyclone.protocol.messages import AnyFromMaster
     from cyclone.results import RecordedBlock
 
-_CONTROLLER = "local"
 # As long as it takes to start the next one at most.
 _STOP_S = 5.0
 # A program that lives says so of its jobs every ten minutes: those of one that was killed end with what they have.
@@ -130,7 +129,7 @@ def _run(told: dict[str, Any], ending: Ending) -> int:
         "log.level=warning",
         *told["overrides"],
     ]
-    controller = SeldomWatched(_CONTROLLER, None, overrides, debug=False)
+    controller = SeldomWatched(told["controller"], None, overrides, debug=False)
     with MasterService(_options(), journal, [ending, controller]) as service:
         _say(told, {"target": service.target})
         with controller.running(service):

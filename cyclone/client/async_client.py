@@ -7,27 +7,30 @@ their own, and threads of which one waits for each reader, because who follows a
 """
 
 import asyncio
+import contextlib
 import itertools
 import socket
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar
 
 from cyclone.client import pacing, steps
-from cyclone.client.client import Client
+from cyclone.client.async_rows import Rows
+from cyclone.client.client import A, Client, closed
 from cyclone.client.connection import Address
 from cyclone.client.event_log import Reader, Since, Told
 from cyclone.client.following import result_batches
 from cyclone.client.job_results import JobTaskResult
 from cyclone.client.pacing import Batch
+from cyclone.client.patience import Patience
 from cyclone.client.retrying import USUAL_STATES, Retry
 from cyclone.client.submitting import Row
-from cyclone.errors import CycloneError
+from cyclone.client.task_output import OutputReader, TaskOutput
 from cyclone.protocol import limits
-from cyclone.protocol.job_messages import JobSummary, TaskRow
+from cyclone.protocol.job_messages import AnyFromClient, JobSummary, OutputAnswer, TaskRow
 from cyclone.protocol.job_spec import IndexRanges, JobSelection, JobSpec
 from cyclone.values import decode
 
@@ -36,98 +39,6 @@ _FOLLOWERS_MAX = 64
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Rows(AsyncIterator[T], Generic[T]):
-    """What an ``async for`` reads. Nothing is asked for before it is wanted, a page or a message at a time.
-
-    Where an ``await`` for the next row is cancelled, nothing is lost: the next one gets it. ``aclose`` ends it before
-    its end; so does dropping it, and closing the client. For one task at a time.
-    """
-
-    def __init__(
-        self, thread: ThreadPoolExecutor, batches: Iterator[Batch[T]], stop: tuple[socket.socket, ...] = ()
-    ) -> None:
-        """``thread`` reads the batches; where the first of ``stop`` is closed, it does not wait for one any more."""
-        self._thread = thread
-        self._batches = batches
-        self._stop = stop
-        if stop:
-            # Also where nobody closes it.
-            weakref.finalize(self, stop[0].close)
-        self._rows: Iterator[T] = iter(())
-        self._pause_s = 0.0
-        self._next: asyncio.Future[Batch[T] | None] | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._is_read = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def __anext__(self) -> T:
-        if self._is_read:
-            raise RuntimeError("two tasks read from the same iterator: give each its own")
-        self._is_read = True
-        try:
-            while True:
-                for row in self._rows:
-                    return row
-                if self._closing:
-                    raise StopAsyncIteration
-                await self._go_on()
-        finally:
-            self._is_read = False
-
-    async def aclose(self) -> None:
-        """No more of it. Returns when its thread has done with it."""
-        self._rows = iter(())
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._end())
-        await asyncio.shield(self._closing)
-
-    async def _end(self) -> None:
-        if self._stop:
-            self._stop[0].close()
-        if self._next:
-            await asyncio.wait([self._next])
-            # Nobody asks any more what became of it.
-            self._next.exception()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-
-    async def _go_on(self) -> None:
-        """The next batch, or the end."""
-        await asyncio.sleep(self._pause_s)
-        self._pause_s = 0.0
-        if self._closing:
-            return
-        if self._next is None:
-            self._next = asyncio.get_running_loop().run_in_executor(self._thread, next, self._batches, None)
-        try:
-            batch = await asyncio.shield(self._next)
-        except asyncio.CancelledError:
-            # It is still on its way, for whoever asks next.
-            raise
-        except BaseException:
-            if self._closing is None:
-                await self.aclose()
-                raise
-            return
-        self._next = None
-        if batch is None:
-            await self.aclose()
-        else:
-            self._rows, self._pause_s = iter(batch.rows), batch.pause_s
-
-    def _close(self) -> None:
-        """In the thread, because it ends a connection."""
-        close: Callable[[], None] | None = getattr(self._batches, "close", None)
-        if close:
-            close()
-        for end in self._stop:
-            end.close()
 
 
 class _Done(NamedTuple, Generic[T]):
@@ -155,12 +66,60 @@ def _asked(
     return update_wrapper(ask, verb)
 
 
+def _as_rows(batches: Generator[Batch[T], None, None]) -> Iterator[Batch[Batch[T]]]:
+    """Each of them as it is, in a batch of one."""
+    with contextlib.closing(batches):
+        for one in batches:
+            yield Batch([one])
+
+
+def _told_in_the_loop(patience: Patience) -> Patience:
+    """The same, whichever thread is patient."""
+    loop = asyncio.get_running_loop()
+
+    def tell(text: str) -> None:
+        loop.call_soon_threadsafe(patience.tell, text)
+
+    return patience._replace(tell=tell)
+
+
+class AsyncOutputReader:
+    """An ``OutputReader`` whose pieces are read with ``async for``, for one task of the loop at a time."""
+
+    def __init__(self, reader: OutputReader, read: Callable[[Iterator[Batch[TaskOutput]]], Rows[TaskOutput]]) -> None:
+        self._reader = reader
+        self._read = read
+
+    @property
+    def lost_bytes(self) -> int:
+        """How many were passed over because they are not kept any more."""
+        return self._reader.lost_bytes
+
+    @property
+    def cut(self) -> str:
+        """As ``OutputReader.cut``."""
+        return self._reader.cut
+
+    @property
+    def last(self) -> OutputAnswer | None:
+        """What was answered last."""
+        return self._reader.last
+
+    def read(self) -> Rows[TaskOutput]:
+        """What there is by now."""
+        return self._read(self._reader.pages())
+
+    def follow(self) -> Rows[TaskOutput]:
+        """What there is and what comes, to the end: at most a second later, and others are answered meanwhile."""
+        return self._read(self._reader.followed())
+
+
 class AsyncClient:
     """A ``Client`` whose questions are awaited, and whose lists are read with ``async for``.
 
     Made and used inside of one event loop, by any number of its tasks at once. Where an ``await`` is cancelled the
     question may have been asked; the client stays usable. Open as a context, or ``close`` it: no thread stays behind.
-    What it is given and what is raised is as with ``Client``.
+    What it is given and what is raised is as with ``Client``; a ``patience`` is told in the loop.
 
     >>> async def main():
     ...     async with AsyncClient(address) as client:
@@ -180,7 +139,9 @@ class AsyncClient:
         config_file: str | Path | None = None,
         profile: str | None = None,
         timeout_s: float = 5.0,
+        patience: Patience | None = None,
     ) -> None:
+        self._patience = _told_in_the_loop(patience) if patience else None
         self._client = Client(
             connect,
             key_file=key_file,
@@ -188,6 +149,7 @@ class AsyncClient:
             config_file=config_file,
             profile=profile,
             timeout_s=timeout_s,
+            patience=self._patience,
         )
         self._thread = ThreadPoolExecutor(1, "cyclone-client")
         self._followers = ThreadPoolExecutor(_FOLLOWERS_MAX, "cyclone-results")
@@ -206,6 +168,17 @@ class AsyncClient:
         """Where the master is."""
         return self._client.address
 
+    @property
+    def timeout_s(self) -> float:
+        """How long an answer may take."""
+        return self._client.timeout_s
+
+    ask = _asked(Client.ask)
+
+    async def expect(self, kind: type[A], make: Callable[[int], AnyFromClient]) -> A:
+        """As ``Client.expect``."""
+        return await self._call(lambda: self._client.expect(kind, make))
+
     async def close(self) -> None:
         """End the connections, also those of results that are being read. Jobs go on."""
         self._is_closed = True
@@ -221,7 +194,7 @@ class AsyncClient:
     # Submitting.
 
     async def submit(
-        self, spec: JobSpec, tasks: Iterable[bytes | Row], *, key: bytes | None = None, sealed: bool = True
+        self, spec: JobSpec, tasks: Iterable[bytes | Row | None], *, key: bytes | None = None, sealed: bool = True
     ) -> int:
         """As ``Client.submit``. The iterable is read in the client's thread: other questions wait while it does.
 
@@ -230,7 +203,7 @@ class AsyncClient:
         """
         return await self._take(steps.submit(self._client, spec, tasks, key, sealed))
 
-    async def add(self, job_id: int, tasks: Iterable[bytes | Row], *, offset: int, sealed: bool = False) -> int:
+    async def add(self, job_id: int, tasks: Iterable[bytes | Row | None], *, offset: int, sealed: bool = False) -> int:
         """As ``Client.add``."""
         return await self._take(steps.add(self._client, job_id, tasks, offset, sealed))
 
@@ -260,7 +233,26 @@ class AsyncClient:
     detail = _asked(Client.detail)
     explain = _asked(Client.explain)
     namespaces = _asked(Client.namespaces)
-    output = _asked(Client.output)
+    event_page = _asked(Client.event_page)
+
+    async def output(
+        self,
+        job_id: int,
+        index: int,
+        *,
+        attempt: int = 0,
+        offset: int = 0,
+        bytes_max: int = limits.OUTPUT_BYTES_MAX,
+        wait_s: float = 0.0,
+    ) -> OutputAnswer:
+        """As ``Client.output``; while it waits, others are answered."""
+        ask = partial(self._client.output, job_id, index, attempt=attempt, offset=offset, bytes_max=bytes_max)
+        return await self._take(steps.output(ask, offset, wait_s))
+
+    def read_output(self, job_id: int, index: int, *, attempt: int = 0, offset: int = 0) -> "AsyncOutputReader":
+        """What the task prints, to be read or followed: see ``AsyncOutputReader``."""
+        reader = self._client.read_output(job_id, index, attempt=attempt, offset=offset)
+        return AsyncOutputReader(reader, lambda batches: self._read(self._thread, batches))
 
     def jobs(
         self, selection: JobSelection | None = None, *, before: int = 0, page: int = limits.PAGE_ROWS_MAX
@@ -293,10 +285,13 @@ class AsyncClient:
         self, job_id: int, position: int = 0, *, read_value: Callable[[bytes], Any] = decode
     ) -> Rows[JobTaskResult]:
         """As ``Client.results``. The master sends no more than some mebibytes ahead of who reads."""
-        self._check()
-        stop, stopped = socket.socketpair()
-        batches = result_batches(self.address, self._client.timeout_s, job_id, position, read_value, stopped)
-        return self._read(self._followers, batches, (stop, stopped))
+        return self._follow(lambda batches: batches, job_id, position, read_value)
+
+    def result_batches(
+        self, job_id: int, position: int = 0, *, read_value: Callable[[bytes], Any] = decode
+    ) -> Rows[Batch[JobTaskResult]]:
+        """As ``Client.result_batches``."""
+        return self._follow(_as_rows, job_id, position, read_value)
 
     # Steering: whether it is granted is in the answer.
 
@@ -338,6 +333,19 @@ class AsyncClient:
 
         return self._read(self._thread, batches())
 
+    def _follow(
+        self,
+        form: Callable[[Generator[Batch[JobTaskResult], None, None]], Iterator[Batch[T]]],
+        job_id: int,
+        position: int,
+        read_value: Callable[[bytes], Any],
+    ) -> Rows[T]:
+        """Results in this form, by a connection of their own."""
+        self._check()
+        stop, stopped = socket.socketpair()
+        found = result_batches(self.address, self.timeout_s, job_id, position, read_value, stopped, self._patience)
+        return self._read(self._followers, form(found), (stop, stopped))
+
     def _read(
         self, thread: ThreadPoolExecutor, batches: Iterator[Batch[T]], stop: tuple[socket.socket, ...] = ()
     ) -> Rows[T]:
@@ -348,4 +356,4 @@ class AsyncClient:
 
     def _check(self) -> None:
         if self._is_closed:
-            raise CycloneError("this client is closed: make another one")
+            raise closed()

@@ -21,10 +21,14 @@ def function_path(function: object) -> str | None:
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
         return None
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return f"{module}:{name}" if found is function else None
+    # ``operator.add`` is made in ``_operator``: people write, and allow, the former.
+    for one in (module.removeprefix("_"), module):
+        found: Any = sys.modules.get(one)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is function:
+            return f"{one}:{name}"
+    return None
 
 
 def pack_function(function: Callable[..., Any]) -> bytes:

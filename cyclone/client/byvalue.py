@@ -9,11 +9,14 @@ pickle takes what can be imported at the other end; cloudpickle, which need not 
 functions inside of others, and whatever is defined in ``__main__``.
 """
 
+import functools
+import io
 import pickle
-from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, ModuleType
+from collections.abc import Callable
+from types import FunctionType, ModuleType
 from typing import Any
 
+from cyclone.client import uses
 from cyclone.client.byreference import function_path
 from cyclone.errors import NotSerialisable
 from cyclone.task import OPTIONS_ATTRIBUTE
@@ -25,27 +28,58 @@ PLAIN = frozenset({type(None), bool, int, float, str})
 _PROTOCOL = 5
 # Another process has another one.
 _MAIN = b"__main__"
+# Of what it cannot pickle the standard library says so in one of these three ways.
+_MISTAKES = (pickle.PicklingError, AttributeError, TypeError)
+_CACHED = type(functools.cache(len))
 _INT_MIN, _INT_END = -(1 << 63), 1 << 64
+
+
+class _CannotBeSentError(Exception):
+    """Why."""
 
 
 def dumps(value: Any) -> bytes:
     """The pickle of anything. Raises NotSerialisable, and what the value's own ``__reduce__`` raises."""
     try:
+        return _dumps(value)
+    except _CannotBeSentError as error:
+        raise NotSerialisable(f"{_name(value)} cannot be sent: {_blame(value, str(error))}") from None
+
+
+def _why(value: Any) -> str:
+    """Why it cannot be sent, '' where it can."""
+    try:
+        _dumps(value)
+    except _CannotBeSentError as error:
+        return str(error)
+    return ""
+
+
+def _blame(value: Any, reason: str) -> str:
+    # Without cloudpickle it may be what is missing.
+    return uses.blame(value, _why, reason) if _cloudpickle() else reason
+
+
+def _dumps(value: Any) -> bytes:
+    try:
         pickled = pickle.dumps(value, _PROTOCOL)
-        if _MAIN not in pickled:
+        if _MAIN not in pickled or _is_importable(value):
             return pickled
         reason = "it is, or holds, something that is defined in __main__, which workers cannot import"
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        # Of what cannot be found by name pickle says so in one of these three ways.
+    except _MISTAKES as error:
         reason = str(error)
     cloudpickle = _cloudpickle()
     if cloudpickle is None:
-        raise NotSerialisable(
-            f"{_name(value)} cannot be sent: {reason}; put it into a module of its own, or install cloudpickle "
-            "(pip install 'cyclone[all]') here and where the workers run"
+        raise _CannotBeSentError(
+            f"{reason}; put it into a module of its own, or install cloudpickle (pip install 'cyclone[all]') here and "
+            "where the workers run"
         )
-    dumped: bytes = cloudpickle.dumps(value, _PROTOCOL)
-    return dumped
+    buffer = io.BytesIO()
+    try:
+        _thorough(cloudpickle)(buffer, _PROTOCOL).dump(value)
+    except _MISTAKES as error:
+        raise _CannotBeSentError(str(error)) from None
+    return buffer.getvalue()
 
 
 def loads(pickled: bytes) -> Any:
@@ -64,7 +98,19 @@ def pack_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
                 return pack(args)
             except (OverflowError, ValueError):
                 pass  # pickle takes it
-    return pack((dumps((args, kwargs)),))
+    try:
+        return pack((_dumps((args, kwargs)),))
+    except _CannotBeSentError as error:
+        raise _blamed(args, kwargs, str(error)) from None
+
+
+def _blamed(args: tuple[Any, ...], kwargs: dict[str, Any], reason: str) -> NotSerialisable:
+    """The one of the arguments that cannot be sent."""
+    named = (*((f"argument {place}", value) for place, value in enumerate(args, 1)),)
+    for what, value in (*named, *((f"argument {name!r}", value) for name, value in kwargs.items())):
+        if why := _why(value):
+            return NotSerialisable(f"{what}, a {type(value).__qualname__}, cannot be sent: {_blame(value, why)}")
+    return NotSerialisable(f"the arguments cannot be sent: {reason}")
 
 
 def pack_arguments(args: tuple[Any, ...]) -> bytes:
@@ -89,7 +135,11 @@ NO_FUNCTION = pack((b"",))
 
 def pack_whole_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """A call with its function as it is at this moment, as the properties of a task."""
-    return pack((dumps((function, args, kwargs)),))
+    try:
+        return pack((_dumps((function, args, kwargs)),))
+    except _CannotBeSentError as error:
+        dumps(function)
+        raise _blamed(args, kwargs, str(error)) from None
 
 
 Stamp = tuple[tuple[dict[str, Any], str, object], ...]
@@ -118,7 +168,7 @@ def _collect(function: object, found: dict[tuple[int, str], tuple[dict[str, Any]
     if not all(type(value) in PLAIN for value in defaults):
         return False
     names = function.__globals__
-    for name in _names(function.__code__):
+    for name in uses.names(function.__code__):
         if name not in names or (id(names), name) in found:
             continue
         value = found[id(names), name] = names, name, names[name]
@@ -128,19 +178,12 @@ def _collect(function: object, found: dict[tuple[int, str], tuple[dict[str, Any]
     return True
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
-
-
 class Caller:
     """In a worker: makes of properties what executes the call. It is the same object each time, for speed."""
 
     __slots__ = ("_function", "_properties")
 
-    def __init__(self, function: Callable[..., Any] | None) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._properties: tuple[Any, ...] = ()
 
@@ -154,25 +197,41 @@ class Caller:
         if properties and type(properties[0]) is bytes:
             result = self._opened(properties[0])
         else:
-            assert self._function is not None
             result = self._function(*properties)
         kind = type(result)
         if kind in PLAIN and (kind is not int or _INT_MIN <= result < _INT_END):
             return result
-        return dumps(result)
+        try:
+            return _dumps(result)
+        except _CannotBeSentError as error:
+            # What it is of, the worker says.
+            raise NotSerialisable(f"cannot be sent: {error}") from None
 
     def _opened(self, pickled: bytes) -> Any:
-        if self._function is None:
-            function, args, kwargs = loads(pickled)
-        else:
-            function = self._function
-            args, kwargs = loads(pickled)
+        args, kwargs = loads(pickled)
+        return self._function(*args, **kwargs)
+
+
+class _WholeCaller(Caller):
+    """Of calls that bring their function along, see ``pack_whole_call``."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(_brought_by_each)
+
+    def _opened(self, pickled: bytes) -> Any:
+        function, args, kwargs = loads(pickled)
         return function(*args, **kwargs)
+
+
+def _brought_by_each(*_: Any) -> Any:
+    raise TypeError("a call without a function in a job whose calls bring theirs along")
 
 
 def caller(pickled: bytes) -> Caller:
     """What makes the tasks of a job whose function this is; see ``pack_function``."""
-    return Caller(loads(pickled) if pickled else None)
+    return Caller(loads(pickled)) if pickled else _WholeCaller()
 
 
 def read_values(values: list[bytes]) -> list[Any]:
@@ -181,6 +240,50 @@ def read_values(values: list[bytes]) -> list[Any]:
     if bytes in set(map(type, found)):
         return [loads(value) if type(value) is bytes else value for value in found]
     return found
+
+
+class _Importable(pickle.Pickler):
+    """Refuses what another process would look for in its own ``__main__``."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if getattr(value, "__module__", None) == "__main__":
+            raise pickle.PicklingError
+        return NotImplemented
+
+
+def _is_importable(value: Any) -> bool:
+    """Whether a pickle that has that name in it has it in its data alone."""
+    try:
+        _Importable(io.BytesIO(), _PROTOCOL).dump(value)
+    except pickle.PicklingError:
+        return False
+    return True
+
+
+@functools.cache
+def _thorough(cloudpickle: ModuleType) -> type[pickle.Pickler]:
+    """A pickler that also takes what the standard library makes of functions, where these go by value."""
+
+    class Thorough(cloudpickle.Pickler):  # type: ignore[misc, name-defined]
+        def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, _CACHED) and function_path(value) is None:
+                return _cached_anew, (value.__wrapped__, value.cache_parameters())
+            if type(value) is functools.cached_property:
+                return _property_anew, (value.func, value.attrname)
+            return super().reducer_override(value)
+
+    return Thorough
+
+
+def _cached_anew(function: Callable[..., Any], parameters: dict[str, Any]) -> Callable[..., Any]:
+    cached: Callable[..., Any] = functools.lru_cache(**parameters)(function)
+    return cached
+
+
+def _property_anew(function: Callable[[Any], Any], name: str | None) -> "functools.cached_property[Any]":
+    made = functools.cached_property(function)
+    made.attrname = name
+    return made
 
 
 def _cloudpickle() -> ModuleType | None:
@@ -193,5 +296,4 @@ def _cloudpickle() -> ModuleType | None:
 
 
 def _name(value: Any) -> str:
-    parts = value[:1] if isinstance(value, tuple) and value and callable(value[0]) else (value,)
-    return str(getattr(parts[0], "__qualname__", None) or type(parts[0]).__qualname__)
+    return str(getattr(value, "__qualname__", None) or type(value).__qualname__)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from cyclone.client.byreference import pack_arguments, pack_function
-from cyclone.client.options import job_fields, options_of
+from cyclone.client.options import CALL_CLASS, function_fields, job_fields
+from cyclone.errors import BadRequest
 from cyclone.protocol.job_spec import JobSpec
 from cyclone.protocol.limits import NAME_CHARS_MAX
 from cyclone.values import encode
-
-_TASK_CLASS = "tasks.function:FunctionTask"
 
 
 def job_of_calls(
@@ -20,9 +19,11 @@ def job_of_calls(
 ) -> tuple[JobSpec, Iterator[bytes]]:
     """The options of the job, and its tasks, which are made as they are pulled. Raises as ``Client.map`` does."""
     if isinstance(function, str):
+        if not all(function.partition(":")):
+            raise BadRequest(f"function {function!r}: expected module:name, such as math:factorial")
         name, shared, own = function, encode([function]), {}
     else:
         name, shared = str(getattr(function, "__qualname__", "")), pack_function(function)
-        own = job_fields(options_of(function))
+        own = function_fields(function)
     fields = {"name": name[:NAME_CHARS_MAX], **own, **job_fields(options)}
-    return JobSpec(task_class=_TASK_CLASS, shared=shared, **fields), map(pack_arguments, zip(*iterables, strict=False))
+    return JobSpec(task_class=CALL_CLASS, shared=shared, **fields), map(pack_arguments, zip(*iterables, strict=False))

@@ -57,6 +57,11 @@ _PROCESSED_AT_A_TIME = 1024
 A = TypeVar("A", bound=AnyToClient)
 
 
+def closed() -> CycloneError:
+    """What to raise where a client is used after its end."""
+    return CycloneError("this client is closed: make another one")
+
+
 class Client:
     """A connection to a running master. Open as a context, or ``close`` it.
 
@@ -113,6 +118,8 @@ class Client:
 
     def ask(self, make: Callable[[int], AnyFromClient]) -> AnyToClient:
         """The answer to the request that ``make`` makes, given its number."""
+        if self._connection.is_closed:
+            raise closed()
         self._requests += 1
         return self._connection.ask(make(self._requests))
 
@@ -128,13 +135,14 @@ class Client:
     # Submitting.
 
     def submit(
-        self, spec: JobSpec, tasks: Iterable[bytes | Row], *, key: bytes | None = None, sealed: bool = True
+        self, spec: JobSpec, tasks: Iterable[bytes | Row | None], *, key: bytes | None = None, sealed: bool = True
     ) -> int:
         """Make a job of tasks, each a msgpack array of constructor properties; its number.
 
-        What is returned from is recorded. Tasks are pulled as the master takes them: there may be any number.
+        What is returned from is recorded. Tasks are pulled as the master takes them: there may be any number. They
+        travel together; a None among slow ones sends those before it.
         ``key``, 16 bytes, makes one job only, whoever repeats it. Not ``sealed``, it waits for more by ``add``. Raises
-        QuotaExceeded, NoSuchNamespace, NotAllowed, SubmitRefused.
+        QuotaExceeded, MasterBusy, NoSuchNamespace, NotAllowed, SubmitRefused.
         """
         return pacing.run(steps.submit(self, spec, tasks, key, sealed))
 
@@ -180,7 +188,7 @@ class Client:
         chosen = Retry(self, job_id, indexes, states, hold)
         return self.submit(chosen.spec, chosen, key=None if again else chosen.key)
 
-    def add(self, job_id: int, tasks: Iterable[bytes | Row], *, offset: int, sealed: bool = False) -> int:
+    def add(self, job_id: int, tasks: Iterable[bytes | Row | None], *, offset: int, sealed: bool = False) -> int:
         """More tasks for a job that is not sealed, the first with the index ``offset``: how many it has now."""
         return pacing.run(steps.add(self, job_id, tasks, offset, sealed))
 

@@ -4,10 +4,8 @@ Owns where the master is found and how long it may take. Knows nothing of what t
 answered may have been carried out: asking again is harmless, because each says what is to be, and not what to change.
 """
 
-import math
 import os
 import socket
-import struct
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,24 +15,19 @@ from urllib.parse import urlsplit
 import zmq
 
 from cyclone.client.checking import check
+from cyclone.client.handshakes import Handshakes
 from cyclone.client.patience import Patience, Silence
 from cyclone.client.profiles import DEFAULT_PROFILE, Profile, find_profile, profiles_file, read_profiles
 from cyclone.errors import ConfigError, CycloneError, NotAllowed, ProtocolError, Unreachable
 from cyclone.protocol import endpoints, wire
 from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
 from cyclone.protocol.messages import FORBIDDEN, Refused
-from cyclone.protocol.sockets import POLLIN, POLLOUT, ClientKeys, controller_socket, handshake_fault, reconnect
+from cyclone.protocol.sockets import POLLIN, POLLOUT, ClientKeys, controller_socket, reconnect
 
 ENVIRONMENT = "CYCLONE_SERVER"
 KEY_ENVIRONMENT = "CYCLONE_KEY_FILE"
-# zmq_socket_monitor(3): the event, and a number that belongs to it.
-_EVENT = struct.Struct("=HI")
 _RESEND_S = 1.0
-# The master looks twice a second which keys there are: with one that was added just now we try once more.
-_TRY_AGAIN_S = 0.6
 _NOT_THERE = "is it running, and is this its address? Give"
-# ZeroMQ does not always see what was wrong.
-_BROKEN_OFF = "the connection ends in the handshake: what listens there wants a key, is overloaded, or is no master"
 
 
 class Words(NamedTuple):
@@ -174,15 +167,15 @@ def _address_in(config_file: Path | None) -> Address:
     return Address(target, 0 if endpoints.is_file(target) else comm.port)
 
 
-def monitored_event(monitor: "zmq.Socket[bytes]") -> int:
-    """What a monitor tells next. pyzmq's own way to read it imports asyncio, which takes 25 ms."""
-    return _monitored(monitor)[0]
+def not_let_in(address: Address, fault: str) -> NotAllowed:
+    """What to raise where a master refuses to shake hands with us; ``fault`` as ``Handshakes`` has it."""
+    return NotAllowed(f"{address}: {_with_remedy(address, fault)}")
 
 
-def _monitored(monitor: "zmq.Socket[bytes]") -> tuple[int, int]:
-    """The same with the number that belongs to it."""
-    event, number = _EVENT.unpack(monitor.recv_multipart(zmq.DONTWAIT)[0])
-    return event, number
+def _with_remedy(address: Address, fault: str) -> str:
+    if address.keys:
+        return fault
+    return f"{fault}; {address.words.key_file} gives it ours, or a profile in {profiles_file()} for this server"
 
 
 class Interrupted(CycloneError):
@@ -203,6 +196,7 @@ class Connection:
         stop: socket.socket | None = None,
         patience: Patience | None = None,
     ) -> None:
+        self._pid = os.getpid()
         self.address = address
         self.silence = Silence(timeout_s, patience)
         self._stop = stop
@@ -215,9 +209,7 @@ class Connection:
         self._poller.register(self._monitor, POLLIN)
         if stop:
             self._poller.register(stop, POLLIN)
-        self._fault = ""
-        # How often the other end has refused to shake hands with us, and when we try again.
-        self._refusals, self._try_again_at = 0, math.inf
+        self._handshakes = Handshakes(address.keys is not None, time.monotonic())
         # Something could not be sent, and it is not known yet that it can be now.
         self._blocked = False
 
@@ -231,6 +223,11 @@ class Connection:
     def timeout_s(self) -> float:
         """How long an answer may take at this moment."""
         return self.silence.timeout_s
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has been ended."""
+        return bool(self._context.closed)
 
     def close(self) -> None:
         """End it; harmless the second time."""
@@ -248,10 +245,9 @@ class Connection:
         """
         check(request)
         began = time.monotonic()
-        give_up_at, send_at, said, self._fault = began + self.timeout_s, began, False, ""
-        if self._refusals > 1:
-            # Of an earlier question: a right may have been given since.
-            self._refusals, self._try_again_at = 0, began
+        give_up_at, send_at, said = began + self.timeout_s, began, False
+        # What was wrong with an earlier question.
+        self._handshakes.forgive(began)
         while (now := time.monotonic()) < give_up_at:
             self.silence.lasts(now - began)
             if now >= send_at or not (said or self.is_blocked):
@@ -262,7 +258,12 @@ class Connection:
         raise self.unreachable()
 
     def say(self, request: AnyFromClient) -> bool:
-        """Send without waiting for anything; False where there is no connection at this moment."""
+        """Send without waiting for anything; False where there is no connection at this moment.
+
+        Raises CycloneError in a child that was forked, where ZeroMQ has no thread: it would wait for ever.
+        """
+        if os.getpid() != self._pid:
+            raise CycloneError("this client belongs to the process that was forked: make another one in this process")
         try:
             self._socket.send_multipart(wire.encode(request), zmq.DONTWAIT)
         except zmq.Again:
@@ -281,43 +282,25 @@ class Connection:
         Raises CycloneError as ``ask`` does.
         """
         self._poller.modify(self._socket, POLLIN | POLLOUT if self._blocked else POLLIN)
-        wait_s = min(wait_s, max(0.0, self._try_again_at - time.monotonic()))
+        wait_s = min(wait_s, max(0.0, self._handshakes.reconnect_at - time.monotonic()))
         ready = dict(self._poller.poll(int(wait_s * 1000) + 1))
         if self._stop and self._stop.fileno() in ready:
             raise Interrupted(f"nobody wants what the master at {self.address} says any more")
         self._blocked = self._blocked and not ready.get(self._socket, 0) & POLLOUT
         if self._monitor in ready:
-            self._on_event(*_monitored(self._monitor))
-            if self._refusals > 1:
+            self._handshakes.read(self._monitor, time.monotonic())
+            if self._handshakes.are_refused:
                 raise self.unreachable()
-        if time.monotonic() >= self._try_again_at:
-            self._try_again_at = math.inf
-            # ZeroMQ would not.
+        if self._handshakes.is_reconnect_due(time.monotonic()):
             reconnect(self._socket, self.address.target, self.address.port)
         return self._receive() if ready.get(self._socket, 0) & POLLIN else None
 
-    def _on_event(self, event: int, number: int) -> None:
-        """What the monitor has told: how the handshake went."""
-        with_keys = self.address.keys is not None
-        vague = _BROKEN_OFF if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL else ""
-        self._fault = handshake_fault(event, with_keys) or self._fault or vague
-        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self._refusals = 0
-        elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            self._refusals += 1
-            self._try_again_at = time.monotonic() + _TRY_AGAIN_S
-        elif number == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH and not with_keys:
-            # There is nothing to try again with.
-            self._refusals = 2
-
     def unreachable(self) -> Unreachable | NotAllowed:
         """What to raise where nothing was heard for too long, or a handshake was refused."""
-        words = self.address.words
-        reason = self._fault or f"{_NOT_THERE} {words.connect}; {words.start}"
-        if self._fault and not self.address.keys:
-            reason += f"; {words.key_file} gives it ours, or a profile in {profiles_file()} for this server"
-        if self._refusals:
-            return NotAllowed(f"{self.address}: {reason}")
+        fault, words = self._handshakes.fault, self.address.words
+        if self._handshakes.refusals:
+            return not_let_in(self.address, fault)
+        reason = _with_remedy(self.address, fault) if fault else f"{_NOT_THERE} {words.connect}; {words.start}"
         return Unreachable(f"no answer from a master at {self.address} within {self.timeout_s:g} s: {reason}")
 
     def _receive(self) -> AnyToClient:

@@ -1,178 +1,46 @@
 """Executor: ``concurrent.futures.Executor`` on a cluster, a private one on this host or one that is running.
 
-Owns what a user holds: options, the jobs that functions become, and the end. The wire is ``stream``'s.
+Owns what a user holds: which cluster it is, options, and what calls become. The jobs of functions are
+``executor_core``'s, the wire is ``stream``'s.
 """
 
 import concurrent.futures
+import functools
+import operator
 import os
-import threading
 import time
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from cyclone.client import byreference, byvalue
-from cyclone.client.checking import check_spec
+from cyclone.client.checking import check_spec, too_large
 from cyclone.client.connection import Address, Connection, applicable_profile, find_address, is_server_named
-from cyclone.client.futures import FutureTasks, TaskFuture
-from cyclone.client.local_cluster import LocalCluster
+from cyclone.client.executor_core import Core
+from cyclone.client.futures import TaskFuture
+from cyclone.client.local_cluster import LocalCluster, check_feasible
 from cyclone.client.mapping import MapTasks
-from cyclone.client.options import job_fields, options_of
-from cyclone.client.stream import Server, Stream
-from cyclone.errors import NotAllowed, PayloadTooLarge
+from cyclone.client.options import CALL_CLASS, function_fields, job_fields
+from cyclone.client.server import Running, Server
+from cyclone.client.stream import Stream
+from cyclone.errors import NotAllowed
 from cyclone.protocol.client_messages import StatusReport, StatusRequest
 from cyclone.protocol.job_spec import DEFAULT_NAMESPACE, JobSpec
-from cyclone.protocol.limits import NAME_CHARS_MAX, VALUE_BYTES_MAX
+from cyclone.protocol.limits import NAME_CHARS_MAX, SLOTS_MAX, VALUE_BYTES_MAX
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_TASK_CLASS = "tasks.function:FunctionTask"
-# Functions that have a job of their own at the same time; the one that was used least lately is closed for another.
-_JOBS_MAX = 64
-_FUNCTIONS = frozenset({FunctionType, BuiltinFunctionType, type})
 _CONNECT_TIMEOUT_S = 5.0
-_AFTER_SHUTDOWN = "cannot schedule new futures after shutdown"
 
 
-_Pack = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], bytes]
-# In the place of what cannot be a key.
-_NO_KEY = (None, "")
-
-
-class _Running:
-    """The server is somebody else's: a ``stream.Server``."""
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-
-    def address(self) -> Address:
-        """As it was given."""
-        return self._address
-
-    def fileno(self) -> int:
-        """Nobody can tell."""
-        return -1
-
-    def renew(self) -> None:
-        """Never asked."""
-        raise AssertionError("it is not watched")
-
-    def close(self) -> None:
-        """It goes on."""
-
-
-class _FunctionJob(NamedTuple):
-    """The job that a function has. ``stamp`` tells whether what was sent is still what the function is."""
-
-    tasks: FutureTasks
-    pack: _Pack
-    stamp: byvalue.Stamp
-
-
-class _Core:
-    """What an Executor and its views with other options share: the stream, and the jobs of functions."""
-
-    def __init__(self, stream: Stream, by_value: bool, namespace: str, slots: int) -> None:
-        self.stream = stream
-        self._slots = slots
-        self.by_value = by_value
-        self.namespace = namespace
-        self._is_shut = False
-        self._lock = threading.Lock()
-        self._jobs: OrderedDict[tuple[object, str], _FunctionJob] = OrderedDict()
-        # All that may be open, also of functions that have no job any more.
-        self._futures: weakref.WeakSet[FutureTasks] = weakref.WeakSet()
-        self._maps: weakref.WeakSet[MapTasks] = weakref.WeakSet()
-        # Whoever forgets the Executor still gets what was submitted.
-        weakref.finalize(self, stream.close, wait=False).atexit = False
-
-    def job_of(self, function: Callable[..., Any], view: "TaskExecutor") -> _FunctionJob:
-        """Where calls of a function go: to a job of its own, or to one whose tasks bring their function along."""
-        key: tuple[object, str] = (function, view.key) if type(function) in _FUNCTIONS else _NO_KEY
-        # Before the lock, which in a child that was forked another thread may hold for ever.
-        self._check()
-        with self._lock:
-            self._check()
-            job = self._jobs.get(key)
-            if job is not None and byvalue.is_unchanged(job.stamp):
-                self._jobs.move_to_end(key)
-                return job
-            stamp = byvalue.stamp(function) if self.by_value else ()
-            if stamp is None or (self.by_value and key is _NO_KEY):
-                key = (None, f"{view.key} {options_of(function)}")
-                return self._jobs.get(key) or self._open(key, view.spec(function, brought=True), (), _pack_whole_call)
-            self._drop(key)
-            pack = _pack_by_value if self.by_value else _pack_by_reference
-            return self._open(key, view.spec(function), stamp, pack)
-
-    def drop(self, job: _FunctionJob) -> None:
-        """It takes no more tasks: the master has refused some, or somebody has ended it."""
-        with self._lock:
-            for key in [key for key, known in self._jobs.items() if known is job]:
-                del self._jobs[key]
-
-    def begin_map(self, tasks: MapTasks, spec: JobSpec) -> None:
-        """Open the job of a map."""
-        self._check()
-        with self._lock:
-            self._check()
-            tasks.job = self.stream.open(spec, tasks)
-            self._maps.add(tasks)
-
-    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
-        """See ``Executor.shutdown``."""
-        if self.stream.is_forked:
-            self._is_shut = True
-            return
-        with self._lock:
-            self._is_shut = True
-            futures, maps = list(self._futures), list(self._maps)
-        if cancel_futures:
-            for tasks in futures:
-                tasks.cancel_waiting(self._slots)
-            for one in maps:
-                one.cancel_waiting()
-        else:
-            for one in maps:
-                one.pull_rest()
-        self.stream.close(wait)
-
-    def _check(self) -> None:
-        if self._is_shut:
-            raise RuntimeError(_AFTER_SHUTDOWN)
-        if self.stream.broken:
-            raise self.stream.broken
-
-    def _open(self, key: tuple[object, str], spec: JobSpec, stamp: byvalue.Stamp, pack: _Pack) -> _FunctionJob:
-        tasks = FutureTasks(self.stream, self.by_value)
-        tasks.job = self.stream.open(spec, tasks)
-        self._futures.add(tasks)
-        job = self._jobs[key] = _FunctionJob(tasks, pack, stamp)
-        if len(self._jobs) > _JOBS_MAX:
-            self._drop(next(iter(self._jobs)))
-        return job
-
-    def _drop(self, key: tuple[object, str]) -> None:
-        job = self._jobs.pop(key, None)
-        if job:
-            job.tasks.close()
-            self.stream.notify()
-
-
-def _pack_whole_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    return byvalue.pack_whole_call(function, args, kwargs)
-
-
-def _pack_by_value(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    return byvalue.pack_call(args, kwargs)
-
-
-def _pack_by_reference(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    return byreference.pack_call(args, kwargs)
+def _has_end(iterable: Iterable[Any]) -> bool:
+    """Whether that is known of it, as of a list, or an iterator over one."""
+    try:
+        return isinstance(iterable, Sized) or operator.length_hint(iterable, -1) >= 0
+    except TypeError:
+        # So ``itertools.repeat`` says that it has none.
+        return False
 
 
 class TaskExecutor(concurrent.futures.Executor):
@@ -181,11 +49,14 @@ class TaskExecutor(concurrent.futures.Executor):
     All those of one Executor share its connection and end with it.
     """
 
-    def __init__(self, core: _Core, options: Mapping[str, Any]) -> None:
+    def __init__(self, core: Core, options: Mapping[str, Any]) -> None:
         self._core = core
         self._options = options
         self._fields = job_fields({"namespace": core.namespace, **options})
-        self.key = repr(sorted(self._fields.items()))
+        self._key = repr(sorted(self._fields.items()))
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an Executor belongs to the process that has made it: workers have to make their own")
 
     def options(self, **options: Any) -> "TaskExecutor":
         """The same with other options for what is submitted by it.
@@ -207,8 +78,11 @@ class TaskExecutor(concurrent.futures.Executor):
         Raises NotSerialisable where that cannot be sent, PayloadTooLarge where it is too much.
         """
         while True:
-            job = self._core.job_of(fn, self)
-            future = job.tasks.add(_bounded(job.pack(fn, args, kwargs)))
+            job = self._core.job_of(fn, self._key, self._spec)
+            row = job.pack(fn, args, kwargs)
+            if len(row) > VALUE_BYTES_MAX:
+                raise too_large("function and arguments", len(row))
+            future = job.tasks.add(row)
             if future is not None:
                 return future
             self._core.drop(job)
@@ -229,7 +103,11 @@ class TaskExecutor(concurrent.futures.Executor):
         Unlike the standard library's it may be given endless iterables: not more than ``buffersize`` calls are under
         way beyond what was yielded, as many as it takes to keep the workers busy where that is None. ``chunksize`` is
         accepted and not needed: items travel together anyway. Raises TimeoutError where a result is not there
-        ``timeout`` seconds after this call, and what a call raised.
+        ``timeout`` seconds after this call, what a call raised, and PayloadTooLarge for a call that is too much.
+
+        ``shutdown``, as the end of a ``with`` block, has the rest of the calls made where an iterable has a length and
+        no ``buffersize`` was given. Of generators and other iterators no more is pulled then: a warning is logged, and
+        results beyond what was pulled raise RuntimeError.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -238,11 +116,12 @@ class TaskExecutor(concurrent.futures.Executor):
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
         pack = byvalue.pack_arguments if self._core.by_value else byreference.pack_arguments
-        is_finite = all(isinstance(iterable, Sized) for iterable in iterables)
+        # All end with the shortest.
+        has_end = any(map(_has_end, iterables))
         calls = zip(*iterables, strict=False)
-        tasks = MapTasks(self._core.stream, calls, pack, self._core.by_value, buffersize, is_finite)
+        tasks = MapTasks(self._core.stream, calls, pack, self._core.by_value, buffersize, has_end, self._core)
         end_at = None if timeout is None else time.monotonic() + timeout
-        self._core.begin_map(tasks, self.spec(fn))
+        self._core.begin_map(tasks, self._spec(fn))
         tasks.begin()
         return tasks.results(end_at)
 
@@ -253,17 +132,20 @@ class TaskExecutor(concurrent.futures.Executor):
         """
         self._core.shutdown(wait, cancel_futures)
 
-    def spec(self, function: Callable[..., Any], brought: bool = False) -> JobSpec:
+    def _spec(self, function: Callable[..., Any], brought: bool = False) -> JobSpec:
         """The job for calls of this function; ``brought``: of all whose options are the same, brought by each task."""
         by_value = self._core.by_value
         if brought:
             name, shared = "", byvalue.NO_FUNCTION
         else:
             name = str(getattr(function, "__qualname__", ""))[:NAME_CHARS_MAX]
-            shared = _bounded(byvalue.pack_function(function) if by_value else byreference.pack_function(function))
-        fields = {"name": name, **job_fields(options_of(function)), **self._fields}
-        spec = JobSpec(task_class=_TASK_CLASS, shared=shared, by_value=by_value, **fields)
+            shared = byvalue.pack_function(function) if by_value else byreference.pack_function(function)
+            if len(shared) > VALUE_BYTES_MAX:
+                raise too_large("the function and what it refers to", len(shared))
+        fields = {"name": name, **function_fields(function), **self._fields}
+        spec = JobSpec(task_class=CALL_CLASS, shared=shared, by_value=by_value, **fields)
         check_spec(spec)
+        self._core.check(spec)
         return spec
 
 
@@ -282,7 +164,9 @@ class Executor(TaskExecutor):
     ``by_value``: send functions, arguments and results that have no plain form pickled; a private cluster does, another
     one only where both ends say so. ``journal``: a file where a private cluster records what it has to do and has done,
     so that another one goes on where its master is killed. What else is given are options, as ``options`` takes them.
-    Raises ValueError, ConfigError, Unreachable, and AlreadyRunning where another one has the journal.
+    Raises ValueError, TypeError, ConfigError, Unreachable, NotAllowed, and AlreadyRunning where another one has the
+    journal. A master that is away for a while is waited for; where it does not let us in any more, all futures raise
+    NotAllowed.
     """
 
     _cluster: LocalCluster | None = None
@@ -301,37 +185,45 @@ class Executor(TaskExecutor):
         journal: str | Path | None = None,
         **options: Any,
     ) -> None:
-        for count in (max_workers, workers):
-            if count is not None and count <= 0:
-                raise ValueError("max_workers must be greater than 0")
-        if workers is not None and connect is not None:
-            raise ValueError("workers are those of a private cluster, connect names another one: give one of them")
-        if journal is not None and connect is not None:
-            raise ValueError("journal is that of a private cluster, a running one has its own: leave one of them out")
+        max_workers, workers = _count("max_workers", max_workers), _count("workers", workers)
+        running = {"connect": connect, "key_file": key_file, "profile": profile, "insecure": insecure or None}
+        _check_kind({"workers": workers, "journal": journal}, running)
         job_fields(options)
         server: Server
         if workers is None and journal is None and (connect or profile or is_server_named()):
             address = find_address(connect, None, Path(key_file) if key_file else None, insecure, profile)
             slots = _slots(address, bool(by_value))
-            server = _Running(address)
+            server = Running(address)
             namespace = namespace or applicable_profile(connect, None, profile).namespace
             if max_workers is not None:
                 options = {"parallel": max_workers, **options}
         else:
+            if stray := [name for name, value in running.items() if value is not None]:
+                kind = f"{stray[0]} is for a cluster that runs, and none is named"
+                raise ValueError(f"{kind}: give connect, or a profile with a server, too")
             slots = workers or max_workers or len(os.sched_getaffinity(0))
+            if slots > SLOTS_MAX:
+                raise ValueError(f"a private cluster has at most {SLOTS_MAX} workers, not {slots}")
             server = self._cluster = _private(slots, journal)
             by_value = True if by_value is None else by_value
             if journal is None:
                 # Nobody else could ask for results: the master need not keep what was read here.
                 options = {"keep": 0.0, **options}
-        self.begin(Stream(server), bool(by_value), slots, namespace or DEFAULT_NAMESPACE, options)
+        try:
+            stream = Stream(server)
+        except BaseException:
+            server.close()
+            raise
+        self._begin(stream, bool(by_value), slots, namespace or DEFAULT_NAMESPACE, options)
+        if self._cluster:
+            self._core.check = functools.partial(check_feasible, workers=slots)
 
     @property
     def cluster_pid(self) -> int:
         """The process that is the master of a private cluster; 0 where there is none."""
         return self._cluster.pid if self._cluster else 0
 
-    def begin(
+    def _begin(
         self,
         stream: Stream,
         by_value: bool,
@@ -340,7 +232,31 @@ class Executor(TaskExecutor):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         """For a constructor: use this stream, to a cluster that executes so many tasks at once."""
-        super().__init__(_Core(stream, by_value, namespace, slots), options or {})
+        super().__init__(Core(stream, by_value, namespace, slots), options or {})
+
+
+def _count(name: str, value: object) -> int | None:
+    """A number of workers as it was given, None for none."""
+    if value is None:
+        return None
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+    if count <= 0:
+        # The words of the standard library.
+        raise ValueError("max_workers must be greater than 0")
+    return int(count)
+
+
+def _check_kind(private: Mapping[str, object], running: Mapping[str, object]) -> None:
+    """Raise ValueError for arguments of both kinds of clusters, and for an empty one, as a variable that is not set."""
+    own, others = ([name for name, value in given.items() if value is not None] for given in (private, running))
+    for name in (*own, *others):
+        if {**private, **running}[name] == "":
+            raise ValueError(f"{name} is empty: leave it out where it is not meant")
+    if own and others:
+        raise ValueError(f"{own[0]} belongs to a private cluster, {others[0]} to one that runs: give one of them")
 
 
 def _private(workers: int, journal: str | Path | None) -> LocalCluster:
@@ -366,11 +282,3 @@ def _slots(address: Address, by_value: bool) -> int:
             "there, or leave by_value out here and name functions of modules that they can import"
         )
     return sum(one.slots for one in controllers)
-
-
-def _bounded(packed: bytes) -> bytes:
-    if len(packed) > VALUE_BYTES_MAX:
-        raise PayloadTooLarge(
-            f"function and arguments take {len(packed)} bytes, the limit is {VALUE_BYTES_MAX}: pass the path of a file"
-        )
-    return packed

@@ -5,7 +5,7 @@ Owns how far it has come, and that what got lost is asked for again. What a resu
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 from typing import Any
 
@@ -36,7 +36,7 @@ def result_batches(
     read_value: Callable[[bytes], Any],
     stop: socket.socket | None = None,
     patience: Patience | None = None,
-) -> Iterator[Batch[JobTaskResult]]:
+) -> Generator[Batch[JobTaskResult], None, None]:
     """See ``Client.results``: what came together. ``stop`` and ``patience`` are as with ``Connection``."""
     check(FollowRequest(1, job_id, position, _WINDOW_BYTES))
     with Connection(address, timeout_s, stop, patience) as connection:

@@ -40,6 +40,9 @@ class TaskFuture(Future[T]):
         self.task_id: int | None = None
         self._cancelled_because: BaseException | None = None
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a future belongs to the process that has made it: send what its result() is")
+
     @property
     def job_id(self) -> int | None:
         """See the class."""
@@ -47,7 +50,8 @@ class TaskFuture(Future[T]):
 
     def cancel(self) -> bool:
         """Cancel the task, also while it runs; False where it has ended before that. What is granted never completes:
-        neither here nor, where it was sent, at the master, which is waited for.
+        neither here nor, where it was sent, at the master, which is waited for. It is False, too, where the master does
+        not answer within 10 s; then it is asked on, and may grant it later.
         """
         with self._condition:
             was = self._state
@@ -63,6 +67,9 @@ class TaskFuture(Future[T]):
             return super().result(timeout)
         except CancelledError:
             raise self._why() from None
+        finally:
+            # What is raised knows this frame: without us in it no cycle keeps both alive.
+            del self
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What the task raised, None where it returned. Raises TimeoutError, CancelledError."""
@@ -70,6 +77,8 @@ class TaskFuture(Future[T]):
             return super().exception(timeout)
         except CancelledError:
             raise self._why() from None
+        finally:
+            del self
 
     def _why(self) -> BaseException:
         return self._cancelled_because or CancelledError()
@@ -137,6 +146,9 @@ class FutureTasks:
 
     def cancel(self, future: TaskFuture[Any]) -> bool:
         """Have the master cancel a task that was sent; whether it is granted."""
+        if self.job is None or future.index is None:
+            # It was never sent, and fails at this moment.
+            return False
         answered = threading.Event()
 
         def on_answer(answer: Answer | None) -> None:
@@ -144,7 +156,6 @@ class FutureTasks:
                 future.end_cancelled()
             answered.set()
 
-        assert self.job and future.index is not None
         self._stream.cancel(self.job, [(future.index, future.index)], on_answer=on_answer)
         if self._stream.is_own_thread():
             # In a callback of a future: the answer comes after it. What is granted here never completes here.
@@ -226,6 +237,10 @@ class FutureTasks:
         with self._lock:
             self._closed = True
             pending, self._pending = self._pending, deque()
-        for future in [*sent, *(future for future in pending if future.claim())]:
+        for future in sent:
             if not future.done():
+                future.set_exception(error)
+        for future in pending:
+            # One by one: a callback of the one before may have cancelled it.
+            if future.claim():
                 future.set_exception(error)

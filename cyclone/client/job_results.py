@@ -3,6 +3,7 @@
 Owns how a ``JobBlock`` becomes ``JobTaskResult``s. Knows no socket.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -33,7 +34,12 @@ class JobTaskResult(TaskResult, frozen=True, eq=False, gc=False):
     @property
     def records(self) -> list[tuple[str, Any]]:
         """What it has recorded for the sinks: names and fields."""
-        return [(name, decode(packed)) for row, name, packed in self._block.columns.records if row == self._row]
+        return [(name, decode(packed)) for name, packed in self.packed_records]
+
+    @property
+    def packed_records(self) -> list[tuple[str, bytes]]:
+        """The same with their fields as they were sent, in msgpack."""
+        return self._block.packed_records.get(self._row, [])
 
     @property
     def args(self) -> list[Any]:
@@ -64,6 +70,14 @@ class OpenJobBlock(OpenBlock):
         )
         self.job_id = job_id
         self.index = block.index
+
+    @functools.cached_property
+    def packed_records(self) -> dict[int, list[tuple[str, bytes]]]:
+        """What tasks have recorded, by row: looked through once, whoever asks for one after the other."""
+        found: dict[int, list[tuple[str, bytes]]] = {}
+        for row, name, packed in self.columns.records:
+            found.setdefault(row, []).append((name, packed))
+        return found
 
     def __iter__(self) -> Iterator[JobTaskResult]:
         task_class = self.recorded.runs[0][0]

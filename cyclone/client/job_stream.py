@@ -126,6 +126,11 @@ class JobStream:
         follow = self._follow_at if self._is_following else math.inf
         return min(self._answer_due, self._pause_until or math.inf, follow, self._stay_at)
 
+    @property
+    def standing_requests(self) -> tuple[int, int]:
+        """Their numbers are used again, and answered at any time."""
+        return self._quiet_request, self._follow_request
+
     def advance(self, now: float, send: Send) -> None:
         """Send what is due."""
         if self._over:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import select
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,9 +21,16 @@ from typing import Any, TextIO
 from cyclone import errors
 from cyclone.client.connection import Address
 from cyclone.client.task_errors import ClusterDied
-from cyclone.processes import end_text, python_command
+from cyclone.errors import BadRequest
+from cyclone.host import memory_bytes
+from cyclone.processes import end_text, fill_standard_files, python_command
+from cyclone.protocol.job_spec import JobSpec
+from cyclone.units import format_size
 
 log = logging.getLogger("cyclone.client")
+
+CONTROLLER = "local"
+"""The name of its only controller."""
 
 _START_WAIT_S = 60.0
 _END_WAIT_S = 10.0
@@ -31,7 +39,7 @@ _STARTS_MAX = 6
 
 
 class LocalCluster:
-    """Started at once, without waiting for it. A ``stream.Server``.
+    """Started at once, without waiting for it. A ``server.Server``.
 
     ``journal`` is the file where its master records what it promises; without one nothing outlives it.
     """
@@ -40,6 +48,7 @@ class LocalCluster:
         self._told = {
             "parent_pid": os.getpid(),
             "workers": workers,
+            "controller": CONTROLLER,
             "overrides": list(overrides),
             # As it is meant now, wherever this program goes before another start.
             "journal": "" if journal is None else str(Path(journal).absolute()),
@@ -91,10 +100,30 @@ class LocalCluster:
         self._child.close()
 
 
+def check_feasible(spec: JobSpec, workers: int) -> None:
+    """Raise BadRequest for a job that no private cluster with so many workers could ever execute: no other node comes,
+    and nobody else could ask why it waits.
+    """
+    if spec.cpus > workers:
+        has_workers = f"{workers} worker{'s' * (workers != 1)}"
+        raise BadRequest(f"cpus: {spec.cpus} for each task, and this private cluster has {has_workers}")
+    if spec.mem_bytes and spec.mem_bytes > (has := memory_bytes()):
+        raise BadRequest(f"mem: {format_size(spec.mem_bytes)} for each task, and this host has {format_size(has)}")
+    for field in ("resources", "labels"):
+        if named := getattr(spec, field):
+            raise BadRequest(f"{field}: a private cluster has none, such as {next(iter(named))}")
+    host = socket.gethostname()
+    ours = {CONTROLLER, host, host.partition(".")[0]}
+    for field, is_meant in (("nodes", not spec.nodes or ours & {*spec.nodes}), ("exclude", not ours & {*spec.exclude})):
+        if not is_meant:
+            raise BadRequest(f"{field}: a private cluster has this host alone, {host}, or {CONTROLLER}")
+
+
 class _Child:
     """One process, from its start to its end. ``pidfd`` is readable when it has ended."""
 
     def __init__(self, told: dict[str, Any]) -> None:
+        fill_standard_files()
         self._ready, ready = os.pipe()
         try:
             self.process = subprocess.Popen(
@@ -118,8 +147,11 @@ class _Child:
     def target(self) -> str:
         """Where it listens; see ``LocalCluster.address``."""
         said = b""
+        # Unlike select() it takes descriptors of any number.
+        ready = select.poll()
+        ready.register(self._ready, select.POLLIN)
         while not said.endswith(b"\n"):
-            if not select.select([self._ready], [], [], _START_WAIT_S)[0]:
+            if not ready.poll(_START_WAIT_S * 1000):
                 raise ClusterDied(f"the local cluster did not start within {_START_WAIT_S:g} s")
             part = os.read(self._ready, 4096)
             if not part:

@@ -5,7 +5,9 @@ stream's thread takes the rows and leaves the blocks of results as they came: wh
 """
 
 import contextlib
+import logging
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,13 +17,17 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from cyclone.client import outcomes
+from cyclone.client.checking import too_large
 from cyclone.client.job_stream import WAITING_STATES
 from cyclone.client.outcomes import Raised, Segment
 from cyclone.protocol.job_messages import JobBlock
+from cyclone.protocol.limits import VALUE_BYTES_MAX
 
 if TYPE_CHECKING:
     from cyclone.client.job_stream import JobStream
     from cyclone.client.stream import Stream
+
+log = logging.getLogger("cyclone.client")
 
 # Under way at most where the caller names no number: enough to keep a large cluster busy, and little memory.
 _TASKS_MAX = 65536
@@ -36,7 +42,9 @@ _SLOW_S = 0.001
 
 
 class MapTasks:
-    """The tasks of one map; see the module. ``calls`` are the arguments of each, ``pack`` makes a row of them."""
+    """The tasks of one map; see the module. ``calls`` are the arguments of each, ``pack`` makes a row of them.
+    ``has_end``: whether that is known of them. ``owner`` is kept alive until they have ended.
+    """
 
     def __init__(
         self,
@@ -45,16 +53,20 @@ class MapTasks:
         pack: Callable[[tuple[Any, ...]], bytes],
         by_value: bool,
         buffersize: int | None,
-        is_finite: bool,
+        has_end: bool,
+        owner: object,
     ) -> None:
         self._stream = stream
+        self._owner = owner
         self._calls = calls
         self._pack = pack
         self._by_value = by_value
         self._buffersize = buffersize
-        self._is_finite = is_finite
+        self._has_end = has_end
         self.job: JobStream | None = None
         self._pid = os.getpid()
+        # Who iterates pulls, and who shuts the Executor down pulls the rest.
+        self._pulling = threading.RLock()
         self._rows: deque[bytes] = deque()
         # Whether the iterables have ended; whether nothing more may be submitted.
         self._ended = self._closed = False
@@ -74,9 +86,17 @@ class MapTasks:
         self._pull(self._buffersize or _TASKS_AT_FIRST, _PULL_AT_FIRST_S)
 
     def pull_rest(self) -> None:
-        """Submit all that is left, where nobody said how much may be under way, and it has an end."""
-        while self._is_finite and not (self._buffersize or self._ended or self._closed):
+        """Submit all that is left, where it has an end and nobody said how much may be under way, and nothing after."""
+        while self._has_end and not (self._buffersize or self._ended or self._closed):
             self._pull(self._pulled + _TASKS_AT_FIRST, _PULL_AT_FIRST_S)
+        if not (self._ended or self._closed) and self.job:
+            log.warning(
+                "map of %s: its executor is shut down after %d calls, before the end of its input, which is pulled as "
+                "results are taken: take them all before, or give map a list, and no buffersize",
+                self.job.spec.name,
+                self._pulled,
+            )
+        self.close()
 
     def cancel_waiting(self) -> None:
         """Cancel what has not been started."""
@@ -139,6 +159,12 @@ class MapTasks:
 
     def _pull(self, under_way_max: int, seconds: float) -> None:
         """Until so many are under way, so much time has passed, or the iterables have ended."""
+        # In a child that was forked another thread may have the lock for ever.
+        if self._pid == os.getpid():
+            with self._pulling:
+                self._pull_alone(under_way_max, seconds)
+
+    def _pull_alone(self, under_way_max: int, seconds: float) -> None:
         room = under_way_max - (self._pulled - self._yielded)
         if room <= 0 or self._ended or self._closed:
             return
@@ -148,6 +174,8 @@ class MapTasks:
         try:
             for arguments in islice(self._calls, room):
                 row = pack(arguments)
+                if len(row) > VALUE_BYTES_MAX:
+                    raise too_large(f"the arguments of call {self._pulled + count}", len(row))
                 size += len(row)
                 count += 1
                 rows(row)
@@ -156,17 +184,22 @@ class MapTasks:
                 if clock() > until or size > _BYTES_MAX:
                     break
             else:
-                self._ended = count < room
+                if count < room:
+                    self._end()
         except BaseException:
             # Of an iterable, or of what cannot be sent: no more will come.
-            self._ended = True
+            self._end()
             raise
         finally:
             self._pulled += count
             self._row_bytes += size
             self._is_slow = clock() - began > count * _SLOW_S
-            if self._ended:
-                stream.notify()
+
+    def _end(self) -> None:
+        """No more calls will come of the iterables."""
+        self._ended = True
+        self._owner = None
+        self._stream.notify()
 
     def _next(self, end_at: float | None) -> Segment:
         """The results behind those that were yielded, waited for."""
@@ -203,7 +236,7 @@ class MapTasks:
         """Nobody wants the rest."""
         if self._pid != os.getpid() or (self._ended and self._yielded == self._pulled):
             return
-        self._ended = True
+        self._end()
         self._rows.clear()
         self._segments.clear()
         if self.job:
@@ -258,5 +291,9 @@ def _checked(values: list[Any]) -> Iterator[Any]:
         if type(value) is Raised:
             # What is behind it is not wanted any more.
             values.clear()
-            raise value.error
+            try:
+                raise value.error
+            finally:
+                # What is raised knows this frame: it would keep itself alive.
+                del value
         yield value

@@ -4,8 +4,9 @@ Owns the filters; what a controller says of itself is the protocol's.
 """
 
 from collections.abc import Collection, Iterable
-from typing import Literal
+from typing import Literal, get_args
 
+from cyclone.client.checking import check_states
 from cyclone.protocol.client_messages import ControllerStatus
 
 NodeState = Literal["up", "drained", "leaving", "suspected"]
@@ -19,7 +20,8 @@ def chosen(
     label: str | None = None,
     idle: bool = False,
 ) -> list[ControllerStatus]:
-    """Those that fit all that is asked for, by name: see ``Client.nodes``."""
+    """Those that fit all that is asked for, by name: see ``Client.nodes``. Raises BadRequest for no such state."""
+    check_states("state", () if state is None else (state,), get_args(NodeState))
     return sorted(
         (
             one

@@ -12,6 +12,9 @@ from cyclone.protocol.job_spec import JobSpec
 from cyclone.task import OPTIONS_ATTRIBUTE
 from cyclone.units import parse_duration, parse_size
 
+CALL_CLASS = "tasks.function:FunctionTask"
+"""The class of tasks that are calls of a function."""
+
 # Durations, in seconds or as "90s", "10m"; and sizes, in bytes or as "4 GiB".
 _DURATIONS = {
     "time_limit": "time_limit_s",
@@ -34,6 +37,15 @@ def options_of(function: Callable[..., Any]) -> Mapping[str, Any]:
     """What ``@cyclone.task`` has put on a function."""
     found: Mapping[str, Any] = getattr(function, OPTIONS_ATTRIBUTE, {})
     return found
+
+
+def function_fields(function: Callable[..., Any]) -> dict[str, Any]:
+    """The same as fields of a ``JobSpec``. Raises as ``job_fields`` does, and names the function."""
+    try:
+        return job_fields(options_of(function))
+    except (TypeError, BadRequest) as error:
+        name = getattr(function, "__qualname__", None) or repr(function)
+        raise type(error)(f"@cyclone.task of {name}: {error}") from None
 
 
 def job_fields(options: Mapping[str, Any]) -> dict[str, Any]:

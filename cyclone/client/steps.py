@@ -1,12 +1,13 @@
-"""What takes many questions and pauses between them: submitting, adding, waiting. As steps, each short.
+"""What takes many questions and pauses between them: submitting, adding, waiting, looking. As steps, each short.
 
 Owns their order, and how long to pause; whoever takes the steps (``pacing.run``, or an event loop) knows no more than
 that. Knows no socket.
 """
 
+import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from cyclone.protocol.job_messages import (
     DetailRequest,
     JobDetail,
     JobSummary,
+    OutputAnswer,
     SubmitRequest,
     Submitted,
 )
@@ -35,7 +37,7 @@ _LOOK_SHARE = 0.1
 
 
 def submit(
-    client: "Client", spec: JobSpec, tasks: Iterable[bytes | Row], key: bytes | None = None, sealed: bool = True
+    client: "Client", spec: JobSpec, tasks: Iterable[bytes | Row | None], key: bytes | None = None, sealed: bool = True
 ) -> Steps[int]:
     """See ``Client.submit``."""
     check_spec(spec)
@@ -54,7 +56,9 @@ def submit(
     return answer.job_id
 
 
-def add(client: "Client", job_id: int, tasks: Iterable[bytes | Row], offset: int, sealed: bool = False) -> Steps[int]:
+def add(
+    client: "Client", job_id: int, tasks: Iterable[bytes | Row | None], offset: int, sealed: bool = False
+) -> Steps[int]:
     """See ``Client.add``."""
     blocks = Blocks(tasks, offset)
     yield from _stream(client, job_id, blocks, sealed, 0.0)
@@ -77,9 +81,24 @@ def wait(client: "Client", job_ids: Sequence[int], timeout_s: float | None = Non
         if timeout_s is not None and passed >= timeout_s:
             still = ", ".join(str(job_id) for job_id in missing if job_id not in ended)
             raise TimeoutError(f"not ended after {timeout_s:g} s: {still}")
-        pause = min(max(_LOOK_MIN_S, passed * _LOOK_SHARE), _LOOK_MAX_S)
-        yield pause if timeout_s is None else min(pause, timeout_s - passed)
+        yield _look_again_s(passed, math.inf if timeout_s is None else timeout_s)
     return [ended[job_id] for job_id in job_ids]
+
+
+def output(ask: Callable[[], OutputAnswer], offset: int, wait_s: float) -> Steps[OutputAnswer]:
+    """What ``ask`` says of an output, as soon as there is any from ``offset`` on, after ``wait_s`` at the latest."""
+    began = time.monotonic()
+    while True:
+        answer = ask()
+        passed = time.monotonic() - began
+        if answer.size > offset or answer.ended or answer.text or passed >= wait_s:
+            return answer
+        yield _look_again_s(passed, wait_s)
+
+
+def _look_again_s(passed_s: float, wait_s: float) -> float:
+    """When to look again where so much time of it has passed."""
+    return min(max(_LOOK_MIN_S, passed_s * _LOOK_SHARE), _LOOK_MAX_S, wait_s - passed_s)
 
 
 def no_job(job_id: int) -> NoSuchJob:

@@ -13,14 +13,15 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import zmq
 
-from cyclone.client.connection import Address, monitored_event
+from cyclone.client.connection import not_let_in
+from cyclone.client.handshakes import Handshakes
 from cyclone.client.job_stream import RESEND_S, JobStream, Tasks
+from cyclone.client.server import Server
 from cyclone.errors import CycloneError, NotAllowed, ProtocolError
 from cyclone.protocol import wire
 from cyclone.protocol.client_messages import Answer
@@ -32,7 +33,6 @@ from cyclone.protocol.sockets import (
     POLLIN,
     Poller,
     controller_socket,
-    handshake_fault,
     receive_all,
     reconnect,
     send_at_once,
@@ -44,26 +44,11 @@ _MESSAGES_PER_TURN = 64
 # How long to wait where nothing can be sent.
 _BLOCKED_S = 0.02
 _WAIT_MAX_S = 10.0
+# A restart mostly takes less: then nobody need know.
 _SILENCE_SAID_S = 10.0
 
 OnAnswer = Callable[[Answer | None], None]
 """Told the answer, or None where there will be none."""
-
-
-class Server(Protocol):
-    """Where the master is; perhaps it is only being started."""
-
-    def address(self) -> Address:
-        """Its address: may wait for it. Raises CycloneError where there will be none."""
-
-    def fileno(self) -> int:
-        """Becomes readable when it has ended; -1 where nobody can tell."""
-
-    def renew(self) -> None:
-        """It has ended: have another one go on, at another address. Raises CycloneError where none does."""
-
-    def close(self) -> None:
-        """Nobody needs it any more."""
 
 
 @dataclass(eq=False, slots=True)
@@ -86,7 +71,11 @@ class _Cancel:
 
 
 class Stream:
-    """See the module. ``broken`` says why it works no more."""
+    """See the module. ``broken`` says why it works no more. It closes the server in the end; where it cannot be made,
+    that is left to who wanted it.
+    """
+
+    _wakeup = -1
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -102,9 +91,7 @@ class Stream:
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._closing = False
         self._blocked = False
-        self._heard_at = time.monotonic()
-        self._handshakes = 0
-        self._fault = ""
+        self._is_silence_said = False
         self.broken: Exception | None = None
         self._thread: threading.Thread | None = threading.Thread(target=self._run, name="cyclone-stream", daemon=True)
         _streams.add(self)
@@ -112,7 +99,8 @@ class Stream:
 
     def __del__(self) -> None:
         # No sooner: another thread may be about to wake us up, and the number may be another file's by then.
-        os.close(self._wakeup)
+        if self._wakeup >= 0:
+            os.close(self._wakeup)
 
     # For any thread.
 
@@ -194,6 +182,7 @@ class Stream:
     def _connect(self, stack: contextlib.ExitStack) -> None:
         address = self._server.address()
         self._address = address
+        self._handshakes = Handshakes(address.keys is not None, time.monotonic())
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         stack.callback(context.destroy, linger=0)
         self._socket, self._monitor = controller_socket(context, address.target, address.port, address.keys)
@@ -225,9 +214,10 @@ class Stream:
             self._renew_server()
         now = time.monotonic()
         if self._monitor in ready:
-            self._on_monitor()
+            self._on_monitor(now)
+        if self._handshakes.is_reconnect_due(now):
+            reconnect(self._socket, self._address.target, self._address.port)
         if self._socket in ready:
-            self._heard_at = now
             for frames in receive_all(self._socket, _MESSAGES_PER_TURN):
                 self._on_message(frames, now)
         while self._notes:
@@ -244,6 +234,7 @@ class Stream:
 
     def _wait_s(self, now: float) -> float:
         due = [job.deadline for job in self._jobs] + [cancel.send_at for cancel in self._cancels if cancel.job.job_id]
+        due.append(self._handshakes.reconnect_at)
         return _BLOCKED_S if self._blocked else min(_WAIT_MAX_S, max(0.0, min(due, default=math.inf) - now))
 
     def _begin(self, job: JobStream) -> None:
@@ -271,8 +262,15 @@ class Stream:
     def _forget(self, job: JobStream) -> None:
         del self._jobs[job]
         self._by_job_id.pop(job.job_id, None)
-        for number in [number for number, owner in self._requests.items() if owner is job]:
-            del self._requests[number]
+        self._drop_requests(job)
+
+    def _drop_requests(
+        self, owner: JobStream | _Cancel, before: float = math.inf, standing: Collection[int] = ()
+    ) -> None:
+        """No answer to them is waited for: not to those before one that was answered, because each says how it is."""
+        for number in [number for number, whose in self._requests.items() if whose is owner and number < before]:
+            if number not in standing:
+                del self._requests[number]
 
     def _send(self, owner: JobStream | _Cancel, make: Callable[[int], AnyFromClient], number: int = 0, /) -> int:
         if not number:
@@ -295,18 +293,14 @@ class Stream:
             del self._cancels[cancel]
             cancel.answered(None)
 
-    def _on_monitor(self) -> None:
-        event = monitored_event(self._monitor)
-        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self._handshakes += 1
-            self._fault = ""
-            if self._handshakes > 1:
-                for job in self._jobs:
-                    job.reconnected()
-                for cancel in self._cancels:
-                    cancel.send_at = 0.0
-        else:
-            self._fault = handshake_fault(event, self._address.keys is not None) or self._fault
+    def _on_monitor(self, now: float) -> None:
+        if self._handshakes.read(self._monitor, now) and self._handshakes.succeeded > 1:
+            for job in self._jobs:
+                job.reconnected()
+            for cancel in self._cancels:
+                cancel.send_at = 0.0
+        if self._handshakes.are_refused:
+            raise not_let_in(self._address, self._handshakes.fault)
 
     def _on_message(self, frames: list[bytes], now: float) -> None:
         try:
@@ -324,6 +318,7 @@ class Stream:
         else:
             owner = self._requests.pop(message.request, None)
             if isinstance(owner, JobStream) and isinstance(message, Submitted):
+                self._drop_requests(owner, message.request, owner.standing_requests)
                 owner.on_submitted(message, now)
                 if owner.job_id:
                     self._by_job_id[owner.job_id] = owner
@@ -332,13 +327,19 @@ class Stream:
                 owner.fail(CycloneError(message.text))
             elif isinstance(owner, _Cancel) and isinstance(message, Answer) and owner in self._cancels:
                 del self._cancels[owner]
+                self._drop_requests(owner)
                 owner.answered(message)
 
     def _say_silence(self, now: float) -> None:
-        """Tell, once, whoever wonders why nothing comes."""
-        if self._fault and now - self._heard_at > _SILENCE_SAID_S and (self._jobs or self._cancels):
-            self._heard_at = float("inf")
-            log.warning("no answer from the master at %s, trying on: %s", self._address, self._fault)
+        """Tell, once, whoever wonders why nothing comes; and that it does again."""
+        away_s, is_said = now - self._handshakes.away_since, self._is_silence_said
+        if is_said and away_s < 0:
+            self._is_silence_said = False
+            log.warning("the master at %s is there again", self._address)
+        elif not is_said and away_s > _SILENCE_SAID_S and (self._jobs or self._cancels):
+            self._is_silence_said = True
+            reason = self._handshakes.fault or "is it running?"
+            log.warning("no connection to the master at %s, trying on: %s", self._address, reason)
 
     def _end(self, error: Exception) -> None:
         """Nothing more will come: tell all who wait, and whoever asks from now on."""
@@ -347,12 +348,13 @@ class Stream:
             self._ended = True
         while self._notes:
             self._notes.popleft()()
-        for job in self._jobs:
+        # Emptied before whoever is told of it comes back with more, in this thread or another.
+        jobs, self._jobs = self._jobs, {}
+        cancels, self._cancels = self._cancels, {}
+        for job in jobs:
             job.fail(error)
-        self._jobs.clear()
-        for cancel in self._cancels:
+        for cancel in cancels:
             cancel.answered(None)
-        self._cancels.clear()
         _streams.discard(self)
 
 

@@ -6,15 +6,15 @@ no clock.
 
 import itertools
 from collections.abc import Iterable
-from itertools import islice
 from typing import NamedTuple
 
+from cyclone.client.checking import too_large
 from cyclone.errors import (
     BadRequest,
+    MasterBusy,
     NoSuchJob,
     NoSuchNamespace,
     NotAllowed,
-    PayloadTooLarge,
     QuotaExceeded,
     SubmitRefused,
 )
@@ -24,7 +24,12 @@ from cyclone.protocol.job_spec import RowOptions, TaskBlock
 from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX, VALUE_BYTES_MAX
 
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.01, 0.5
-_KINDS = {codes.QUOTA: QuotaExceeded, codes.NO_JOB: NoSuchJob, codes.NO_NAMESPACE: NoSuchNamespace}
+_KINDS = {
+    codes.QUOTA: QuotaExceeded,
+    codes.BUSY: MasterBusy,
+    codes.NO_JOB: NoSuchJob,
+    codes.NO_NAMESPACE: NoSuchNamespace,
+}
 
 
 class Row(NamedTuple):
@@ -45,10 +50,12 @@ def pause_s(answer: Submitted, before_s: float) -> float:
 
 
 def check(answer: Submitted, end: int) -> None:
-    """Raise what an answer amounts to, unless it is fine or asking again may help: SubmitRefused and what derives from
-    it, NotAllowed. ``end``: how many tasks the job shall have.
+    """Raise what an answer amounts to, unless it is fine or the rest may be taken soon: SubmitRefused and what derives
+    from it, NotAllowed. ``end``: how many tasks the job shall have.
     """
-    if answer.code not in ("", codes.BUSY) and not (answer.code == codes.SEALED and answer.count >= end):
+    waits = answer.code == codes.BUSY and answer.job_id
+    has_all = answer.code == codes.SEALED and answer.count >= end
+    if answer.code and not waits and not has_all:
         raise refusal(answer.code, answer.text)
 
 
@@ -61,10 +68,11 @@ def refusal(code: str, text: str) -> SubmitRefused | NotAllowed:
 class Blocks:
     """An iterable of tasks, taken apart into blocks. What the master has not taken is kept and given again.
 
+    A None among them ends the block that has begun: so that what comes slowly need not wait until a block is full.
     ``offset`` is the index of the first task that is not taken; ``exhausted``: the iterable has ended.
     """
 
-    def __init__(self, tasks: Iterable[bytes | Row], offset: int = 0) -> None:
+    def __init__(self, tasks: Iterable[bytes | Row | None], offset: int = 0) -> None:
         self._tasks = iter(tasks)
         self.offset = offset
         self.exhausted = False
@@ -101,28 +109,32 @@ class Blocks:
         self.offset += accepted
 
     def _pull(self) -> None:
-        source: Iterable[bytes | Row] = itertools.chain(self._over, self._tasks)
-        if self._skip:
-            # A job of before, that has more than was sent now: the same tasks were submitted once already.
-            source, self._skip = islice(source, self._skip, None), 0
+        source = itertools.chain(self._over, self._tasks)
         rows: list[bytes] = []
         self._over, self._options, size = [], [], 0
-        for task in islice(source, TASKS_PER_BATCH_MAX):
+        for task in source:
+            if task is None:
+                if rows:
+                    break
+                continue
+            if self._skip:
+                # A job of before, that has more than was sent now: the same tasks were submitted once already.
+                self._skip -= 1
+                continue
             packed = task if isinstance(task, bytes) else self._args(task, self.offset + len(rows))
             size += len(packed)
             if len(packed) > VALUE_BYTES_MAX:
-                raise PayloadTooLarge(
-                    f"the arguments of task {self.offset + len(rows)} take {len(packed)} bytes, the limit is "
-                    f"{VALUE_BYTES_MAX}: pass the path of a file instead"
-                )
+                raise too_large(f"the arguments of task {self.offset + len(rows)}", len(packed))
             if rows and size > BATCH_BYTES_TARGET:
                 self._over = [task]
                 break
             if isinstance(task, Row) and (task.not_before is not None or task.time_limit_s is not None):
                 self._options.append((len(rows), task.not_before, task.time_limit_s))
             rows.append(packed)
+            if len(rows) == TASKS_PER_BATCH_MAX:
+                break
         else:
-            self.exhausted = len(rows) < TASKS_PER_BATCH_MAX
+            self.exhausted = True
         self._rows = rows
 
     def _args(self, task: object, index: int) -> bytes:

@@ -6,7 +6,9 @@ of its name and text, it is raised itself, with the worker's traceback as its ca
 
 import builtins
 import logging
+import sys
 from concurrent.futures import BrokenExecutor, CancelledError
+from types import ModuleType
 
 from cyclone import errors
 from cyclone.client import byvalue
@@ -67,11 +69,27 @@ def _original(record: ErrorRecord, by_value: bool) -> BaseException | None:
             log.debug("an exception of a worker cannot be opened here: %s: %s", type(error).__name__, error)
         else:
             return opened if isinstance(opened, BaseException) else None
-    kind = getattr(builtins, record.type, None) or getattr(errors, record.type, None)
+    kind = _class_named(record.type)
     if not (isinstance(kind, type) and issubclass(kind, Exception)):
         return None
     try:
         return kind(record.message)
-    except TypeError:
-        # It takes more than a message.
+    except Exception as error:  # it takes more than a message, or another one
+        log.debug("an exception of a worker cannot be made here: %s: %s", type(error).__name__, error)
         return None
+
+
+def _class_named(name: str) -> object:
+    """What an ``ErrorRecord`` means by this name: ours, a builtin, or of a module that is loaded here. Whoever wants to
+    catch an exception of a module has imported it, and nothing is to be imported on a worker's word.
+    """
+    if "." not in name:
+        return getattr(builtins, name, None) or getattr(errors, name, None)
+    parts = name.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        found: object = sys.modules.get(".".join(parts[:count]))
+        for part in parts[count:]:
+            found = vars(found).get(part) if isinstance(found, ModuleType | type) else None
+        if found is not None:
+            return found
+    return None

@@ -24,7 +24,7 @@ from cyclone import Client, Executor
 from cyclone.client import async_client as async_client_module
 from cyclone.client import client as client_module
 from cyclone.client import executor as executor_module
-from cyclone.errors import ConfigError, NotAllowed, TaskRefused, TaskTimeout, WorkerDied
+from cyclone.errors import ConfigError, NotAllowed, PayloadTooLarge, TaskRefused, TaskTimeout, WorkerDied
 from cyclone.protocol.job_spec import JobSelection
 from tests.support import procfs
 from tests.support.lab import Lab
@@ -35,7 +35,7 @@ WAIT_S = 30
 GONE_WITHIN_S = 5.0
 
 SCRIPT = """
-import os, sys, time
+import atexit, os, sys, time
 from concurrent.futures import wait
 from cyclone import Executor
 
@@ -43,11 +43,29 @@ def touch(path):
     time.sleep(0.1)
     open(path, "w").write(str(os.getpid()))
 
+def late(number):
+    if number >= 9996:
+        open(f"done-{number}", "w").close()
+
+def too_late():
+    try:
+        executor.submit(os.getpid)
+    except RuntimeError:
+        late(9999.5)
+
 executor = Executor(workers=2)
 executor.submit(os.getpid).result()
 futures = [executor.submit(touch, f"done-{number}") for number in range(4)]
 print("submitted", file=sys.stderr, flush=True)
 """
+
+
+class Square(cyclone.BaseTask):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def execute(self) -> int:
+        return self.number**2
 
 
 def square(x: int) -> int:
@@ -115,6 +133,16 @@ def test_given_a_task_that_runs_then_cancel_ends_it(executor: Executor, tmp_path
         future.result()
     assert executor.submit(square, 4).result(WAIT_S) == 16
     assert not ended.exists()
+
+
+def test_given_a_result_that_is_too_large_then_the_error_is_of_the_documented_type_and_says_what(
+    executor: Executor,
+) -> None:
+    said = r"the value that execute\(\) returned takes .* bytes, the limit is 4194304: .* a file"
+    with pytest.raises(PayloadTooLarge, match=said):
+        executor.submit(bytes, 5 << 20).result(WAIT_S)
+    with pytest.raises(PayloadTooLarge, match=said):
+        list(executor.map(str.ljust, ["text"], [5 << 20]))
 
 
 def test_given_options_then_the_cluster_keeps_to_them(executor: Executor) -> None:
@@ -186,7 +214,7 @@ def test_given_a_cluster_that_is_killed_then_nobody_waits_for_ever() -> None:
     ("end", "done"),
     [
         pytest.param("executor.shutdown()", 4, id="after shutdown"),
-        pytest.param("", 4, id="the interpreter ends"),
+        pytest.param("executor.map(late, range(10_000))\natexit.register(too_late)", 9, id="the interpreter ends"),
         pytest.param("del executor", 4, id="nobody holds it"),
         pytest.param("raise SystemExit", 4, id="with an exception"),
         pytest.param("os.kill(os.getpid(), 9)", 0, id="killed"),
@@ -236,6 +264,10 @@ def test_given_the_examples_of_docstrings_then_they_are_true(lab: Lab, executor:
     address = f"tcp://127.0.0.1:{lab.port}"
     assert examples(client_module, address=address, math=math) >= 3
     assert examples(async_client_module, address=address, math=math) >= 2
+    assert examples(sys.modules["cyclone.generator"], Square=Square) >= 2
+    with Client(address) as client:
+        job_id = client.map(math.factorial, [5])
+        assert examples(sys.modules["cyclone.results"], client=client, job_id=job_id) >= 2
 
 
 def test_given_the_pages_with_python_then_their_examples_are_true(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,8 +288,7 @@ def test_given_the_pages_with_python_then_their_examples_are_true(lab: Lab, monk
 def test_given_a_public_class_then_the_page_for_python_names_each_of_its_methods(name: str) -> None:
     [row] = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `cyclone.{name}`")]
     methods = {word for word, member in inspect.getmembers(getattr(cyclone, name)) if callable(member)}
-    private = {"begin", "spec"} if name == "Executor" else set()
-    assert {word for word in methods if not word.startswith("_")} - private == set(re.findall("`([a-z_]+)`", row))
+    assert {word for word in methods if not word.startswith("_")} == set(re.findall("`([a-z_]+)`", row))
 
 
 def test_given_the_public_names_then_the_page_for_python_has_a_line_and_an_example_of_each() -> None:

@@ -81,7 +81,7 @@ def test_given_a_journal_of_a_program_that_was_killed_then_the_next_one_does_wha
 def test_given_a_journal_where_none_can_be_then_the_constructor_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a folder: name a file in it"):
         Executor(workers=1, journal=tmp_path)
-    with pytest.raises(ValueError, match="a running one has its own"):
+    with pytest.raises(ValueError, match="journal belongs to a private cluster"):
         Executor(connect="tcp://127.0.0.1:1", journal=tmp_path / "journal")
 
 
@@ -109,3 +109,30 @@ def test_given_a_run_then_no_port_is_open_and_nobody_else_may_enter_its_folder(l
     assert {path.parent.stat().st_mode & 0o777 for path in files} == {0o700}
     lab.open("gate")
     assert run.exits() == 0, run.stderr()
+
+
+WITHOUT = """
+import os
+from cyclone import Executor
+
+with Executor(workers=1) as executor:
+    # As a task of a program that nobody looks at does.
+    found = list(executor.map(print, ["said"])), executor.submit(abs, -5).result()
+open("found-" + os.environ["CLOSED"], "w").write(repr(found))
+"""
+
+
+def test_given_programs_without_standard_files_then_they_use_an_executor_as_others_do(lab: Lab) -> None:
+    closed = {"out": ">&-", "error": "2>&-", "all": "<&- >&- 2>&-", "later": ""}
+    late = "import os; [os.close(number) for number in range(3)]"
+    started = []
+    for name, files in closed.items():
+        script = f"{late if name == 'later' else ''}{WITHOUT}"
+        command = f'exec "$0" -c "$1" {files}'
+        started.append(lab.start("sh", "-c", command, sys.executable, script, environment={"CLOSED": name}))
+    for one in started:
+        assert one.exits() == 0, one.stderr()
+        assert "Traceback" not in one.stderr()
+    assert {path.name: path.read_text() for path in lab.folder.glob("found-*")} == {
+        f"found-{name}": "([None], 5)" for name in closed
+    }

@@ -79,7 +79,7 @@ class SharedExecutor(Executor):
     def __init__(self, max_workers: int | None = None) -> None:
         if max_workers is not None and max_workers <= 0:
             super().__init__(max_workers)
-        self.begin(Stream(self.shared), by_value=True, slots=_WORKERS)
+        self._begin(Stream(self.shared), by_value=True, slots=_WORKERS)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,6 +12,7 @@ from typing import Any, Self
 import msgspec
 import zmq
 
+from cyclone.errors import NotSerialisable
 from cyclone.failure import error_record
 from cyclone.protocol import states, wire
 from cyclone.protocol.client_messages import Answer, StatusReport, StatusRequest
@@ -30,6 +31,7 @@ from cyclone.protocol.job_messages import (
 )
 from cyclone.protocol.job_spec import JobSpec, TaskBlock
 from cyclone.protocol.messages import ErrorRecord, ResultColumns
+from cyclone.protocol.sockets import authenticator_socket
 from cyclone.results import encode_columns, pack_seconds
 from cyclone.task import BaseTask
 from cyclone.values import decode_properties, encode
@@ -59,10 +61,11 @@ class PlayedMaster:
     """See the module. Its attributes may be set by a test at any time; ``handle`` may be replaced.
 
     ``lose`` says of each request whether it gets lost before it is seen, ``mute`` whether its answer does. ``busy`` is
-    how many blocks are refused for now, ``seen`` every request that arrived.
+    how many blocks are refused for now, ``seen`` every request that arrived. With ``keys``, public and secret, it asks
+    for keys, and knows all of them but for the next ``refusals`` times.
     """
 
-    def __init__(self, rows_per_result: int = 4096) -> None:
+    def __init__(self, rows_per_result: int = 4096, keys: tuple[bytes, bytes] | None = None) -> None:
         self.port = 0
         self.jobs: dict[bytes, PlayedJob] = {}
         self.seen: list[AnyFromClient] = []
@@ -71,6 +74,8 @@ class PlayedMaster:
         self.refusal = ""
         self.lose: Callable[[AnyFromClient], bool] = lambda request: False
         self.mute: Callable[[AnyFromClient], bool] = lambda request: False
+        self.refusals: float = 0
+        self._keys = keys
         self._rows_per_result = rows_per_result
         self._position = 0
         self._start()
@@ -111,6 +116,10 @@ class PlayedMaster:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
+        self._asked_in = authenticator_socket(self._context)
+        if self._keys:
+            self._socket.curve_server = True
+            self._socket.curve_publickey, self._socket.curve_secretkey = self._keys
         self._socket.bind(f"tcp://127.0.0.1:{self.port or '*'}")
         self.port = int(self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
         endpoint = f"inproc://nudge-{id(self._socket)}"
@@ -123,7 +132,7 @@ class PlayedMaster:
     def _stop(self) -> None:
         self._nudge.send(b"stop")
         self._thread.join()
-        for socket in (self._socket, self._nudge, self._nudged):
+        for socket in (self._socket, self._asked_in, self._nudge, self._nudged):
             socket.close(linger=0)
         self._context.term()
 
@@ -131,10 +140,13 @@ class PlayedMaster:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._nudged, zmq.POLLIN)
+        poller.register(self._asked_in, zmq.POLLIN)
         while True:
             ready = dict(poller.poll())
             if self._nudged in ready and self._nudged.recv() == b"stop":
                 return
+            if self._asked_in in ready:
+                self._let_in(*self._asked_in.recv_multipart())
             if self._socket in ready:
                 peer, *frames = self._socket.recv_multipart()
                 request = wire.decode_for_master(frames)
@@ -145,6 +157,11 @@ class PlayedMaster:
                         self._send(peer, answer)
             for job in self.jobs.values():
                 self._work(job)
+
+    def _let_in(self, version: bytes, request: bytes, *_: bytes) -> None:
+        code = b"400" if self.refusals > 0 else b"200"
+        self.refusals -= 1
+        self._asked_in.send_multipart([version, request, code, b"", b"", b""])
 
     def _send(self, peer: bytes, answer: AnyToClient) -> None:
         self._socket.send_multipart([peer, *wire.encode(answer)])
@@ -239,7 +256,7 @@ class PlayedMaster:
             except Exception as error:  # as a worker does it
                 pickled = b""
                 if job.spec.by_value:
-                    with contextlib.suppress(TypeError):
+                    with contextlib.suppress(NotSerialisable):
                         pickled = FunctionTask.failure(error)
                 found.append(states.FAILED)
                 values.append(msgspec.msgpack.encode(error_record(error, pickled=pickled)))

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+import cyclone
 from cyclone import BaseTask, values
+from cyclone.client.options import options_of
 from cyclone.errors import NotSerialisable, PluginError
 from cyclone.protocol import limits
 from cyclone.task import TaskSerialiser, builder, property_names
@@ -269,3 +271,32 @@ def test_given_a_key_that_is_none_then_the_class_is_named() -> None:
         identity(sample_tasks.KeyTask(1))
     with pytest.raises(PluginError, match="KeyAttributeTask: key is a str; it must be a method that returns the key"):
         TaskSerialiser(sample_tasks.KeyAttributeTask)
+
+
+def test_given_the_decorator_then_it_takes_options_or_none() -> None:
+    @cyclone.task
+    def bare(number: int) -> int:
+        return number
+
+    @cyclone.task()
+    def empty(number: int) -> int:
+        return number
+
+    @cyclone.task(retries=3)
+    def careful(number: int) -> int:
+        return number
+
+    assert [function(2) for function in (bare, empty, careful)] == [2] * 3
+    assert [options_of(function) for function in (bare, empty, careful)] == [{}, {}, {"retries": 3}]
+
+
+@pytest.mark.parametrize("function", [len, int, [].append])
+def test_given_what_takes_no_options_then_the_decorator_says_where_else_they_may_stand(function: Any) -> None:
+    with pytest.raises(TypeError, match=f"{function.__qualname__} takes no options: .* Executor.options"):
+        cyclone.task(retries=3)(function)
+
+
+@pytest.mark.parametrize("wrong", [5, "name"])
+def test_given_no_function_then_the_decorator_says_so(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=f"a function, or options by name, not {wrong!r}"):
+        cyclone.task(wrong)

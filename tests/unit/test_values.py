@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyclone import values
-from cyclone.errors import NotSerialisable
+from cyclone.errors import NotSerialisable, PayloadTooLarge
 from cyclone.protocol import limits
 
 EAST = datetime.timezone(datetime.timedelta(hours=14))
@@ -168,7 +168,7 @@ def test_given_shared_lists_that_unfold_without_end_then_they_are_refused_in_tim
     for _ in range(60):
         value = [value, value]
 
-    with pytest.raises(NotSerialisable, match=f"takes more than {limits.VALUE_BYTES_MAX} bytes"):
+    with pytest.raises(PayloadTooLarge, match=f"takes more than {limits.VALUE_BYTES_MAX} bytes"):
         values.encode(value)
 
 
@@ -177,8 +177,10 @@ def test_given_a_value_at_the_limit_then_it_is_taken_and_one_byte_more_refused()
     largest = bytes(limits.VALUE_BYTES_MAX - header)
 
     assert len(values.encode(largest)) == limits.VALUE_BYTES_MAX
-    with pytest.raises(NotSerialisable, match=f"takes {limits.VALUE_BYTES_MAX + 1} bytes, the limit is"):
+    with pytest.raises(PayloadTooLarge, match=f"takes {limits.VALUE_BYTES_MAX + 1} bytes, the limit is .* a file"):
         values.encode(largest + b"x")
+    with pytest.raises(PayloadTooLarge, match="^the value of 'b' takes"):
+        values.encode_properties(("a", "b"), (1, largest + b"x"))
 
 
 def test_given_properties_then_the_one_that_does_not_fit_is_named() -> None:
@@ -189,7 +191,7 @@ def test_given_properties_then_the_one_that_does_not_fit_is_named() -> None:
 def test_given_properties_that_fit_one_by_one_but_not_together_then_they_are_refused() -> None:
     half = bytes(limits.VALUE_BYTES_MAX // 2)
 
-    with pytest.raises(NotSerialisable, match="the values of 'a', 'b' together take"):
+    with pytest.raises(PayloadTooLarge, match="the values of 'a', 'b' together take"):
         values.encode_properties(("a", "b"), (half, half))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cyclone import AsyncClient
 from cyclone.client import connection, event_log
-from cyclone.client.async_client import Rows
+from cyclone.client.async_rows import Rows
 from cyclone.errors import BadRequest, CycloneError, NoSuchJob, Unreachable
 from cyclone.protocol.event_messages import EventsReport, EventsRequest, Happening
 from cyclone.protocol.job_messages import (

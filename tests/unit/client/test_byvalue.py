@@ -1,9 +1,11 @@
 """What travels by value: exactly as it was, plain where that is possible, and never opened by mistake."""
 
+import bisect
 import builtins
 import functools
 import math
 import operator
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from cyclone.client import byreference, byvalue
+from cyclone.client.executor import TaskExecutor
 from cyclone.errors import ClassRefused, NotSerialisable
 from cyclone.task import BaseTask
 from cyclone.values import decode_properties, encode
@@ -98,6 +101,12 @@ def test_given_a_whole_call_then_its_function_is_as_it_was_at_that_moment() -> N
     assert executed(byvalue.NO_FUNCTION, byvalue.pack_whole_call(functools.partial(pow, 2), (5,), {})) == 32
 
 
+def test_given_what_cannot_be_called_then_the_error_is_that_of_calling_it() -> None:
+    for pack in (byvalue.pack_arguments, lambda args: byvalue.pack_call(args, {"end": 1})):
+        with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+            executed(byvalue.pack_function(None), pack((1,)))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("make", [lambda: lambda x: x + 1, lambda: functools.partial(lambda x, y: x + y, 1)])
 def test_given_what_pickle_cannot_name_then_cloudpickle_takes_it(make: Callable[[], Callable[[int], int]]) -> None:
     assert executed(byvalue.pack_function(make()), byvalue.pack_arguments((4,))) == 5
@@ -120,8 +129,53 @@ def test_given_something_of_main_then_it_is_not_sent_by_name(monkeypatch: pytest
 
 
 def test_given_what_nothing_can_pickle_then_the_reason_is_said() -> None:
-    with pytest.raises(TypeError, match="pickle"):
+    with pytest.raises(NotSerialisable, match="lock cannot be sent: cannot pickle '_thread.lock' object"):
         byvalue.dumps(threading.Lock())
+    with pytest.raises(NotSerialisable, match="argument 2, a lock, cannot be sent: cannot pickle"):
+        byvalue.pack_arguments((1, threading.Lock()))
+    with pytest.raises(NotSerialisable, match="argument 'key', a lock, cannot be sent: cannot pickle"):
+        byvalue.pack_whole_call(identity, (1,), {"key": threading.Lock()})
+    with pytest.raises(NotSerialisable, match="^cannot be sent: cannot pickle"):
+        executed(byvalue.pack_function(threading.Lock), byvalue.pack_arguments(()))
+
+
+@pytest.mark.parametrize(
+    ("source", "chain"),
+    [
+        pytest.param("def of_main():\n  with lock: of_main()", "'lock'", id="by itself"),
+        pytest.param("def one():\n  with lock: 1\ndef of_main(): one()", "'one', which uses 'lock'", id="by another"),
+        pytest.param("class C: held = lock\ndef of_main(): C()", "'C', which uses 'held'", id="by a class"),
+        pytest.param("@cache\ndef one(): lock\ndef of_main(): one()", "'one', which uses 'lock'", id="by a cached one"),
+        pytest.param("def make(it):\n  return lambda: it\nof_main = make(lock)", "'it'", id="by a closure"),
+        pytest.param("def of_main(): executor.submit(of_main)", "'executor'", id="the Executor"),
+    ],
+)
+def test_given_a_function_that_uses_what_cannot_be_sent_then_that_is_named(source: str, chain: str) -> None:
+    function = of_main(
+        source, lock=threading.Lock(), cache=functools.cache, executor=TaskExecutor.__new__(TaskExecutor)
+    )
+    said = f"{function.__qualname__} cannot be sent: it uses {chain}: .*; put all of it into a module"
+    for pack in (byvalue.pack_function, lambda value: byvalue.pack_whole_call(value, (), {})):
+        with pytest.raises(NotSerialisable, match=said):
+            pack(function)
+
+
+def test_given_cached_functions_of_main_then_they_are_cached_there() -> None:
+    source = "@lru_cache(7)\ndef fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)\ndef of_main(n): return fib(n)"
+    function = of_main(source, lru_cache=functools.lru_cache)
+    assert executed(byvalue.pack_function(function), byvalue.pack_arguments((30,))) == 832040
+    fib = byvalue.loads(byvalue.dumps(function.__globals__["fib"]))
+    assert fib(30) == 832040
+    assert fib.cache_parameters() == {"maxsize": 7, "typed": False}
+    assert (fib.__name__, fib.cache_info().hits > 0) == ("fib", True)
+
+
+def test_given_a_class_of_main_with_a_cached_property_then_it_travels() -> None:
+    source = (
+        "class C:\n  @cached_property\n  def it(self): return [self]\ndef of_main():\n  c = C()\n  return c.it is c.it"
+    )
+    function = of_main(source, cached_property=functools.cached_property)
+    assert executed(byvalue.pack_function(function), byvalue.pack_arguments(())) is True
 
 
 def test_given_an_exception_then_the_worker_sends_it_as_it_is() -> None:
@@ -198,6 +252,22 @@ def test_given_what_can_be_imported_then_it_has_a_path_and_is_never_stale(functi
     assert byreference.function_path(function)
 
 
+@pytest.mark.parametrize(
+    ("function", "path"),
+    [
+        (operator.add, "operator:add"),
+        (bisect.bisect, "bisect:bisect_right"),
+        (struct.pack, "struct:pack"),
+        (math.sqrt, "math:sqrt"),
+        (Point.__init__, f"{__name__}:Point.__init__"),
+    ],
+)
+def test_given_a_function_of_a_module_in_c_then_its_path_is_the_one_that_people_import(
+    function: Any, path: str
+) -> None:
+    assert byreference.function_path(function) == path
+
+
 @pytest.mark.parametrize("function", [lambda: 1, [].append, Point(1).__eq__, functools.partial(identity, 1)])
 def test_given_anything_else_then_it_has_no_path(function: Any) -> None:
     assert byreference.function_path(function) is None
@@ -217,3 +287,20 @@ def test_given_an_argument_without_a_plain_form_then_the_error_names_it() -> Non
         byreference.pack_call((1, {2}), {})
     with pytest.raises(NotSerialisable, match="the value of 'key' holds a"):
         byreference.pack_call((1,), {"key": 1 + 2j})
+
+
+@pytest.mark.parametrize("value", ["__main__", ["__main__"], {"source": b"if __name__ == '__main__': ..."}])
+def test_given_data_that_names_main_then_it_is_pickled_without_more(
+    value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(byvalue, "_cloudpickle", lambda: None)
+    assert byvalue.loads(byvalue.dumps(value)) == value
+
+
+def test_given_what_is_defined_in_main_then_only_cloudpickle_can_send_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = type("Mine", (), {"__module__": "__main__"})
+    monkeypatch.setattr(sys.modules["__main__"], "Mine", mine, raising=False)
+    monkeypatch.setattr(byvalue, "_cloudpickle", lambda: None)
+    for value in (mine, [mine()], functools.partial(mine)):
+        with pytest.raises(NotSerialisable, match="defined in __main__"):
+            byvalue.dumps(value)

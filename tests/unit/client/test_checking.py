@@ -8,6 +8,7 @@ import pytest
 
 from cyclone.client.checking import check_spec
 from cyclone.client.client import Client
+from cyclone.client.nodes import chosen
 from cyclone.client.options import job_fields
 from cyclone.client.submitting import Row
 from cyclone.errors import BadRequest, CycloneError, PayloadTooLarge
@@ -97,6 +98,16 @@ def test_given_options_that_no_job_may_have_then_the_field_is_named_and_nothing_
         (lambda client: client.output(1, 0, wait_s=60), "wait_s: expected (float|int) <= 10"),
         (lambda client: list(client.tasks(1, page=0)), "page: expected int >= 1"),
         (lambda client: list(client.tasks(1, states=["x" * 300])), r"states\[0\]: expected str of length <= 255"),
+        (
+            lambda client: list(client.tasks(1, states=["runing"])),
+            "states: .* 'runing', .* queued, .* running, .* failed",
+        ),
+        (lambda client: client.cancel(JobSelection(), states=("runing",)), "states: there is no state 'runing'"),
+        (
+            lambda client: list(client.jobs(JobSelection(states=("leased",)))),
+            "selection.states: .* 'leased', .* waiting",
+        ),
+        (lambda client: client.map("factorial", [4]), "function 'factorial': expected module:name"),
         (lambda client: list(client.jobs(JobSelection(owner="x" * 256))), r"selection\.owner: expected str"),
         (lambda client: list(client.jobs(JobSelection(ids=[(3, 1)]))), "3 to 1|ranges"),
         (lambda client: client.cancel(JobSelection(), reason="a\nb"), "reason has characters that cannot be printed"),
@@ -126,6 +137,11 @@ def test_given_a_question_that_breaks_a_rule_then_the_field_is_named_and_nothing
 ) -> None:
     with pytest.raises(BadRequest, match=says):
         ask(client)
+
+
+def test_given_a_state_that_no_node_has_then_it_is_said() -> None:
+    with pytest.raises(BadRequest, match="state: there is no state 'down', there are .*up"):
+        chosen([], state="down")
 
 
 def test_given_arguments_that_are_too_large_then_nothing_is_sent(client: Client) -> None:

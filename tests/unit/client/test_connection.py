@@ -1,9 +1,11 @@
 """Where a master is looked for, and what becomes of answers that are none."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -159,6 +161,15 @@ def test_given_a_question_then_its_answer_comes_back() -> None:
 def test_given_an_answer_to_another_question_then_ours_is_waited_for() -> None:
     with answering(lambda *_: [wire.encode(Answer(1, False, 0, "old")), wire.encode(GRANTED)]) as address:
         assert ask(address) == GRANTED
+
+
+def test_given_a_child_that_was_forked_then_it_is_told_so_instead_of_waiting_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with answering(lambda *_: [wire.encode(GRANTED)]) as address, Connection(address, 10.0) as opened:
+        monkeypatch.setattr(connection, "os", SimpleNamespace(getpid=lambda: os.getpid() + 1))
+        with pytest.raises(CycloneError, match="belongs to the process that was forked: make another one"):
+            opened.ask(QUESTION)
 
 
 def test_given_a_question_that_got_lost_then_it_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

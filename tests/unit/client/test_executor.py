@@ -4,12 +4,14 @@ import concurrent.futures
 import math
 import operator
 import threading
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
 
 import cyclone
+from cyclone.client.calls import job_of_calls
 from cyclone.client.executor import Executor
 from cyclone.client.task_errors import RemoteTraceback, TaskCancelled
 from cyclone.errors import (
@@ -38,6 +40,16 @@ def square(x: int) -> int:
 
 @cyclone.task(retries=3, time_limit="1m")
 def careful(x: int) -> int:
+    return x
+
+
+@cyclone.task(cpu=2)
+def misnamed(x: int) -> int:
+    return x
+
+
+@cyclone.task(time_limit="soon")
+def impatient(x: int) -> int:
     return x
 
 
@@ -134,6 +146,24 @@ def test_given_an_option_that_is_none_then_it_is_said_at_once(
         executor.options(**options)
 
 
+@pytest.mark.parametrize(
+    ("function", "kind", "said"),
+    [
+        (misnamed, TypeError, "@cyclone.task of misnamed: there is no option 'cpu'"),
+        (impatient, ValueError, "@cyclone.task of impatient: time_limit: .*soon"),
+    ],
+)
+def test_given_a_decorated_function_with_a_wrong_option_then_the_error_names_it(
+    executor: Executor, function: Callable[[int], int], kind: type[Exception], said: str
+) -> None:
+    with pytest.raises(kind, match=said):
+        executor.submit(function, 1)
+    with pytest.raises(kind, match=said):
+        executor.map(function, [1])
+    with pytest.raises(kind, match=said):
+        job_of_calls(function, [[1]], {})
+
+
 @pytest.mark.parametrize("number", [0, -1])
 @pytest.mark.parametrize("name", ["max_workers", "workers"])
 def test_given_no_worker_then_the_error_is_that_of_the_standard_library(name: str, number: int) -> None:
@@ -146,9 +176,44 @@ def test_given_a_namespace_that_cannot_be_one_then_it_is_said_at_once(master: Pl
         Executor(connect=master.address, namespace="no/way !")
 
 
-def test_given_workers_and_a_server_then_it_is_refused() -> None:
-    with pytest.raises(ValueError, match="give one of them"):
-        Executor(workers=1, connect="tcp://127.0.0.1:1")
+@pytest.mark.parametrize(
+    ("count", "kind", "said"),
+    [
+        (1.5, TypeError, "must be a whole number, not 1.5"),
+        ("2", TypeError, "must be a whole number, not '2'"),
+        (5000, ValueError, "at most 4096 workers, not 5000"),
+    ],
+)
+@pytest.mark.parametrize("name", ["max_workers", "workers"])
+def test_given_a_number_of_workers_that_is_none_then_no_cluster_is_started(
+    name: str, count: Any, kind: type[Exception], said: str
+) -> None:
+    with pytest.raises(kind, match=said):
+        Executor(**{name: count})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"workers": 1, "connect": "tcp://127.0.0.1:1"}, "workers belongs.* connect .*: give one of them"),
+        ({"workers": 1, "key_file": "x"}, "workers belongs.* key_file .*: give one of them"),
+        ({"workers": 1, "profile": "x"}, "workers belongs.* profile .*: give one of them"),
+        ({"workers": 1, "insecure": True}, "workers belongs.* insecure .*: give one of them"),
+        ({"journal": "j", "connect": "tcp://127.0.0.1:1"}, "journal belongs.* connect .*: give one of them"),
+        ({"connect": ""}, "connect is empty"),
+        ({"key_file": ""}, "key_file is empty"),
+        ({"profile": ""}, "profile is empty"),
+        ({"journal": ""}, "journal is empty"),
+        ({"key_file": "x"}, "key_file is for a cluster that runs, and none is named: give connect, or a profile"),
+        ({"insecure": True}, "insecure is for a cluster that runs, and none is named"),
+    ],
+)
+def test_given_arguments_of_two_kinds_of_clusters_then_they_are_refused(
+    arguments: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cyclone.client.executor.is_server_named", lambda: False)
+    with pytest.raises(ValueError, match=said):
+        Executor(**arguments)
 
 
 def test_given_max_workers_and_a_server_then_so_many_run_at_once(master: PlayedMaster) -> None:
@@ -167,6 +232,12 @@ def test_given_no_master_then_it_is_unreachable_at_once(monkeypatch: pytest.Monk
 def test_given_too_much_then_it_is_said_at_once(executor: Executor) -> None:
     with pytest.raises(PayloadTooLarge, match="the limit is"):
         executor.submit(len, "x" * VALUE_BYTES_MAX)
+
+
+def test_given_a_future_as_an_argument_then_it_is_said_what_can_be_sent(executor: Executor) -> None:
+    future = executor.submit(square, 1)
+    with pytest.raises(NotSerialisable, match="argument 1, a TaskFuture, cannot be sent: .* send what its result"):
+        executor.submit(square, future)  # type: ignore[arg-type]
 
 
 def test_given_a_function_by_reference_then_values_are_plain(master: PlayedMaster) -> None:

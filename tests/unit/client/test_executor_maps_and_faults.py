@@ -7,9 +7,10 @@ import itertools
 import math
 import operator
 import os
+import re
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from cyclone.client.executor import Executor
 from cyclone.errors import (
     CycloneError,
     NotAllowed,
+    PayloadTooLarge,
     QuotaExceeded,
 )
 from cyclone.protocol.job_messages import (
@@ -30,6 +32,7 @@ from cyclone.protocol.job_messages import (
     FollowRequest,
     SubmitRequest,
 )
+from cyclone.protocol.limits import VALUE_BYTES_MAX
 from tests.support.played_master import PlayedMaster
 
 WAIT_S = 20
@@ -146,13 +149,54 @@ def test_given_a_size_that_makes_no_sense_then_map_refuses_it(
         executor.map(square, [1], **arguments)
 
 
-def test_given_a_map_that_is_not_read_then_shutdown_finishes_it(master: PlayedMaster) -> None:
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        pytest.param(lambda: [range(30_000), [3] * 30_000], id="with a length"),
+        pytest.param(lambda: [itertools.repeat(3), range(30_000)], id="one of them with a length"),
+        pytest.param(lambda: [iter(range(30_000)), itertools.repeat(3)], id="an iterator over what has a length"),
+    ],
+)
+def test_given_a_map_that_is_not_read_then_shutdown_finishes_it(
+    master: PlayedMaster, inputs: Callable[[], list[Iterable[int]]], caplog: pytest.LogCaptureFixture
+) -> None:
     with Executor(connect=master.address, by_value=True) as executor:
-        results = executor.map(square, range(30_000))
-        cut_off = executor.map(square, itertools.count())
-    assert list(results) == [number * number for number in range(30_000)]
+        results = executor.map(operator.add, *inputs())
+    assert sorted(results) == sorted(map(operator.add, *inputs()))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("inputs", [lambda: itertools.count(), lambda: (number for number in range(30_000))])
+def test_given_a_map_whose_end_nobody_knows_then_shutdown_cuts_it_off_and_says_so(
+    master: PlayedMaster, inputs: Callable[[], Iterable[int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Executor(connect=master.address, by_value=True) as executor:
+        cut_off = executor.map(square, inputs())
+        assert next(executor.map(square, itertools.count())) == 0
+        assert list(executor.map(square, (number for number in range(3)))) == [0, 1, 4]
+    (said,) = caplog.messages
+    assert re.match("map of square: .* is shut down after 8192 calls, .*: .* give map a list", said)
     with pytest.raises(RuntimeError, match="after shutdown"):
         list(cut_off)
+
+
+def test_given_an_executor_that_is_forgotten_then_its_maps_are_still_read_to_their_end(master: PlayedMaster) -> None:
+    executor = Executor(connect=master.address, by_value=True)
+    own = executor._core.stream._thread
+    results = executor.map(square, (number for number in range(30_000)))
+    del executor
+    gc.collect()
+    assert list(results) == [number * number for number in range(30_000)]
+    assert own
+    own.join(WAIT_S)
+    assert not own.is_alive()
+
+
+def test_given_an_input_that_fails_in_shutdown_then_that_is_raised_and_everything_ends(master: PlayedMaster) -> None:
+    with pytest.raises(PayloadTooLarge), Executor(connect=master.address, by_value=True) as executor:
+        results = executor.map(len, ["x"] * 10_000 + ["x" * VALUE_BYTES_MAX])
+    assert list(results) == [1] * 10_000
+    assert executor._core.stream._thread is None
 
 
 def test_given_results_that_were_yielded_then_nothing_keeps_them_alive(executor: Executor) -> None:
@@ -165,6 +209,23 @@ def test_given_results_that_were_yielded_then_nothing_keeps_them_alive(executor:
 
 def make_accumulator(_: int) -> Accumulator:
     return Accumulator()
+
+
+@pytest.mark.parametrize("by_value", [True, False])
+def test_given_an_item_that_is_too_large_then_that_is_raised_and_others_go_on(
+    master: PlayedMaster, by_value: bool
+) -> None:
+    with Executor(connect=master.address, by_value=by_value) as executor:
+        with pytest.raises(PayloadTooLarge, match=f"takes? .* bytes, the limit is {VALUE_BYTES_MAX}: .* a file"):
+            executor.map(len, ["x", "x" * VALUE_BYTES_MAX, "y"])
+        assert executor.submit(len, "abc").result(WAIT_S) == 3
+
+
+def test_given_a_later_item_that_is_too_large_then_what_is_before_it_is_yielded_first(executor: Executor) -> None:
+    results = executor.map(len, ["abc", "x" * VALUE_BYTES_MAX], buffersize=1)
+    assert next(results) == 3
+    with pytest.raises(PayloadTooLarge, match="the arguments of call 1 take"):
+        next(results)
 
 
 # What gets lost, and who ends.
@@ -248,8 +309,13 @@ def test_given_a_child_that_is_forked_then_it_is_told_and_the_parent_goes_on(
                     return False
             else:
                 return False
-        executor.shutdown()
-        return bool(concurrent.futures.wait([future], 0).done)
+        try:
+            executor.submit(square, 1)
+        except RuntimeError as error:
+            # As what replaces a ProcessPoolExecutor is expected to.
+            executor.shutdown()
+            return "process that was forked" in str(error) and bool(concurrent.futures.wait([future], 0).done)
+        return False
 
     pid = os.fork()
     if not pid:
@@ -292,7 +358,7 @@ def test_given_asyncio_then_futures_can_be_awaited(executor: Executor) -> None:
 def test_given_many_functions_then_those_used_least_are_closed(
     master: PlayedMaster, executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cyclone.client.executor._JOBS_MAX", 2)
+    monkeypatch.setattr("cyclone.client.executor_core._JOBS_MAX", 2)
     for function in (math.sqrt, math.exp, math.floor, math.sqrt):
         executor.submit(function, 4.0).result(WAIT_S)
     executor.shutdown()

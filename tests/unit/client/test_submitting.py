@@ -5,7 +5,15 @@ import itertools
 import pytest
 
 from cyclone.client.submitting import Blocks, Row, check, pause_s
-from cyclone.errors import NoSuchJob, NoSuchNamespace, NotAllowed, PayloadTooLarge, QuotaExceeded, SubmitRefused
+from cyclone.errors import (
+    MasterBusy,
+    NoSuchJob,
+    NoSuchNamespace,
+    NotAllowed,
+    PayloadTooLarge,
+    QuotaExceeded,
+    SubmitRefused,
+)
 from cyclone.protocol import job_messages as codes
 from cyclone.protocol.job_messages import SUBMIT_REFUSALS, Submitted
 from cyclone.protocol.job_spec import TaskBlock
@@ -14,8 +22,8 @@ from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX, VAL
 ROW = b"\x90"
 
 
-def answer(code: str = "", count: int = 0, sealed: bool = False, room: int = 9) -> Submitted:
-    return Submitted(1, 5, count, sealed, room, code=code)
+def answer(code: str = "", count: int = 0, sealed: bool = False, room: int = 9, job_id: int = 5) -> Submitted:
+    return Submitted(1, job_id, count, sealed, room, code=code)
 
 
 def all_blocks(blocks: Blocks) -> list[int]:
@@ -42,6 +50,19 @@ def test_given_tasks_then_they_go_in_whole_blocks(count: int, sizes: list[int]) 
 def test_given_large_tasks_then_a_block_ends_where_a_message_should() -> None:
     large = b"x" * (BATCH_BYTES_TARGET // 2)
     assert all_blocks(Blocks([large, large, large, ROW, large])) == [2, 2, 1]
+
+
+def test_given_tasks_that_come_slowly_then_a_none_ends_the_block_that_has_begun() -> None:
+    blocks = Blocks([None, ROW, ROW, None, None, ROW, None])
+    assert all_blocks(blocks) == [2, 1]
+    assert blocks.exhausted
+
+
+def test_given_a_job_of_before_that_has_more_then_what_it_has_is_skipped() -> None:
+    blocks = Blocks([b"0", None, b"1", None, b"2", b"3"])
+    blocks.take()
+    blocks.taken(3)
+    assert blocks.take() == TaskBlock(3, [b"3"])
 
 
 def test_given_a_task_that_is_too_large_then_it_is_named() -> None:
@@ -94,11 +115,12 @@ def test_given_an_endless_iterable_then_only_a_block_of_it_is_pulled() -> None:
         (codes.SEALED, SubmitRefused),
         (codes.INVALID, SubmitRefused),
         (codes.GAP, SubmitRefused),
+        (codes.BUSY, MasterBusy),
     ],
 )
 def test_given_a_refusal_then_it_is_raised_with_what_it_means(code: str, kind: type[Exception]) -> None:
     with pytest.raises(kind, match=SUBMIT_REFUSALS[code]):
-        check(answer(code), 1)
+        check(answer(code, job_id=0), 1)
 
 
 @pytest.mark.parametrize("given", [answer(), answer(codes.BUSY), answer(codes.SEALED, count=3, sealed=True)])

@@ -20,6 +20,8 @@ class Task:
         self.state = "queued"
         self.lost = 0
         self.away = False
+        # The master has just started, and nobody has told it yet who has the task.
+        self.is_new = False
         self.then = list(then)
         self.asked = 0
 
@@ -29,8 +31,9 @@ class Task:
         self.asked += 1
         last = max(self.printed, default=0)
         number = attempt or last
-        if self.away or not number:
-            return OutputAnswer(1, number, 0, [], 0, False, self.state, "c1", "away" if self.away else "")
+        if self.away or self.is_new or not number:
+            ended = self.state not in ("running", "queued")
+            return OutputAnswer(1, number, 0, [], 0, ended, self.state, "c1", "away" if self.away else "")
         data = self.printed[number]
         begin = min(max(offset, self.lost), len(data))
         part = data[begin : begin + 4]
@@ -84,6 +87,39 @@ def test_given_an_output_then_it_is_read_to_its_end(at_once: None) -> None:
             [(1, 0, b"ab"), (1, 2, b"c")],
             id="was away",
         ),
+        pytest.param(
+            [
+                lambda task: setattr(task.is_in(1, b"abcd", "completed"), "away", True),
+                lambda task: None,
+                lambda task: None,
+                lambda task: setattr(task, "away", False),
+            ],
+            [(1, 0, b"ab"), (1, 2, b"cd")],
+            id="has ended while its node was away",
+        ),
+        pytest.param(
+            [
+                lambda task: task.is_in(1, b"abcdef"),
+                lambda task: setattr(task, "is_new", True),
+                lambda task: None,
+                lambda task: setattr(task.is_in(1, b"abcdefgh", "completed"), "is_new", False),
+            ],
+            [(1, 0, b"ab"), (1, 2, b"cdef"), (1, 6, b"gh")],
+            id="goes on while the master is started anew",
+        ),
+        pytest.param(
+            [
+                lambda task: setattr(task, "is_new", True),
+                lambda task: setattr(task.is_in(1, b"xyzu", "completed"), "is_new", False),
+            ],
+            [(1, 0, b"ab"), (1, 0, b"xyzu")],
+            id="is begun anew by another master, which counts from one again",
+        ),
+        pytest.param(
+            [lambda task: task.is_in(1, b"x"), lambda task: None, lambda task: task.is_in(1, b"xy", "completed")],
+            [(1, 0, b"ab"), (1, 0, b"x"), (1, 1, b"y")],
+            id="is begun anew, and has printed less by now",
+        ),
     ],
 )
 def test_given_a_task_when_followed_then_each_byte_is_told_once(
@@ -91,6 +127,17 @@ def test_given_a_task_when_followed_then_each_byte_is_told_once(
 ) -> None:
     task = Task(*then).is_in(1, b"ab", "running" if then else "completed")
     assert told(OutputReader(task.answer)) == expected
+
+
+def test_given_a_node_that_does_not_come_back_then_the_rest_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cyclone.client.task_output._BACK_S", 0.0)
+    task = Task(lambda task: setattr(task.is_in(1, b"abcd", "completed"), "away", True)).is_in(1, b"ab")
+    reader = OutputReader(task.answer)
+    assert told(reader) == [(1, 0, b"ab")]
+    assert reader.last is not None
+    assert reader.last.text == "away"
 
 
 def test_given_a_task_that_waits_then_it_is_followed_from_its_beginning() -> None:

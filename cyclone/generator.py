@@ -26,6 +26,13 @@ Config = Mapping[str, Mapping[str, str]]
 class BaseTaskGenerator:
     """Yields tasks, and may react to their results. Derive from it and define ``generate``.
 
+    >>> class Squares(BaseTaskGenerator):
+    ...     def generate(self):
+    ...         for number in range(self.integer_option("squares", "count", 3)):
+    ...             yield Square(number)
+    >>> [task.execute() for task in Squares({"squares": {"count": "4"}}).generate()]
+    [0, 1, 4, 9]
+
     ``config`` holds the configuration's sections as plain text, ``config["directory"]["path"]``; ``folder`` is that of
     the configuration file; ``log`` is for the generator's own lines. The ``..._option`` methods read an option and
     raise a ConfigError that names section and key; called in the constructor, they show a mistake before the first

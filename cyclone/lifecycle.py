@@ -40,7 +40,7 @@ TRANSITIONS = (
     Transition(("queued", "delayed"), "held", "its job is held"),
     Transition(("held",), "queued", "its job is released"),
     Transition(("held",), "delayed", "its job is released before its moment has come"),
-    Transition(("delayed",), "queued", "its moment has come, or it is requeued"),
+    Transition(("delayed",), "queued", "its moment has come, or it is requeued and has no moment of its own"),
     Transition(("queued",), "leased", "sent to a controller that has credit, and all that its job asks for"),
     Transition(("leased",), "running", "its controller says that a worker executes it"),
     Transition(("running",), "leased", "its controller says that no worker executes it any more"),

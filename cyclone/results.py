@@ -77,6 +77,10 @@ class RecordedBlock(msgspec.Struct, array_like=True, gc=False):
 class TaskResult(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The one result of a task: a row of a block. All attributes are read-only.
 
+    >>> [result] = client.results(job_id)
+    >>> result.state, result.ok, result.value, result.error
+    ('completed', True, 120, None)
+
     ``value`` is what ``execute`` returned, None where it did not complete; ``task_id`` counts from 1; ``task_class`` is
     ``module:Class``.
     """
@@ -228,6 +232,15 @@ class OpenBlock:
         share = self.seconds[row] / self._shared_s if self._shared_s else 0.0
         return self.columns.cpu_s * share, self.columns.peak_bytes
 
+    def usage_of_all(self) -> tuple[float, int]:
+        """CPU seconds of all rows together, and the peak bytes of the one that took most."""
+        measured = self._measured.values()
+        cpu_s = sum(cpu_s for cpu_s, _ in measured) + (self.columns.cpu_s if self._shared_s else 0.0)
+        peaks = [peak_bytes for _, peak_bytes in measured]
+        if len(measured) < len(self.statuses):
+            peaks.append(self.columns.peak_bytes)
+        return cpu_s, max(peaks, default=0)
+
     @functools.cached_property
     def _starts(self) -> list[float]:
         return list(itertools.accumulate(self.seconds, initial=self.columns.started))
@@ -235,6 +248,8 @@ class OpenBlock:
     @functools.cached_property
     def _shared_s(self) -> float:
         """Wall time of the rows that share the batch's CPU time."""
+        if not self._measured:
+            return sum(self.seconds)
         return sum(seconds for row, seconds in enumerate(self.seconds) if row not in self._measured)
 
 

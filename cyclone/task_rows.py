@@ -36,6 +36,10 @@ class Stretch(NamedTuple):
     block: JobBlock | None
 
 
+def _nothing(_: JobBlock) -> Sequence[bytes]:
+    return ()
+
+
 class Wanted(NamedTuple):
     """Which rows, and what of them: from an index on, in these states (none for all), with their values or not;
     who has none has the traceback of its error instead.
@@ -47,8 +51,8 @@ class Wanted(NamedTuple):
     start: int
     states: Sequence[str]
     is_processed: Callable[[int], bool]
-    args_of: Callable[[JobBlock], Sequence[bytes]]
     with_values: bool
+    args_of: Callable[[JobBlock], Sequence[bytes]] = _nothing
     options_of: Callable[[JobBlock], Mapping[int, OwnOptions]] = lambda _: {}
 
     def may_be_among(self, found: Collection[str]) -> bool:
@@ -126,7 +130,7 @@ class _Page:
 
 def _rows(stretch: Stretch, block: JobBlock, wanted: Wanted) -> Iterator[TaskRow]:
     """The rows of a stretch that count and are wanted."""
-    opened = _open(block)
+    opened = open_block(block)
     args, options = wanted.args_of(block), wanted.options_of(block)
     records = opened.columns.records if wanted.with_values else []
     printed = {row: packed for row, name, packed in records if name == OUTPUT_RECORD}
@@ -163,7 +167,8 @@ def _rows(stretch: Stretch, block: JobBlock, wanted: Wanted) -> Iterator[TaskRow
         )
 
 
-def _open(block: JobBlock) -> OpenBlock:
+def open_block(block: JobBlock) -> OpenBlock:
+    """Its columns, with the values as they are."""
     count = len(block.statuses)
     recorded = RecordedBlock(
         block.task_id,

@@ -7,6 +7,8 @@ filled. A ValueError starts with what is wrong and ends with what would be right
 import io
 import itertools
 import re
+import select
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -29,14 +31,21 @@ _NOT_OURS = {
 NUMBERED = re.compile(r"(?<!\$)\{([1-9][0-9]?)?\}")
 
 _BLOCK_BYTES = 64 * 1024
+# What comes out of a pipe in drops does not wait longer for more.
+_PAUSE_S = 1.0
 # JSON takes up to six characters for one of a text.
 _JSON_CHARS_MAX = 6 * limits.VALUE_BYTES_MAX
 _OPERATORS = frozenset("!&^")
 
 
+class Pause:
+    """Stands among entries: those before it have waited long enough for others."""
+
+
 class Entries(NamedTuple):
     """The entries of an array. ``open`` begins to read them, and can do so once where they come from a pipe.
 
+    A Pause may stand among those of a pipe.
     ``total`` is None where only reading tells how many they are; ``parallel`` is how many may be at work at once, None
     for any number; ``lists`` of words they are taken from, 0 where they are no words of the command line.
     """
@@ -130,24 +139,38 @@ def opened(path: str) -> io.BufferedReader:
     return open(0 if path == STDIN else path, "rb", closefd=path != STDIN)
 
 
-def _blocks(path: str) -> Iterator[bytes]:
-    """What a file holds, as soon as it is there."""
+def _blocks(path: str) -> Iterator[bytes | Pause]:
+    """What a file holds, as soon as it is there; a Pause about once a second where it has to be waited for."""
     try:
         with opened(path) as file:
-            while block := file.read1(_BLOCK_BYTES):
-                yield block
+            pause_at = time.monotonic() + _PAUSE_S
+            while True:
+                if not select.select([file], [], [], max(0.0, pause_at - time.monotonic()))[0]:
+                    pause_at = time.monotonic() + _PAUSE_S
+                    yield Pause()
+                elif block := file.read1(_BLOCK_BYTES):
+                    yield block
+                else:
+                    return
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _texts(path: str, separator: bytes) -> Iterator[str]:
-    return (piece.decode("utf-8", "surrogateescape") for piece in _pieces(_blocks(path), separator, path) if piece)
+def _texts(path: str, separator: bytes) -> Iterator[str | Pause]:
+    for piece in _pieces(_blocks(path), separator, path):
+        if isinstance(piece, Pause):
+            yield piece
+        elif piece:
+            yield piece.decode("utf-8", "surrogateescape")
 
 
-def _pieces(blocks: Iterable[bytes], separator: bytes, path: str) -> Iterator[bytes]:
+def _pieces(blocks: Iterable[bytes | Pause], separator: bytes, path: str) -> Iterator[bytes | Pause]:
     """What stands between separators. Raises ConfigError for a piece that no task could take."""
     rest = b""
     for block in blocks:
+        if isinstance(block, Pause):
+            yield block
+            continue
         *whole, rest = (rest + block).split(separator)
         yield from whole
         if len(rest) > limits.VALUE_BYTES_MAX:
@@ -170,7 +193,7 @@ class _Text:
         import codecs
 
         self._path = path
-        self._blocks = _blocks(path)
+        self._blocks = (block for block in _blocks(path) if not isinstance(block, Pause))
         self._decode = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
         self._at = 0

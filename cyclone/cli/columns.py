@@ -168,6 +168,29 @@ def _packed_text(packed: bytes) -> str:
     return json_values.encode(_packed_json(packed)).decode("utf-8", "backslashreplace") if packed else ""
 
 
+def program_texts(packed: bytes) -> dict[str, Any]:
+    """What a program has printed and left, by name (``OUTPUT_RECORD``): text, also of bytes that are not UTF-8."""
+    from cyclone.values import decode
+
+    fields = decode(packed) if packed else {}
+    return {
+        name: part.decode("utf-8", "surrogateescape") if isinstance(part, bytes) else part
+        for name, part in fields.items()
+    }
+
+
+def _program_json(packed: bytes) -> Any:
+    from cyclone.values import encode
+
+    return _packed_json(encode(program_texts(packed))) if packed else None
+
+
+def _program_text(packed: bytes) -> str:
+    from cyclone import json_values
+
+    return json_values.encode(_program_json(packed)).decode("utf-8", "backslashreplace") if packed else ""
+
+
 def _plain(value: Any) -> str:
     return "" if value is None else str(value)
 
@@ -189,3 +212,4 @@ TALLY = Kind(_tally_text, _pairs(","), lambda counts: counts)
 PAIRS = Kind(_pairs(" "), _pairs(","), lambda pairs: pairs)
 NAMES = Kind(", ".join, ",".join, list)
 PACKED = Kind(_packed_text, _packed_text, _packed_json)
+PROGRAM = Kind(_program_text, _program_text, _program_json)

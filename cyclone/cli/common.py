@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cyclone import errors
 from cyclone.cli.interrupts import Interrupted
-from cyclone.errors import ConfigError, CycloneError, NotAllowed, PluginError, QuotaExceeded, Unreachable, UsageError
+from cyclone.errors import ConfigError, CycloneError
 from cyclone.protocol import limits
 from cyclone.version import __version__
 
@@ -42,11 +43,11 @@ EXIT_TIMEOUT = 124
 EXIT_INTERRUPTED = 130
 
 _EXIT_CODES: tuple[tuple[tuple[type[CycloneError], ...], int], ...] = (
-    ((UsageError,), EXIT_USAGE),
-    ((ConfigError, PluginError), EXIT_CONFIG),
-    ((Unreachable,), EXIT_UNAVAILABLE),
-    ((NotAllowed,), EXIT_NOT_ALLOWED),
-    ((QuotaExceeded,), EXIT_TEMPORARY),
+    ((errors.UsageError,), EXIT_USAGE),
+    ((ConfigError, errors.PluginError), EXIT_CONFIG),
+    ((errors.Unreachable,), EXIT_UNAVAILABLE),
+    ((errors.NotAllowed,), EXIT_NOT_ALLOWED),
+    ((errors.QuotaExceeded, errors.MasterBusy), EXIT_TEMPORARY),
 )
 
 _NO_JOBS = (

@@ -63,6 +63,13 @@ def client(args: argparse.Namespace, is_patient: bool = False, patience_s: float
     )
 
 
+def newest_job(client: "Client") -> int:
+    """The number of the last job that was submitted, 0 where there is none: who gets no higher one has made no job."""
+    from cyclone.protocol.job_spec import JobSelection
+
+    return next((job.job_id for job in client.jobs(JobSelection(last=True))), 0)
+
+
 def words() -> "Words":
     """How these options are written, for messages that advise them."""
     from cyclone.client.connection import Words

@@ -9,6 +9,8 @@ from cyclone.cli import columns, common, connecting, output, selectors, show
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from cyclone.client.client import Client
+
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 # What keeps a job whoever waits before it: it would not run if it were the only one.
 _KEEPS = frozenset(("held", "paused", "not_before", "parallel", "limit", "no_controller", "no_fit"))
@@ -40,13 +42,13 @@ def explain(args: argparse.Namespace) -> int:
         # What has ended is told by what is listed: the master remembers reasons of open jobs only.
         if job.state not in selectors.ENDED_JOB_STATES:
             reasons = client.explain(job_id, args.place.number)
+            if args.place.number is not None and [code for code, _ in reasons] == ["done"]:
+                reasons = [_ended(client, job_id, args.place.number)]
         elif args.place.number is None:
             counts = columns.TALLY.for_people(job.tasks) or "it had no tasks"
             reasons = [("ended", f"job {job_id} has ended: {job.state}; {counts}")]
         else:
-            row = show.one_task(client, job_id, args.place.number).row
-            error = f": {columns.error_text(row.error)}" if row.error else ""
-            reasons = [("ended", f"task {job_id}.{row.index} has ended: {row.state}{error}")]
+            reasons = [_ended(client, job_id, args.place.number)]
     if args.json:
         found = [{"code": code, "text": text} for code, text in reasons]
         output.print_json("cyclone.explanation/1", {"job": job_id, "index": args.place.number, "reasons": found})
@@ -54,6 +56,12 @@ def explain(args: argparse.Namespace) -> int:
         for text in _for_people(reasons):
             output.write(columns.safe(text))
     return common.EXIT_OK
+
+
+def _ended(client: "Client", job_id: int, index: int) -> tuple[str, str]:
+    row = show.one_task(client, job_id, index).row
+    error = f": {columns.error_text(row.error)}" if row.error else ""
+    return "ended", f"task {job_id}.{row.index} has ended: {row.state}{error}"
 
 
 def _for_people(reasons: "Sequence[tuple[str, str]]") -> "Iterator[str]":

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from cyclone.cli.columns import PACKED, moment_json
+from cyclone.cli.columns import PACKED, moment_json, program_texts
 from cyclone.errors import CycloneError
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def task_parts(job: "JobSummary", row: "TaskRow", wanted: tuple[str, ...]) -> di
     """What there is of a task by the names of its parts; text, or what becomes JSON.
 
     Of a command the output is what it wrote to standard output and the log what it wrote to standard error, also where
-    it failed; of a bundle's program output, log and error are the files that it left; of any other task the output is
-    its value.
+    it failed; of a bundle's program output, log and error are the files that it left, in the same way; of any other
+    task the output is its value.
     """
     value = PACKED.as_json(row.value)
     is_of_command = isinstance(value, dict) and {"exit_code", "stdout", "stderr"} <= value.keys()
-    left = _texts(row.value if is_of_command else row.printed)
+    left = program_texts(row.value if is_of_command else row.printed)
     is_of_bundle = {"log", "error"} <= left.keys()
     parts = {
         "input": PACKED.as_json(row.args),
@@ -57,17 +57,6 @@ def task_parts(job: "JobSummary", row: "TaskRow", wanted: tuple[str, ...]) -> di
         },
     }
     return {name: parts[name] for name in wanted if parts[name] is not None}
-
-
-def _texts(packed: bytes) -> dict[str, Any]:
-    """What a program has printed and left: text, also of bytes that are not UTF-8."""
-    from cyclone.values import decode
-
-    fields = decode(packed) if packed else {}
-    return {
-        name: part.decode("utf-8", "surrogateescape") if isinstance(part, bytes) else part
-        for name, part in fields.items()
-    }
 
 
 class Target(ABC):

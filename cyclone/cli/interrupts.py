@@ -9,10 +9,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal says that it is enough; ``exit_code`` is what a shell makes of it."""
+    """A signal, ``number``, says that it is enough; ``exit_code`` is what a shell makes of it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
+        self.number = number
         self.exit_code = 128 + number
 
 
@@ -31,3 +32,25 @@ def raised() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def repeated(number: int, after_s: float) -> Iterator[None]:
+    """Inside, a signal that programs send once, and then kill, is an Interrupted once more after so long.
+
+    At a keyboard somebody repeats it himself.
+    """
+    if number == signal.SIGINT:
+        yield
+        return
+
+    def tell(_: int, frame: Any) -> None:
+        raise Interrupted(number)
+
+    before = signal.signal(signal.SIGALRM, tell)
+    signal.setitimer(signal.ITIMER_REAL, after_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)

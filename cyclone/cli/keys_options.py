@@ -43,6 +43,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     revoke = actions.add_parser("revoke", help="let a peer in no more; a running master cuts it off")
     revoke.add_argument("names", metavar="NAMES", help="a name, or several: node[001-003]")
     for action in (init, add, listing, revoke):
+        action.epilog = "Exit codes: 0 done, 1 not possible, 78 a folder or file of keys cannot be used."
         action.add_argument(
             "--dir",
             metavar="DIR",

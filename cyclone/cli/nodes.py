@@ -25,6 +25,7 @@ class _Nodes:
     count: int
     slots: int
     busy: int
+    resting: int
     open: int
     silent_s: float
     one: "ControllerStatus"
@@ -40,6 +41,7 @@ LISTING = Listing(
         Column("state", lambda nodes: nodes.one.mark or "up", STATE),
         Column("slots", lambda nodes: nodes.slots, NUMBER),
         Column("busy", lambda nodes: nodes.busy, NUMBER),
+        Column("resting", lambda nodes: nodes.resting, NUMBER, shown=False),
         Column("tasks", lambda nodes: nodes.open, NUMBER),
         Column("silent_s", lambda nodes: nodes.silent_s, DURATION, title="heard"),
         Column("namespaces", lambda nodes: nodes.one.offer.namespaces, NAMES),
@@ -60,7 +62,8 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         help="list the controllers: slots, what they run, labels, versions",
         description="List controllers, one for each node as a rule. More than a screen of them are folded for people: "
         "those that are alike share a line. state is up, drained, suspected, or leaving: it finishes what it runs, and "
-        "takes no more. tasks are those that it has, heard how long it has been silent.",
+        "takes no more. Of the busy slots some may be resting, as a job wants it after its tasks: where some are, a "
+        "column has them. tasks are those that it has, heard how long it has been silent.",
         epilog=f"Exit codes: 0 done, 1 there is none of these names, {connecting.EXIT_CODES}.",
     )
     option = nodes.add_argument("names", metavar="NODES", nargs="?", type=names, help=f"only these: {_NODES_FORMS}")
@@ -103,7 +106,7 @@ def nodes(args: argparse.Namespace) -> int:
     else:
         rows = _folded(found)
     limited = paging.Limited(rows, args)
-    output.print_rows(LISTING, limited, args)
+    output.print_rows(_listing(found, args), limited, args)
     limited.note_more()
     if wanted and (missing := sorted(wanted - {one.name for one in found} - {one.host for one in found})):
         output.note(f"not among them: {_fold(missing)}", args.json)
@@ -129,6 +132,14 @@ def mark(args: argparse.Namespace, names: Iterable[str], undo: bool) -> int:
         return answers.say([(name, client.drain(name, undo=undo)) for name in names], args)
 
 
+def _listing(found: "list[ControllerStatus]", args: argparse.Namespace) -> Listing:
+    """For people with the slots that rest, where there are any; for scripts always the same columns."""
+    if args.parsable or not any(one.resting for one in found):
+        return LISTING
+    shown = [column._replace(shown=True) if column.name == "resting" else column for column in LISTING.columns]
+    return LISTING._replace(columns=shown)
+
+
 def _fold(names: Iterable[str]) -> str:
     from cyclone.ranges import fold_nodes
 
@@ -141,6 +152,7 @@ def _together(alike: "list[ControllerStatus]") -> _Nodes:
         count=len(alike),
         slots=sum(one.slots for one in alike),
         busy=sum(one.busy for one in alike),
+        resting=sum(one.resting for one in alike),
         open=sum(one.open for one in alike),
         silent_s=max(one.silent_s for one in alike),
         one=alike[0],

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from cyclone.cli import answers, common, connecting, interrupts, output, selectors, tasks
-from cyclone.cli.columns import DURATION, ERROR, ID, MOMENT, NUMBER, PACKED, SIZE, STATE, TEXT, Column, Listing
+from cyclone.cli.columns import DURATION, ERROR, ID, MOMENT, NUMBER, PACKED, PROGRAM, SIZE, STATE, TEXT, Column, Listing
 from cyclone.errors import CycloneError, Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ LISTING = Listing(
         Column("cpu_s", lambda task: task.row.cpu_s, DURATION),
         Column("peak_bytes", lambda task: task.row.peak_bytes, SIZE),
         Column("traceback", lambda task: task.row.traceback or None, TEXT),
+        Column("printed", lambda task: task.row.printed, PROGRAM),
     ),
     lines=True,
 )
@@ -136,7 +137,14 @@ def _row(result: "JobTaskResult") -> "TaskRow":
         error=f"{error.type}: {error.message}" if error else "",
         value=result.value or b"",
         traceback=error.traceback if error else "",
+        printed=_printed(result) if error else b"",
     )
+
+
+def _printed(result: "JobTaskResult") -> bytes:
+    from cyclone.protocol.messages import OUTPUT_RECORD
+
+    return next((packed for name, packed in result.packed_records if name == OUTPUT_RECORD), b"")
 
 
 def _processed(client: "Client", job_id: int) -> selectors.Ranges:

@@ -6,7 +6,7 @@ Owns how that is asked for and what is said of it; which tasks these are is ``cl
 import argparse
 from typing import TYPE_CHECKING
 
-from cyclone.cli import columns, common, connecting, output, selectors, show
+from cyclone.cli import columns, common, connecting, output, selectors, show, tasks
 from cyclone.errors import CycloneError, SubmitRefused
 
 if TYPE_CHECKING:
@@ -55,9 +55,12 @@ def retry(args: argparse.Namespace) -> int:
 
     with connecting.client(args) as client:
         job_id = _one_job(client, args.selection.jobs)
+        if args.selection.indexes:
+            tasks.check_indexes(client, job_id, args.selection.indexes)
         found = Retry(client, job_id, list(args.selection.indexes), args.states, args.hold)
         if args.dry_run:
             return _say(args, None, job_id, _counted(client, job_id, args, found))
+        newest = connecting.newest_job(client)
         try:
             made = client.submit(found.spec, found, key=None if args.again else found.key)
         except SubmitRefused as error:
@@ -66,6 +69,8 @@ def retry(args: argparse.Namespace) -> int:
             raise CycloneError(
                 "this was submitted again before, and since then more tasks have ended so: --again makes another job"
             ) from None
+        if made <= newest and (before := client.detail(made).job):
+            output.note(f"job {made} was made of them before ({before.state}): --again makes another one", args.json)
         return _say(args, made, job_id, found.count)
 
 

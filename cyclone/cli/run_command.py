@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common, connecting, interrupts, output, submit, submit_options
+from cyclone.cli import common, connecting, interrupts, output, submit, submit_options, submit_send
 from cyclone.cli.live import Live
 from cyclone.cli.submit_wait import pass_on, say_failure, telling_that_it_goes_on
 from cyclone.errors import Unreachable, UsageError
@@ -20,9 +20,12 @@ from cyclone.errors import Unreachable, UsageError
 if TYPE_CHECKING:
     from cyclone.client.client import Client
     from cyclone.client.job_results import JobTaskResult
+    from cyclone.protocol.job_spec import JobSpec
 
 # From here on exit codes are those of a shell.
 _NOT_EXECUTABLE = 126
+# Slurm and systemd kill half a minute and more after SIGTERM.
+_LEAVE_S = 20.0
 # What belongs to the run of a generator alone.
 _OF_GENERATORS = {
     "config_file": "-f/--config-file",
@@ -51,8 +54,8 @@ def run_command(args: argparse.Namespace) -> int:
     plan = make_plan(submit.asked_for(args), OUTPUT_BYTES_MAX)
     if args.dry_run:
         return submit.dry_run(plan, as_json=False)
-    with interrupts.raised(), _client(args) as client:
-        job_id, count = submit.send(client, plan)
+    with interrupts.raised(), _client(args, plan.spec) as client:
+        job_id, count = submit_send.send(client, plan)
         if not args.quiet and count != 1:
             output.note(f"job {job_id}: {count:,} tasks")
         with telling_that_it_goes_on(job_id) if _is_master_named(args) else contextlib.nullcontext():
@@ -76,9 +79,10 @@ class _Run:
             self._follow()
         except interrupts.Interrupted as interrupted:
             output.note(f"cancelling job {self._job_id}; once more leaves it to itself")
-            self._cancel("interrupted by its user")
-            # What has ended meanwhile still prints; told once more, we leave.
-            self._follow()
+            with interrupts.repeated(interrupted.number, _LEAVE_S):
+                self._cancel("interrupted by its user")
+                # What has ended meanwhile still prints; told once more, we leave.
+                self._follow()
             return interrupted.exit_code
         except (BrokenPipeError, output.OutputLost):
             # As a command of this shell would be ended by SIGPIPE.
@@ -128,7 +132,7 @@ def _tells_by_itself(result: "JobTaskResult") -> bool:
 
 
 @contextlib.contextmanager
-def _client(args: argparse.Namespace) -> "Iterator[Client]":
+def _client(args: argparse.Namespace, spec: "JobSpec") -> "Iterator[Client]":
     """Of the master that is named, else of one that is started for this run."""
     if _is_master_named(args):
         if args.workers:
@@ -137,10 +141,12 @@ def _client(args: argparse.Namespace) -> "Iterator[Client]":
             yield client
         return
     from cyclone.client.client import Client
-    from cyclone.client.local_cluster import LocalCluster
+    from cyclone.client.local_cluster import LocalCluster, check_feasible
 
+    workers = args.workers or len(os.sched_getaffinity(0))
+    check_feasible(spec, workers)
     # What its task prints comes to us, and not into the log of the cluster, which is our standard error.
-    cluster = LocalCluster(args.workers or len(os.sched_getaffinity(0)), ["processing.output=keep"])
+    cluster = LocalCluster(workers, ["processing.output=keep"])
     with contextlib.closing(cluster), Client(cluster.address()) as client:
         try:
             yield client

@@ -1,31 +1,50 @@
 """``cyclone stats``: the figures of jobs, from their tasks; without a job those of the whole master.
 
-A job's tasks are read page by page and counted: nothing is kept of them but sums.
+The master adds up a job's tasks, some ten thousand for each answer: none of them is read here.
 """
 
 import argparse
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cyclone.cli import columns, common, connecting, output, tasks
-from cyclone.cli.causes import Causes
 from cyclone.cli.columns import DURATION, ID, MOMENT, NUMBER, SIZE, TALLY, Column, Listing
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
-    from cyclone.protocol.job_messages import TaskRow
+    from cyclone.protocol.figure_messages import TaskFigures
+    from cyclone.task_figures import Figures
 
-_CAUSES_SHOWN = 5
-# How often it is told how many tasks are read: by a bar on a terminal, by a line elsewhere.
+# Of so many jobs so many kinds of errors are told apart below the table.
+_JOBS_SHOWN = _KINDS_SHOWN = 5
+# How often it is told how many tasks are counted: by a bar on a terminal, by a line elsewhere.
 _BAR_EVERY_S, _LINE_EVERY_S = 0.2, 5.0
-_TASKS_BETWEEN_LOOKS = 1024
+
+
+class _OfJob(NamedTuple):
+    """A job and the sums over those of its tasks that are meant."""
+
+    job_id: int
+    figures: "Figures"
+
+    @property
+    def elapsed_s(self) -> float:
+        """From the first start to the last end."""
+        return max(0.0, self.figures.finished - self.figures.started) if self.figures.ran else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Tasks a second in that time."""
+        return self.figures.ran / self.elapsed_s if self.elapsed_s else 0.0
 
 
 class _Reading:
-    """How far we are, on standard error: a million tasks take a while. Nothing where a program reads us."""
+    """How far we are, on standard error: a hundred million tasks take a while. Nothing where a program reads us."""
 
     def __init__(self, client: "Client", args: argparse.Namespace) -> None:
         self._client = client
@@ -34,18 +53,32 @@ class _Reading:
         self._total: int | None = None
         self._bar: Any = None
 
-    def tasks(self) -> Iterator[tasks.JobTask]:
-        """Those that are meant."""
+    def figures(self) -> "Iterator[tuple[int, TaskFigures]]":
+        """Of the tasks that are meant, job by job, as the master tells them. Raises NoSuchJob."""
         show_at = time.monotonic() + self._every_s
+        count = 0
         try:
-            for count, task in enumerate(tasks.chosen(self._client, self._args.selection)):
-                if count % _TASKS_BETWEEN_LOOKS == 0 and time.monotonic() >= show_at and not self._args.json:
+            for job_id, told in self._asked():
+                if time.monotonic() >= show_at and not self._args.json:
                     self._show(count)
                     show_at = time.monotonic() + self._every_s
-                yield task
+                count += sum(told.tasks.values())
+                yield job_id, told
         finally:
             if self._bar is not None:
                 self._bar.close()
+
+    def _asked(self) -> "Iterator[tuple[int, TaskFigures]]":
+        for one in self._args.selection:
+            for job_id in tasks.job_ids(self._client, one.jobs):
+                is_empty = True
+                for low, high in one.indexes or ((0, None),):
+                    for told in _pages(self._client, job_id, low, None if high is None else high + 1):
+                        is_empty = is_empty and not told.tasks
+                        yield job_id, told
+                if is_empty:
+                    # There is nothing to tell, or nothing to tell it of.
+                    tasks.check_indexes(self._client, job_id, one.indexes)
 
     def _show(self, count: int) -> None:
         if self._total is None:
@@ -56,7 +89,7 @@ class _Reading:
             )
         if not sys.stderr.isatty():
             of_all = f" of {self._total:,}" if self._total else ""
-            output.note(f"{count:,}{of_all} tasks read")
+            output.note(f"{count:,}{of_all} tasks counted")
             return
         if self._bar is None:
             from tqdm import tqdm
@@ -66,49 +99,23 @@ class _Reading:
         self._bar.refresh()
 
 
-class _Figures:
-    """Sums over the tasks of a job. ``rate`` is tasks a second, from the first start to the last end."""
+def _pages(client: "Client", job_id: int, low: int, stop: int | None) -> "Iterator[TaskFigures]":
+    """Of the tasks with indexes from ``low`` on, each page of them once."""
+    from cyclone.protocol.figure_messages import FiguresReport, FiguresRequest
 
-    def __init__(self, job_id: int) -> None:
-        self.job_id = job_id
-        self.states: Counter[str] = Counter()
-        self.nodes: set[str] = set()
-        self.causes = Causes()
-        self.ran = self.attempts = self.peak_bytes = 0
-        self.seconds = self.longest_s = self.cpu_s = self.finished = 0.0
-        self.shortest_s = self.started = float("inf")
-
-    def add(self, row: "TaskRow") -> None:
-        """Count a task."""
-        self.states[row.state] += 1
-        self.attempts += row.attempt
-        self.causes.add(row)
-        if row.controller:
-            self.nodes.add(row.controller)
-        if not row.started:
-            return
-        self.ran += 1
-        self.seconds += row.seconds
-        self.cpu_s += row.cpu_s
-        self.peak_bytes = max(self.peak_bytes, row.peak_bytes)
-        self.shortest_s = min(self.shortest_s, row.seconds)
-        self.longest_s = max(self.longest_s, row.seconds)
-        self.started = min(self.started, row.started)
-        self.finished = max(self.finished, row.started + row.seconds)
-
-    @property
-    def elapsed_s(self) -> float:
-        """From the first start to the last end."""
-        return max(0.0, self.finished - self.started) if self.ran else 0.0
-
-    @property
-    def rate(self) -> float:
-        """Tasks a second."""
-        return self.ran / self.elapsed_s if self.elapsed_s else 0.0
+    position: int | None = low
+    while position is not None:
+        report = client.expect(FiguresReport, partial(FiguresRequest, job_id=job_id, start=position, stop=stop))
+        yield report.figures
+        position = report.next
 
 
-def _of_those_that_ran(value: "float | int", figures: _Figures) -> "float | int | None":
-    return value if figures.ran else None
+def _of_those_that_ran(value: "float | int", one: _OfJob) -> "float | int | None":
+    return value if one.figures.ran else None
+
+
+def _mean_s(one: _OfJob) -> "float | None":
+    return one.figures.seconds / one.figures.ran if one.figures.ran else None
 
 
 LISTING = Listing(
@@ -116,20 +123,20 @@ LISTING = Listing(
     "jobs",
     (
         Column("job", lambda one: one.job_id, ID),
-        Column("tasks", lambda one: sum(one.states.values()), NUMBER),
-        Column("states", lambda one: dict(one.states), TALLY),
-        Column("attempts", lambda one: one.attempts, NUMBER, shown=False),
-        Column("mean_s", lambda one: _of_those_that_ran(one.seconds / max(one.ran, 1), one), DURATION, title="mean"),
-        Column("shortest_s", lambda one: _of_those_that_ran(one.shortest_s, one), DURATION, title="min"),
-        Column("longest_s", lambda one: _of_those_that_ran(one.longest_s, one), DURATION, title="max"),
-        Column("seconds", lambda one: one.seconds, DURATION, title="sum"),
-        Column("cpu_s", lambda one: one.cpu_s, DURATION, title="cpu"),
-        Column("peak_bytes", lambda one: one.peak_bytes, SIZE, title="peak"),
-        Column("started", lambda one: one.started if one.ran else 0.0, MOMENT, shown=False),
+        Column("tasks", lambda one: sum(one.figures.tasks.values()), NUMBER),
+        Column("states", lambda one: dict(one.figures.tasks), TALLY),
+        Column("attempts", lambda one: one.figures.attempts, NUMBER, shown=False),
+        Column("mean_s", _mean_s, DURATION, title="mean"),
+        Column("shortest_s", lambda one: _of_those_that_ran(one.figures.shortest_s, one), DURATION, title="min"),
+        Column("longest_s", lambda one: _of_those_that_ran(one.figures.longest_s, one), DURATION, title="max"),
+        Column("seconds", lambda one: one.figures.seconds, DURATION, title="sum"),
+        Column("cpu_s", lambda one: one.figures.cpu_s, DURATION, title="cpu"),
+        Column("peak_bytes", lambda one: one.figures.peak_bytes, SIZE, title="peak"),
+        Column("started", lambda one: one.figures.started if one.figures.ran else 0.0, MOMENT, shown=False),
         Column("elapsed_s", lambda one: one.elapsed_s, DURATION, title="elapsed"),
         Column("rate", lambda one: round(one.rate, 3), NUMBER, title="tasks/s"),
-        Column("nodes", lambda one: len(one.nodes), NUMBER),
-        Column("errors", lambda one: {cause: count for cause, count, _ in one.causes.ranked()}, TALLY, shown=False),
+        Column("nodes", lambda one: len(one.figures.nodes), NUMBER),
+        Column("errors", lambda one: {kind: count for kind, count, _ in one.figures.failures}, TALLY, shown=False),
     ),
 )
 
@@ -153,47 +160,50 @@ def stats(args: argparse.Namespace) -> int:
     with connecting.client(args) as client:
         if not args.selection:
             return _of_master(client, args)
-        shown: list[_Figures] = []
-        output.print_rows(LISTING, _figures(client, args, shown), args)
+        shown: list[_OfJob] = []
+        output.print_rows(LISTING, _jobs(client, args, shown), args)
     if not (args.json or args.shape or args.parsable):
         for one in shown:
-            for cause, count, index in one.causes.ranked()[:_CAUSES_SHOWN]:
-                output.note(f"job {one.job_id}: {count:,} x {columns.error_text(cause)} (such as {one.job_id}.{index})")
+            for kind, count, index in one.figures.failures[:_KINDS_SHOWN]:
+                output.note(f"job {one.job_id}: {count:,} x {columns.error_text(kind)} (such as {one.job_id}.{index})")
     return common.EXIT_OK
 
 
-def _figures(client: "Client", args: argparse.Namespace, shown: list[_Figures]) -> Iterable[_Figures]:
-    """Of each job when all of its tasks are counted; ``shown`` keeps those that had errors."""
-    figures: _Figures | None = None
-    for task in _Reading(client, args).tasks():
-        if figures is None or figures.job_id != task.job_id:
-            if figures is not None:
-                yield figures
-            figures = _Figures(task.job_id)
-        figures.add(task.row)
-        if figures.causes and figures not in shown and len(shown) < _CAUSES_SHOWN:
-            shown.append(figures)
-    if figures is not None:
-        yield figures
+def _jobs(client: "Client", args: argparse.Namespace, shown: list[_OfJob]) -> Iterator[_OfJob]:
+    """Each job that has tasks, when all of them are counted; ``shown`` keeps some of those that had errors."""
+    from cyclone.task_figures import Figures
+
+    for job_id, of_job in groupby(_Reading(client, args).figures(), key=itemgetter(0)):
+        one = _OfJob(job_id, Figures())
+        for _, told in of_job:
+            one.figures.add(told)
+        if one.figures.failures and len(shown) < _JOBS_SHOWN:
+            shown.append(one)
+        if one.figures.tasks:
+            yield one
 
 
 def _of_master(client: "Client", args: argparse.Namespace) -> int:
     report, held = client.status(), client.namespaces()
     slots = sum(one.slots for one in report.controllers)
     busy = sum(one.busy for one in report.controllers)
+    resting = sum(one.resting for one in report.controllers)
     open_jobs = sum(one.open_jobs for one in held)
     if args.json:
         fields = {"tasks": report.tasks, "open_jobs": open_jobs, "namespaces": len(held)}
         fields |= {"controllers": len(report.controllers), "slots": slots, "busy": busy}
+        fields["resting"] = resting
         output.print_json("cyclone.master_stats/1", fields)
         return common.EXIT_OK
-    share = f", {100 * busy / slots:.0f} %" if slots else ""
+    at_work = busy - resting
+    share = f", {100 * at_work / slots:.0f} %" if slots else ""
+    at_rest = f"; {resting:,} at rest after a task" if resting else ""
     output.print_pairs(
         [
             ("tasks", columns.TALLY.for_people(report.tasks) or "none yet"),
             ("open jobs", f"{open_jobs:,} in {len(held):,} namespaces"),
             ("controllers", f"{len(report.controllers):,}"),
-            ("slots", f"{busy:,} of {slots:,} at work{share}"),
+            ("slots", f"{at_work:,} of {slots:,} at work{share}{at_rest}"),
         ]
     )
     return common.EXIT_OK

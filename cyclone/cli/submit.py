@@ -1,30 +1,21 @@
 """``cyclone submit``: from a command line to a job of a running master.
 
 Owns how command line, job file and directives come together, and what is printed. What a job is made of is
-``submit_plan``'s, what comes after it ``submit_wait``'s.
+``submit_plan``'s, how it is sent ``submit_send``'s, what comes after it ``submit_wait``'s.
 """
 
 import argparse
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import arrays, columns, common, connecting, interrupts, output, submit_options
+from cyclone.cli import arrays, columns, common, connecting, interrupts, output, submit_options, submit_send
 from cyclone.cli.submit_options import Given
-from cyclone.errors import (
-    ConfigError,
-    CycloneError,
-    NoSuchJob,
-    NoSuchNamespace,
-    SubmitRefused,
-    Unreachable,
-    UsageError,
-)
-from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX
+from cyclone.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from cyclone.cli.submit_plan import Plan
@@ -51,7 +42,7 @@ def submit(args: argparse.Namespace) -> int:
         return dry_run(plan, args.json)
     waits = args.wait or args.progress or args.follow
     with interrupts.raised(), connecting.client(args, is_patient=waits) as client:
-        job_id, count = send(client, plan)
+        job_id, count = submit_send.send(client, plan, args.json)
         if not waits:
             _say(args, job_id, count)
             return common.EXIT_OK
@@ -67,13 +58,13 @@ def _wait(client: "Client", args: argparse.Namespace, job_id: int, count: int) -
     elif not args.json:
         _say(args, job_id, count)
     try:
-        job = submit_wait.wait(client, job_id, args.follow, args.progress)
+        job = submit_wait.wait(client, job_id, args.follow, args.progress, args.json)
     except (KeyboardInterrupt, BrokenPipeError, output.OutputLost):
-        output.note(f"job {job_id} goes on: cyclone wait {job_id}, or cyclone cancel {job_id}")
+        output.note(f"job {job_id} goes on: cyclone wait {job_id}, or cyclone cancel {job_id}", args.json)
         raise
     if args.json:
         output.print_json(SCHEMA, {"job": job_id, "tasks": count, "state": job.state, "ended": job.tasks})
-    output.note(columns.summary_text(job))
+    output.note(columns.summary_text(job), args.json)
     return submit_wait.exit_code(job)
 
 
@@ -161,80 +152,6 @@ def _usual_namespace(args: argparse.Namespace) -> str:
     return profile.namespace if named or not elsewhere else ""
 
 
-def send(client: "Client", plan: "Plan") -> tuple[int, int]:
-    """Submit it: the job's number, and how many tasks were given. What breaks off half-way is cancelled."""
-    from cyclone.cli.submit_values import key_of
-    from cyclone.protocol.job_messages import SEALED
-
-    key = None if plan.key is None else key_of(plan.key)
-    tasks = plan.tasks()
-    first, is_all = _first_block(tasks)
-    newest = next((job.job_id for job in client.jobs(page=1)), 0) if key else 0
-    try:
-        job_id = client.submit(plan.spec, first, key=key, sealed=is_all)
-    except NoSuchNamespace as error:
-        hint = "-n is the namespace, and --array makes several tasks"
-        raise NoSuchNamespace(error.code, f"{error}: {hint}") from None
-    except SubmitRefused as error:
-        if error.code != SEALED:
-            raise
-        raise SubmitRefused(SEALED, f"{error}: another --key makes another job of these tasks") from None
-    if job_id <= newest:
-        output.note(_made_before(client, plan, job_id))
-    if is_all:
-        return job_id, len(first)
-    try:
-        return job_id, client.add(job_id, tasks, offset=len(first), sealed=True)
-    except NoSuchJob:
-        # It has ended: cancelled meanwhile, or the same key has made it long ago.
-        job = client.detail(job_id).job
-        if key is None or job is None:
-            raise
-        return job_id, sum(job.tasks.values())
-    except (CycloneError, KeyboardInterrupt) as error:
-        _broke_off(client, job_id, key is not None, error)
-        raise
-
-
-def _made_before(client: "Client", plan: "Plan", job_id: int) -> str:
-    """For whoever takes a key again for something else, and would believe that it is done."""
-    from cyclone.cli.show import option_name
-
-    detail = client.detail(job_id, with_shared=True)
-    text = f"job {job_id} was made with this key before, and is not submitted again"
-    if detail.job is None or detail.spec is None:
-        return text
-    fields = (name for name in plan.spec.__struct_fields__ if getattr(plan.spec, name) != getattr(detail.spec, name))
-    others = ["what it runs" if name == "shared" else option_name(name) for name in fields]
-    differs = f"; different from now: {', '.join(others)}" if others else ""
-    return f"{text}: it is of {columns.moment_text(detail.job.submitted)}{differs}"
-
-
-def _broke_off(client: "Client", job_id: int, has_key: bool, error: BaseException) -> None:
-    """What becomes of a job that has not all of its tasks: it is cancelled, unless the rest may still come."""
-    if isinstance(error, Unreachable) or (has_key and not isinstance(error, ConfigError)):
-        ways = f"{'the same command sends them, ' * has_key}cyclone seal or cancel {job_id} ends it"
-        output.note(f"job {job_id} has not all of its tasks, and waits for them: {ways}")
-        return
-    from cyclone.protocol.job_spec import JobSelection
-
-    used_up = "; its key stands for it, take another one" if has_key else ""
-    output.note(f"job {job_id} is cancelled: not all of its tasks could be sent{used_up}")
-    client.cancel(JobSelection(ids=[(job_id, job_id)]), reason="its submission broke off")
-
-
-def _first_block(tasks: Iterator[bytes]) -> tuple[list[bytes], bool]:
-    """What fits into one message, and whether these are all."""
-    block: list[bytes] = []
-    size = 0
-    for packed in tasks:
-        block.append(packed)
-        size += len(packed)
-        if len(block) == TASKS_PER_BATCH_MAX or size >= BATCH_BYTES_TARGET:
-            return block, False
-    return block, True
-
-
 def _say(args: argparse.Namespace, job_id: int, count: int) -> None:
     """What was submitted, as the command line wishes."""
     if args.json:
@@ -250,7 +167,7 @@ def _submitted(job_id: int, count: int) -> str:
 
 def dry_run(plan: "Plan", as_json: bool) -> int:
     """Print what would be submitted: how many, the first of them, all options."""
-    tasks = plan.tasks()
+    tasks = (packed for packed in plan.tasks() if packed is not None)
     first = [plan.described(packed) for packed in islice(tasks, _SHOWN_TASKS)]
     # Also where the number is known: an entry that no task can take is told here, and not when half of them are sent.
     count = len(first) + sum(1 for _ in tasks)

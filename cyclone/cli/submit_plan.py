@@ -40,13 +40,16 @@ _PLACEHOLDER = re.compile(r"(?<!\$)\{(?:index|job_id|task_id|attempt|task_dir)?\
 
 
 class Plan(NamedTuple):
-    """A job that can be submitted. ``tasks`` begins to pack them; from a pipe it can do so once.
+    """A job that can be submitted. ``tasks`` begins to pack them; from a pipe it can do so once. None among them: those
+    before it have waited long enough for others.
 
-    ``common`` are the properties that all tasks share, by name, ``names`` are those that each has of its own.
+    ``total`` is how many they are, None where only reading tells. ``common`` are the properties that all tasks share,
+    by name, ``names`` are those that each has of its own.
     """
 
     spec: JobSpec
-    tasks: Callable[[], Iterator[bytes]]
+    tasks: Callable[[], Iterator[bytes | None]]
+    total: int | None
     common: Given
     names: tuple[str, ...]
     key: str | None
@@ -84,16 +87,21 @@ def make_plan(given: Given, output_bytes: int = OUTPUT_BYTES) -> Plan:
     }
     if given.get("env_all"):
         options["environment"] = {**_whole_environment(), **given.get("environment", {})}
-    options["directory"] = str(Path.cwd() / given.get("directory", ""))
+    folder = options["directory"] = str(Path.cwd() / given.get("directory", ""))
+    if not (submit_values.is_unicode(folder) or "directory" in given):
+        raise UsageError(f"this folder, {folder!r}, has a name that is not UTF-8 text: give another by --cwd")
     if entries is not None and entries.parallel and "parallel" not in given:
         options["parallel"] = entries.parallel
     try:
         spec = make_spec(options, lambda option: option.flags)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if not spec.retries and ("retry_on" in given or "retry_delay_s" in given):
+        output.note("nothing is tried again without --retries: --retry-on and --backoff say how")
     return Plan(
         spec,
         lambda: _packed(entries, tasks.pack),
+        entries.total if entries else 1,
         dict(zip(tasks.shared_names, decode(tasks.shared), strict=True)) if tasks.shared else {},
         tasks.names,
         given.get("key"),
@@ -181,6 +189,9 @@ def _fill(word: str, entry: list[str]) -> str:
 
 
 def _pack_entry(entry: Any, index: int | None) -> bytes:
+    if entry is None and index is not None:
+        # What is none would leave the braces of a command as they are.
+        entry = "null"
     # A whole number is its own index.
     place = () if index is None or type(entry) is int else (index,)
     # An array of a million comes this way: what has a plain form is packed in one call.
@@ -192,11 +203,16 @@ def _pack_entry(entry: Any, index: int | None) -> bytes:
     return pack((msgspec.Raw(encode(entry)), *place))
 
 
-def _packed(entries: arrays.Entries | None, pack_one: Callable[[Any, int | None], bytes]) -> Iterator[bytes]:
+def _packed(entries: arrays.Entries | None, pack_one: Callable[[Any, int | None], bytes]) -> Iterator[bytes | None]:
     if entries is None:
         yield pack_one(None, None)
         return
-    for index, entry in enumerate(entries.open()):
+    index = -1
+    for entry in entries.open():
+        if type(entry) is arrays.Pause:
+            yield None
+            continue
+        index += 1
         try:
             packed = pack_one(entry, index)
         except NotSerialisable as error:

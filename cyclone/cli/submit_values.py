@@ -18,6 +18,7 @@ PAST_FORMS = "10m (ago), 20:00, 2026-11-20 or 2026-11-20T12:00"
 NAME_FORMS = f"write letters, digits and _.:/@-, {limits.NAME_CHARS_MAX} at most, the first a letter, digit or _"
 
 _NUMBER = re.compile(r"[0-9][0-9_]{0,18}")
+_DIGITS = re.compile(r"[+-]?[0-9]{18,}")
 _SIGNED = re.compile(r"[+-]?[0-9]{1,18}")
 _CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
 _VARIABLE = re.compile(r"[^=\x00]+")
@@ -57,6 +58,8 @@ def limit(text: str) -> float:
 def memory(text: str) -> int:
     """Bytes. A small number without a unit is refused: elsewhere it would be megabytes."""
     size_bytes = parse_size(text)
+    if not size_bytes:
+        raise ValueError(f"{text!r} is no memory at all: write 512M, or 4G; without a need leave it out")
     if size_bytes < _MEMORY_BYTES_MIN and text.strip().isdecimal():
         raise ValueError(f"{text!r} is a number of bytes, and no task has so few: write {text.strip()}M, or 4G")
     return size_bytes
@@ -65,22 +68,26 @@ def memory(text: str) -> int:
 def number(text: str) -> int:
     """A whole number from 0 on; underscores may group its digits."""
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{text!r} is not a whole number: write 0, 1, 2...")
+        raise ValueError(_too_long(text) or f"{text!r} is not a whole number: write 0, 1, 2...")
     return int(text.replace("_", ""))
 
 
 def positive(text: str) -> int:
     """A whole number from 1 on."""
     if not _NUMBER.fullmatch(text) or not (found := int(text.replace("_", ""))):
-        raise ValueError(f"{text!r} is not a number of things: write 1, 2, 3...")
+        raise ValueError(_too_long(text) or f"{text!r} is not a number of things: write 1, 2, 3...")
     return found
 
 
 def signed(text: str) -> int:
     """A whole number."""
     if not _SIGNED.fullmatch(text):
-        raise ValueError(f"{text!r} is not a whole number: write 10 or -10")
+        raise ValueError(_too_long(text) or f"{text!r} is not a whole number: write 10 or -10")
     return int(text)
+
+
+def _too_long(text: str) -> str:
+    return f"{text[:30]!r} is too great a number" if _DIGITS.fullmatch(text) else ""
 
 
 def crash_limit(text: str) -> int:

@@ -26,14 +26,16 @@ _PRINTED = "; standard "
 _BUNDLE_OUTPUT = "output"
 
 
-def wait(client: "Client", job_id: int, follow: bool = False, progress: bool = False) -> "JobSummary":
+def wait(
+    client: "Client", job_id: int, follow: bool = False, progress: bool = False, as_json: bool = False
+) -> "JobSummary":
     """The job when it has ended; with ``follow``, what its one task prints is passed on as it comes, what several
     print as they end.
     """
     from cyclone.cli.wait import Progress, waited
 
     shown = Progress(progress)
-    with telling_that_it_goes_on(job_id), contextlib.closing(shown):
+    with telling_that_it_goes_on(job_id, as_json), contextlib.closing(shown):
         if follow:
             summary = client.detail(job_id).job
             live = Live(client, job_id, is_on=summary is not None and sum(summary.tasks.values()) == 1)
@@ -46,12 +48,12 @@ def wait(client: "Client", job_id: int, follow: bool = False, progress: bool = F
 
 
 @contextlib.contextmanager
-def telling_that_it_goes_on(job_id: int) -> Iterator[None]:
+def telling_that_it_goes_on(job_id: int, as_json: bool = False) -> Iterator[None]:
     """Where the master cannot be reached any more, its job is not over."""
     try:
         yield
     except Unreachable:
-        output.note(f"job {job_id} goes on as soon as its master does: cyclone wait {job_id}")
+        output.note(f"job {job_id} goes on as soon as its master does: cyclone wait {job_id}", as_json)
         raise
 
 
@@ -62,15 +64,13 @@ def pass_on(result: "JobTaskResult", live: Live) -> None:
     value = result.value
     printed = value if _is_program(value) else None if result.ok else _printed_in_vain(result)
     if printed is not None:
-        for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
-            kept, shown = printed[name], live.shown_bytes(result.attempt, name)
+        for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr"), (sys.stdout, _BUNDLE_OUTPUT)):
+            kept, shown = printed.get(name) or b"", live.shown_bytes(result.attempt, name)
             kept = kept if isinstance(kept, bytes) else kept.encode("utf-8", "surrogateescape")
             write(stream, kept[shown:])
             if printed.get(f"{name}_truncated") and shown < printed[f"{name}_bytes"]:
                 part = f"{max(len(kept), shown):,} of {printed[f'{name}_bytes']:,} bytes are here"
                 output.note(f"cyclone: task {result.job_id}.{result.index}: its {name} is cut: {part}")
-        left = printed.get(_BUNDLE_OUTPUT) or b""
-        write(sys.stdout, left if isinstance(left, bytes) else left.encode("utf-8", "surrogateescape"))
     elif value is not None:
         from cyclone import json_values
 

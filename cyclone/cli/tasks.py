@@ -137,6 +137,13 @@ def lacks(job: "JobSummary", indexes: Sequence[tuple[int, int]]) -> str:
     return f"job {job.job_id} has no task {selectors.fold(indexes)}: {which}{'' if job.sealed else ' so far'}"
 
 
+def check_indexes(client: "Client", job_id: int, indexes: Sequence[tuple[int, int]]) -> None:
+    """Raise NoSuchJob, or CycloneError where it has none of these tasks."""
+    job = client.detail(job_id).job
+    if job and indexes and (text := lacks(job, indexes)):
+        raise CycloneError(text)
+
+
 def chosen(
     client: "Client",
     selection: Sequence[selectors.Tasks],
@@ -146,7 +153,8 @@ def chosen(
     page: int = 4096,
     is_of_generator: bool = True,
 ) -> Iterator[JobTask]:
-    """The tasks that are meant, job by job, in the order of indexes; asked for as they are read. Raises NoSuchJob.
+    """The tasks that are meant, job by job, in the order of indexes; asked for as they are read. Raises as
+    ``check_indexes``.
 
     ``is_of_generator``: those of job 0 may be meant, too.
     """
@@ -169,7 +177,7 @@ def chosen(
                     yield JobTask(job_id, row)
             if is_empty:
                 # There is nothing to tell, or nothing to tell it of.
-                client.detail(job_id)
+                check_indexes(client, job_id, one.indexes)
 
 
 def with_classes(client: "Client", found: Iterable[JobTask]) -> Iterator[JobTask]:

@@ -253,7 +253,8 @@ class Agent:
             self._send_results(number, batches)
         results_soon = self.outbox.flush_at() is not None
         running = partial(self.crew.running, progress)
-        if state := link.state(now, live, self.crew.busy, self.held, results_soon, running):
+        crew = self.crew
+        if state := link.state(now, live, crew.busy, self.held, results_soon, running, crew.resting):
             self._out.append(Send(state))
 
     def _flush_at(self) -> float | None:

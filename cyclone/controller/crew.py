@@ -14,7 +14,7 @@ from cyclone.controller.job_book import JobBook
 from cyclone.controller.options import AgentOptions
 from cyclone.controller.outbox import Outbox
 from cyclone.controller.pipe import Done
-from cyclone.controller.slots import Batch, Phase, Slot, taken
+from cyclone.controller.slots import Batch, Phase, Slot, resting, taken
 from cyclone.controller.stops import Stops
 from cyclone.controller.watch import LOOK_S, Published, Watch
 from cyclone.controller.work import Pace, WorkQueue, coalesce, overlap
@@ -71,6 +71,11 @@ class Crew:
     def busy(self) -> int:
         """Slots that are not free: with work, needed by it besides, or at rest after it."""
         return taken(self.slots)
+
+    @property
+    def resting(self) -> int:
+        """Those of them that rest."""
+        return resting(self.slots) if self._resting else 0
 
     @property
     def working(self) -> bool:

@@ -162,6 +162,7 @@ class Link:
         held: Callable[[], list[TaskRange]],
         results_soon: bool,
         running: Callable[[], list[TaskRange]] = list,
+        resting: int = 0,
     ) -> State | None:
         """A heartbeat when it is time, when other slots are live, or for credit that no results will soon carry."""
         if not self.session:
@@ -176,7 +177,7 @@ class Link:
         self._said_at = now
         self._state_at = now + min(self._heartbeat_s, self.session.controller_timeout_s * REPEAT_SHARE)
         session = self.session.session
-        return State(session, self._state_seq, self._tasks_seq, self.told(), slots, busy, held(), running())
+        return State(session, self._state_seq, self._tasks_seq, self.told(), slots, busy, held(), running(), resting)
 
     def told(self) -> int:
         """The credit, to be put into a message."""

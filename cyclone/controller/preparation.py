@@ -67,7 +67,7 @@ class Preparation:
     def begin(self, job: Job) -> Builder:
         """In a row of the job: what makes its tasks. Where the job has surroundings, these are in place now.
 
-        Raises ClassRefused for what must not be executed here, SetupFailed, and what the import of a class raises.
+        Raises ClassRefused for what must not be executed here, SetupFailed from whatever else is in the way.
         """
         with self._stage:
             if job.environment or job.directory:
@@ -108,9 +108,9 @@ class Preparation:
                 f"job {job.job_id} came by value, as pickled code, and this controller opens none; "
                 "the line that allows it, in its configuration, is [processing] by_value = yes"
             )
-        task_class = load_allowed_class(job.task_class, BaseTask, self._task_modules)
-        self._classes[job.job_id] = task_class
         try:
+            task_class = load_allowed_class(job.task_class, BaseTask, self._task_modules)
+            self._classes[job.job_id] = task_class
             build = task_class.prepared(_shared(job))
         except (Terminated, ClassRefused):
             raise

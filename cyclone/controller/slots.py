@@ -151,3 +151,8 @@ def settle(slot: Slot, slots: list[Slot], count: int) -> None:
 def taken(slots: list[Slot]) -> int:
     """How many slots are not free: those with work, those that its tasks need besides, and those that rest."""
     return sum([slot.cpus for slot in slots if slot.batches or slot.rest_until_s])
+
+
+def resting(slots: list[Slot]) -> int:
+    """How many of these do nothing any more: their task has ended, and its job wants them to rest."""
+    return sum([slot.cpus for slot in slots if slot.rest_until_s and not slot.batches])

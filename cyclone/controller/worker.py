@@ -26,7 +26,7 @@ from cyclone.controller.context import Terminated, WorkerContext
 from cyclone.controller.preparation import Builder, Preparation, SetupFailed
 from cyclone.controller.surroundings import MemoryBound, protect_others
 from cyclone.controller.usage import Usage
-from cyclone.errors import NotSerialisable, ProtocolError
+from cyclone.errors import NotSerialisable, PayloadTooLarge, ProtocolError
 from cyclone.failure import error_record
 from cyclone.plugins import add_search_path
 from cyclone.processes import die_with_parent, spare_the_collector
@@ -229,9 +229,9 @@ class Worker:
 
     def _error_value(self, error: BaseException, job: Job) -> bytes:
         """What the values column holds for a task that raised."""
+        if type(error) in (NotSerialisable, PayloadTooLarge):
+            error = type(error)(f"the value that execute() returned {error}")
         pickled = self._preparation.pickled(job, error)
-        if isinstance(error, NotSerialisable):
-            error = NotSerialisable(f"the value that execute() returned {error}")
         return encode_columns(error_record(error, retry_on=job.retry_on, pickled=pickled))
 
     def _check_channel(self) -> None:

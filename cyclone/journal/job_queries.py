@@ -4,7 +4,7 @@ Owns the questions; each is answered from an index, and looks at a bounded numbe
 a call, or a step of an iterator.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import apsw
 
@@ -17,6 +17,7 @@ from cyclone.protocol.job_messages import JobBlock, JobSummary, TaskRow
 from cyclone.protocol.job_spec import JobSelection
 from cyclone.protocol.limits import ID_MAX, TASKS_PER_BATCH_MAX
 from cyclone.results import RecordedBlock
+from cyclone.task_figures import Figures, add_up
 from cyclone.task_rows import OwnOptions, Stretch, Wanted, job_block, list_rows
 
 # Of ended jobs one call finds so many, and looks at so many: those that do not fit are passed over at some tenths of a
@@ -43,6 +44,10 @@ _PARTS = (
     "SELECT job_id, offset, first, count FROM job_blocks WHERE first < :high AND first + count > :low"
     " AND first >= coalesce((SELECT max(first) FROM job_blocks WHERE first <= :low), :low) ORDER BY first"
 )
+_PROCESSED = (
+    "SELECT first, last FROM processed WHERE job_id = :job AND first < :high AND last >= :low AND first >= coalesce("
+    "(SELECT max(first) FROM processed WHERE job_id = :job AND first <= :low), :low) ORDER BY first"
+)
 
 
 class JobQueries:
@@ -51,6 +56,8 @@ class JobQueries:
     def __init__(self, db: apsw.Connection, lookup: Lookup) -> None:
         self._db = db
         self._lookup = lookup
+        # Of the closed block that was asked for last: its first task, and its results by index.
+        self._cut: tuple[int, list[Stretch]] = (0, [])
 
     def job_of_key(self, key: bytes) -> int | None:
         """See ``Journal.job_of_key``."""
@@ -149,37 +156,41 @@ class JobQueries:
         self, job_id: int, start: int, page: int, states: Sequence[str], with_args: bool, with_values: bool
     ) -> tuple[list[TaskRow], int | None]:
         """See ``Journal.task_rows``."""
-        is_processed = Processed(self._db, job_id).has
+        wanted = Wanted(start, states, Processed(self._db, job_id).has, with_values)
         if with_args:
-            wanted = Wanted(start, states, is_processed, self._args_of, with_values, self._options_of)
-        else:
-            wanted = Wanted(start, states, is_processed, _nothing, with_values)
-        return list_rows(self._stretches(job_id, wanted), wanted, page)
+            wanted = wanted._replace(args_of=self._args_of, options_of=self._options_of)
+        return list_rows(self._stretches(job_id, start, wanted.may_be_among), wanted, page)
 
-    def _stretches(self, job_id: int, wanted: Wanted) -> Iterator[Stretch]:
-        """The results of a job by index, from the block on that has the first index."""
+    def task_figures(self, job_id: int, start: int, stop: int) -> tuple[Figures, int | None]:
+        """See ``Journal.task_figures``."""
+        return add_up(self._stretches(job_id, start), start, stop, Processed(self._db, job_id).within)
+
+    def _stretches(
+        self, job_id: int, start: int, may_be_among: Callable[[Collection[str]], bool] = lambda _: True
+    ) -> Iterator[Stretch]:
+        """The results of a job by index, from the block on that has the index ``start``.
+
+        Without those of a closed block of whose recorded states ``may_be_among`` says that they are not meant.
+        """
         query = "SELECT coalesce(max(offset), 0) FROM job_blocks WHERE job_id = ? AND offset <= ?"
-        at = self._db.execute(query, (job_id, wanted.start)).get
+        at = self._db.execute(query, (job_id, start)).get
         places: list[Row]
         while places := self._db.execute(_PLACES_FROM, {"job": job_id, "at": at, "count": _PLACES}).fetchall():
             for first, offset, count, ended in places:
                 at = offset + count
-                if ended and not wanted.may_be_among(blocks.counts_in(ended)):
+                if ended and not may_be_among(blocks.counts_in(ended)):
                     yield Stretch(offset, at, None)
                 else:
                     yield from self._stretches_of(first, offset, count, is_closed=ended is not None)
 
-    def _stretches_of(self, first: int, offset: int, count: int, is_closed: bool) -> Iterator[Stretch]:
-        """The results of a block of tasks."""
-        shift = offset - first
-        found = []
-        for part in self._closed_parts(first) if is_closed else self._open_parts(first, first + count):
-            low, high = max(part.first, first), min(part.end, first + count)
-            if part.count(low, high):
-                # Only its rows from low up to high are looked at.
-                head = (part.first + shift, part.first, part.attempt, part.statuses, part.accepted)
-                found.append(Stretch(low + shift, high + shift, JobBlock(*head, part.body, part.controller)))
-        yield from sorted(found, key=_low)
+    def _stretches_of(self, first: int, offset: int, count: int, is_closed: bool) -> list[Stretch]:
+        """The results of a block of tasks, by index."""
+        if not is_closed:
+            return _by_index(self._open_parts(first, first + count), first, offset, count)
+        if self._cut[0] != first:
+            # Questions come in order, and of tasks that were done one by one a page is a small part of a block.
+            self._cut = first, _by_index(self._closed_parts(first), first, offset, count)
+        return self._cut[1]
 
     def _closed_parts(self, first: int) -> list[Part]:
         block = self._lookup.closed(first)
@@ -218,6 +229,11 @@ class Processed:
             answer = self._known[2]
         return answer
 
+    def within(self, low: int, high: int) -> list[tuple[int, int]]:
+        """The ranges that have indexes from ``low`` up to ``high``."""
+        rows = self._db.execute(_PROCESSED, {"job": self._job_id, "low": low, "high": high})
+        return [(first, last) for first, last in rows]
+
     def _look(self, index: int) -> tuple[int, int, bool]:
         query = "SELECT first, last FROM processed WHERE job_id = ? AND first <= ? ORDER BY first DESC LIMIT 1"
         found = self._db.execute(query, (self._job_id, index)).get
@@ -228,6 +244,20 @@ class Processed:
         return index, ID_MAX if following is None else following, False
 
 
+def _by_index(parts: list[Part], first: int, offset: int, count: int) -> list[Stretch]:
+    """Of results the rows that are of a block of tasks and count, by index."""
+    shift = offset - first
+    found = []
+    for part in parts:
+        low, high = max(part.first, first), min(part.end, first + count)
+        if part.count(low, high):
+            # Only its rows from low up to high are looked at.
+            head = (part.first + shift, part.first, part.attempt, part.statuses, part.accepted)
+            found.append(Stretch(low + shift, high + shift, JobBlock(*head, part.body, part.controller)))
+    found.sort(key=_low)
+    return found
+
+
 def _part(block: JobBlock) -> Part:
     """As much of a block as it takes to find its tasks."""
     return Part(0, block.task_id, 0, block.attempt, block.statuses, block.accepted, block.controller, b"")
@@ -235,7 +265,3 @@ def _part(block: JobBlock) -> Part:
 
 def _low(stretch: Stretch) -> int:
     return stretch.low
-
-
-def _nothing(_: JobBlock) -> Sequence[bytes]:
-    return ()

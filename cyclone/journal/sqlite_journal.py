@@ -34,6 +34,7 @@ from cyclone.protocol.job_messages import JobBlock, JobSummary, TaskRow
 from cyclone.protocol.job_spec import JobSelection
 from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
 from cyclone.results import RecordedBlock
+from cyclone.task_figures import Figures
 
 # Closed in one append: more than one turn finishes under load, and little beside what the turn itself writes. More of
 # them where many small blocks have gathered.
@@ -143,12 +144,8 @@ class SqliteJournal:
     def claim(self, keys: Sequence[bytes]) -> list[bool]:
         """See ``Journal.claim``."""
         with self._reading():
-            known = {
-                key
-                for (key,) in self._db.executemany(
-                    "SELECT hash FROM keys WHERE hash = ?", [(key,) for key in keys if key]
-                )
-            }
+            wanted = [(key,) for key in keys if key]
+            known = {key for (key,) in self._db.executemany("SELECT hash FROM keys WHERE hash = ?", wanted)}
         new = []
         for key in keys:
             new.append(not key or (key not in known and key not in self._claimed))
@@ -177,6 +174,11 @@ class SqliteJournal:
         """See ``Journal.task_rows``."""
         with self._reading():
             return self._queries.task_rows(job_id, start, page, states, with_args, with_values)
+
+    def task_figures(self, job_id: int, start: int, stop: int) -> tuple[Figures, int | None]:
+        """See ``Journal.task_figures``."""
+        with self._reading():
+            return self._queries.task_figures(job_id, start, stop)
 
     def job_results_after(self, job_id: int, number: int) -> Iterator[tuple[int, list[JobBlock]]]:
         """See ``Journal.job_results_after``."""

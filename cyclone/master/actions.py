@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from cyclone.master.events import Recorded
 from cyclone.master.jobs.rights import ANYBODY, Who
+from cyclone.protocol.figure_messages import FiguresRequest
 from cyclone.protocol.job_messages import AnyToClient, DetailRequest, FollowRequest, JobsRequest, TasksRequest
 from cyclone.protocol.messages import AnyFromMaster
 from cyclone.results import RecordedBlock
@@ -49,7 +50,7 @@ class Consult:
     """
 
     peer: bytes
-    request: JobsRequest | TasksRequest | DetailRequest
+    request: JobsRequest | TasksRequest | DetailRequest | FiguresRequest
 
 
 @dataclass(frozen=True, slots=True)

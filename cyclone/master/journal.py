@@ -16,6 +16,7 @@ from cyclone.master.memory_journal import MEMORY_BYTES_MAX, JobsInMemory
 from cyclone.protocol.job_messages import JobBlock, JobSummary, TaskRow
 from cyclone.protocol.job_spec import JobSelection
 from cyclone.results import RecordedBlock
+from cyclone.task_figures import Figures
 
 
 class JournalFull(CycloneError):
@@ -88,6 +89,12 @@ class Journal(Protocol):
 
         And where the next page starts, None where no such task follows. A page ends early where it gets large, and
         where much was looked at in vain: it may be empty and not the last one.
+        """
+
+    def task_figures(self, job_id: int, start: int, stop: int) -> tuple[Figures, int | None]:
+        """The sums over the tasks of a job that have a result, with indexes from ``start`` up to ``stop``.
+
+        And below which index they are those, None where they are all. It ends early where much was looked at.
         """
 
     def job_results_after(self, job_id: int, number: int) -> Iterator[tuple[int, list[JobBlock]]]:

@@ -31,6 +31,7 @@ from cyclone.protocol.job_messages import JobBlock, JobSummary, TaskRow
 from cyclone.protocol.job_spec import GENERATOR_JOB, JobSelection
 from cyclone.protocol.limits import TASKS_PER_BATCH_MAX
 from cyclone.results import RecordedBlock
+from cyclone.task_figures import Figures, add_up
 from cyclone.task_rows import OwnOptions, Stretch, Wanted, job_block, list_rows
 
 MEMORY_BYTES_MAX = 256 * 1024 * 1024
@@ -219,12 +220,15 @@ class JobsInMemory:
         job = self._jobs.get(job_id)
         if job is None:
             return [], None
-        is_processed = job.processed.__contains__
+        wanted = Wanted(start, states, job.processed.__contains__, with_values)
         if with_args:
-            wanted = Wanted(start, states, is_processed, job.args_of, with_values, job.options_of)
-        else:
-            wanted = Wanted(start, states, is_processed, _nothing, with_values)
+            wanted = wanted._replace(args_of=job.args_of, options_of=job.options_of)
         return list_rows(job.stretches(start), wanted, page)
+
+    def task_figures(self, job_id: int, start: int, stop: int) -> tuple[Figures, int | None]:
+        """See ``Journal.task_figures``."""
+        job = self._jobs.get(job_id)
+        return add_up(job.stretches(start), start, stop, job.processed.within) if job else (Figures(), None)
 
     def job_results_after(self, job_id: int, number: int) -> Iterator[tuple[int, list[JobBlock]]]:
         """See ``Journal.job_results_after``."""
@@ -392,7 +396,3 @@ def _counted(block: JobBlock) -> bytes:
 
 def _size_bytes(blocks: list[JobBlock]) -> int:
     return sum(_BLOCK_BYTES + len(block.statuses) + len(block.body) for block in blocks)
-
-
-def _nothing(_: JobBlock) -> Sequence[bytes]:
-    return ()

@@ -49,7 +49,8 @@ class DrainRequest(FromClient, tag=203, frozen=True):
 class ControllerStatus(msgspec.Struct, array_like=True, frozen=True):
     """A controller as the master sees it. ``open`` tasks are leased to it; ``silent_s`` is how long it has not spoken.
 
-    ``mark`` is empty, ``drained``, ``suspected``, or ``leaving``: it only finishes what it runs.
+    ``mark`` is empty, ``drained``, ``suspected``, or ``leaving``: it only finishes what it runs. Of the ``busy`` slots
+    so many are ``resting``: their last task has ended, and its job wants them to wait.
     """
 
     name: Name
@@ -62,6 +63,7 @@ class ControllerStatus(msgspec.Struct, array_like=True, frozen=True):
     offer: Offer = Offer()
     version: Text = ""
     python: Text = ""
+    resting: Slots = 0
 
 
 class StatusReport(ToClient, tag=301, frozen=True):

@@ -13,6 +13,7 @@ from msgspec import Meta
 from cyclone.protocol import limits
 from cyclone.protocol.client_messages import AboutMaster, FromClient, OfMaster, ToClient
 from cyclone.protocol.event_messages import EventsReport, EventsRequest
+from cyclone.protocol.figure_messages import FiguresReport, FiguresRequest
 from cyclone.protocol.job_spec import (
     Index,
     IndexRanges,
@@ -30,7 +31,8 @@ from cyclone.protocol.messages import AttemptOrNone, Count, JobId, OutputPieces,
 
 
 class SubmitRequest(FromClient, tag=204, frozen=True):
-    """Make a job, and give it its first tasks. With a key that made one before, it is that one, whatever else is said.
+    """Make a job, and give it its first tasks. With a key by which the same user has made one it is that one, whatever
+    else is said.
 
     ``sealed``: no more tasks will come. Answered by ``Submitted`` when it is recorded.
     """
@@ -65,10 +67,7 @@ class JobsRequest(FromClient, tag=206, frozen=True):
 
 
 class TasksRequest(FromClient, tag=207, frozen=True):
-    """A page of the tasks of a job by index, from ``start`` on, in these states (() for all).
-
-    A page ends early where it gets large.
-    """
+    """A page of a job's tasks by index, from ``start`` on, in these states (() for all). A large one ends early."""
 
     request: Count
     job_id: Count
@@ -330,10 +329,9 @@ class JobResults(ToClient, tag=309, frozen=True):
 
 
 class OutputAnswer(ToClient, tag=310, frozen=True):
-    """Answers ``OutputRequest``: see ``Output``. ``state`` is the task's.
-
-    ``ended``: this attempt prints nothing more. ``attempt`` is 0 where none is known, then ``text`` says why. Pieces
-    begin behind what was asked for where that is not kept any more.
+    """Answers ``OutputRequest``: see ``Output``. ``state`` is the task's. ``ended``: this attempt prints nothing more.
+    ``attempt`` is 0 where none is known, then ``text`` says why. Pieces begin behind what was asked for where that is
+    not kept any more.
     """
 
     request: Count
@@ -383,6 +381,7 @@ AnyFromClient = (
     | ProcessedRequest
     | OutputRequest
     | EventsRequest
+    | FiguresRequest
 )
 AnyToClient = (
     OfMaster
@@ -395,4 +394,5 @@ AnyToClient = (
     | JobResults
     | OutputAnswer
     | EventsReport
+    | FiguresReport
 )

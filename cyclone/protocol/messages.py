@@ -203,7 +203,7 @@ class State(FromController, tag=2, frozen=True):
     ``seq`` counts the States of a session; an older one than the last is ignored. ``tasks_seq`` is the highest
     ``Tasks.seq`` that was handled: what was leased up to it and is not in ``held`` did not arrive. ``granted`` is
     cumulative over the session: the master sends while its own ``sent`` is below it. ``running`` are those of ``held``
-    that a worker executes at this moment.
+    that a worker executes at this moment; of the ``busy`` slots so many are ``resting`` after a task.
     """
 
     session: Session
@@ -214,6 +214,7 @@ class State(FromController, tag=2, frozen=True):
     busy: Slots
     held: Ranges
     running: Ranges = []
+    resting: Slots = 0
 
 
 class Results(FromController, tag=3, frozen=True):
@@ -251,8 +252,6 @@ OUTPUT_RECORD = "command_output"
 """The record of a task whose program failed: what was kept of what it has printed and left, by name, because an
 exception has no room for it.
 """
-OUTPUT_RECORD = "command_output"
-"""The record of a task whose program failed: what it has printed and left, by name."""
 OutputPieces = Annotated[list[OutputPiece], Meta(max_length=limits.OUTPUT_PIECES_MAX)]
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from cyclone.protocol.client_messages import CancelRequest, DrainRequest, StatusRequest
 from cyclone.protocol.event_messages import EventsRequest
+from cyclone.protocol.figure_messages import FiguresRequest
 from cyclone.protocol.job_messages import (
     AddRequest,
     CancelJobsRequest,
@@ -47,7 +48,7 @@ MAY_SEND: Mapping[type, frozenset[PeerRole]] = {
     Goodbye: _CONTROLLER,
     Output: _CONTROLLER,
     **dict.fromkeys((StatusRequest, JobsRequest, TasksRequest, DetailRequest), _LOOK),
-    EventsRequest: _LOOK,
+    **dict.fromkeys((EventsRequest, FiguresRequest), _LOOK),
     # What a task prints may hold secrets, as its arguments and its value may: it is for those who may see these.
     **dict.fromkeys((ExplainRequest, NamespacesRequest, FollowRequest, OutputRequest), _LOOK),
     **dict.fromkeys((SubmitRequest, AddRequest, ControlRequest, CancelJobsRequest), _STEER),

@@ -86,3 +86,16 @@ def test_given_the_lustre_page_when_run_against_real_servers_then_each_line_does
             opened.end(stop=True)
     finally:
         database.kill()
+
+
+def test_given_a_page_that_installs_and_nobody_who_says_where_to_then_it_changes_nothing(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    command = f"$ {sys.executable} -m pip uninstall --yes nothing-of-this-name\n"
+    refusal = "ERROR: Could not locate Python interpreter ...\n$ echo $?\n1\n"
+    page.write_text(f"```console\n{command}{refusal}```\n", encoding="utf-8")
+    (tmp_path / "clone").mkdir()
+    opened = Session(tmp_path / "clone")
+    try:
+        opened.run(str(page))
+    finally:
+        opened.close()

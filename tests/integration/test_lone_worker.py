@@ -50,7 +50,7 @@ def test_given_a_value_that_has_a_form_then_it_comes_back_as_it_is(shared: LoneW
     [
         pytest.param(args("shift", 64), "NotSerialisable", "more than 64 bits", id="an integer of 65 bits"),
         pytest.param(args("fail", "of its own"), "OverflowError", "of its own", id="an OverflowError of the task's"),
-        pytest.param(args("text", limits.VALUE_BYTES_MAX), "NotSerialisable", "the limit is", id="too much text"),
+        pytest.param(args("text", limits.VALUE_BYTES_MAX), "PayloadTooLarge", "the limit is", id="too much text"),
         pytest.param(b"\x92\xa4echo", "DecodeError", "truncated", id="truncated properties"),
         pytest.param(args("echo") + b"\x90", "DecodeError", "trailing", id="properties and more"),
         pytest.param(b"\x05", "ValidationError", "Expected `array`", id="a number for properties"),

@@ -154,7 +154,7 @@ def test_given_logs_then_they_are_shown_as_they_were_printed_or_as_lines_for_pro
     ]
     with_headers = site.cyclone("logs", str(job_id), "--stream", "stderr").stdout()
     assert with_headers == f"==> {job_id}.0 <==\nthree\n==> {job_id}.1 <==\nthree\n"
-    assert "there is no" in site.cyclone("logs", f"{job_id}.7", exit_code=1).stderr()
+    assert "has no task 7" in site.cyclone("logs", f"{job_id}.7", exit_code=1).stderr()
 
 
 def test_given_more_than_is_kept_of_a_task_then_logs_and_show_say_how_much_is_missing_and_why(site: Site) -> None:
@@ -177,6 +177,19 @@ def test_given_a_run_then_its_command_prints_as_it_goes_and_exits_as_it_exits(si
     assert run.exits() == 3
     assert run.stdout_bytes() == b"o\xffut\nend"
     assert run.stderr() == "err\n"
+
+
+def test_given_a_master_that_is_killed_while_a_task_is_followed_then_each_line_is_told_once(
+    site: Site, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    run = site.lab.start("cyclone", "run", "--", "sh", "-c", f"echo begun; {waits(gate)}; echo ended")
+    site.lab.wait_until(lambda: run.stdout() == "begun\n", "what it prints")
+    site.kill("cyclone-master")
+    site.lab.master(site.config)
+    gate.touch()
+    assert run.exits() == 0
+    assert run.stdout() == "begun\nended\n"
 
 
 def test_given_daemons_that_are_killed_then_what_was_printed_is_there_as_soon_as_they_are_back(

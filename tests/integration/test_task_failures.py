@@ -97,7 +97,7 @@ def test_given_any_exception_when_a_task_raises_it_then_the_task_has_failed_with
 
 def test_given_a_value_that_is_too_large_when_returned_then_the_task_fails_and_says_the_limit(seen: Seen) -> None:
     kind, message = seen.error("too_large", VALUE_BYTES_MAX + 1)
-    assert kind == "NotSerialisable"
+    assert kind == "PayloadTooLarge"
     assert "the value that execute() returned takes" in message
     assert str(VALUE_BYTES_MAX) in message
 

@@ -11,6 +11,7 @@ from cyclone.client.nodes import chosen
 from cyclone.client.submitting import Row
 from cyclone.errors import NoSuchJob
 from cyclone.protocol.client_messages import Answer, CancelRequest, ControllerStatus, StatusReport
+from cyclone.protocol.figure_messages import FiguresReport, FiguresRequest, TaskFigures
 from cyclone.protocol.job_messages import (
     NO_JOB,
     JobDetail,
@@ -62,6 +63,7 @@ class ClientDouble:
     def __init__(self) -> None:
         self.summaries: list[JobSummary] = []
         self.rows: dict[int, Iterable[TaskRow]] = {}
+        self.figures: dict[int, list[TaskFigures]] = {}
         self.controllers: list[ControllerStatus] = []
         self.qos: dict[str, tuple[int, float]] = {"normal": (0, 1.0), "gold": (5, 2.0)}
         self.spaces = [NamespaceSummary(Namespace(name="default"), 0, {})]
@@ -134,6 +136,14 @@ class ClientDouble:
         request = make(1)
         self.asked.append(("ask", request))
         return self.answer(request)
+
+    def expect(self, _: type, make: Callable[[int], FiguresRequest]) -> FiguresReport:
+        """Of a job page by page: indexes stand for the numbers of pages."""
+        request = make(1)
+        self.asked.append(("figures", request.job_id, request.start, request.stop))
+        pages = self.figures.get(request.job_id, [TaskFigures()])
+        following = request.start + 1
+        return FiguresReport(1, pages[request.start], following if following < len(pages) else None)
 
     def output(self, *_: int, **__: int) -> OutputAnswer:
         return OutputAnswer(1, 0, 0, [], self.printed_bytes, True, "")

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from cyclone.client.task_output import OutputReader
 from cyclone.errors import NoSuchJob
-from cyclone.protocol.job_messages import JobSummary, OutputAnswer
-from cyclone.protocol.job_spec import JobSelection, JobSpec
+from cyclone.protocol.job_messages import JobSummary, NamespaceSummary, OutputAnswer
+from cyclone.protocol.job_spec import JobSelection, JobSpec, Namespace
 from cyclone.protocol.messages import STDERR, STDOUT, OutputPieces
 from cyclone.values import decode
 
@@ -44,6 +44,7 @@ class FakeClient:
         self.failure: Exception | None = None
         self.is_over = False
         self.newest = 0
+        self.tasks_max: int | None = None
         self.spec: JobSpec | None = None
         self._raised: list[signal.Signals] = []
 
@@ -61,11 +62,11 @@ class FakeClient:
         self.sent += [decode(one) for one in packed]
         return JOB
 
-    def add(self, job_id: int, tasks: Iterable[bytes], *, offset: int, sealed: bool) -> int:
+    def add(self, job_id: int, tasks: Iterable[bytes | None], *, offset: int, sealed: bool) -> int:
         if self.is_over:
             raise NoSuchJob("no_job", "it has ended")
         count = offset
-        for packed in tasks:
+        for packed in filter(None, tasks):
             self.sent.append(decode(packed))
             count += 1
         self.calls.append(("add", job_id, offset, sealed))
@@ -74,7 +75,11 @@ class FakeClient:
     def cancel(self, selection: JobSelection, *, reason: str) -> None:
         self.calls.append(("cancel", selection.ids, reason))
 
-    def jobs(self, *, page: int) -> Iterator[JobSummary]:
+    def namespaces(self) -> list[NamespaceSummary]:
+        """One, with ``tasks_max``."""
+        return [NamespaceSummary(Namespace(name="default", tasks_max=self.tasks_max), 0, {})]
+
+    def jobs(self, selection: JobSelection) -> Iterator[JobSummary]:
         """The newest is ``newest``."""
         return iter(self.wait([self.newest] if self.newest else []))
 

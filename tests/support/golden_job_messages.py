@@ -1,6 +1,7 @@
 """One message about jobs of each kind with the bytes of its body, as ``golden_messages`` has the others."""
 
 from cyclone.protocol.event_messages import EventsReport, EventsRequest, Happening
+from cyclone.protocol.figure_messages import FiguresReport, FiguresRequest, TaskFigures
 from cyclone.protocol.job_messages import (
     AddRequest,
     AnyFromClient,
@@ -105,6 +106,10 @@ FROM_CLIENT: list[tuple[AnyFromClient, str]] = [
         EventsRequest(18, 3, 4096, 100),
         "95 ccda 12 03 cd1000 64",
     ),
+    (
+        FiguresRequest(19, 300, 10, 20),
+        "95 ccdb 13 cd012c 0a 14",
+    ),
 ]
 TO_CLIENT: list[tuple[AnyToClient, str]] = [
     (
@@ -149,5 +154,15 @@ TO_CLIENT: list[tuple[AnyToClient, str]] = [
         ),
         "96 cd0137 12 03 01 02 919b02cb41cdcd6500000000a96a6f625f656e646564a3616e6ecd012ca56e69676874a47363616ea2"
         "633181a66661696c656402a0c3",
+    ),
+    (
+        FiguresReport(
+            19,
+            TaskFigures({"failed": 1}, 2, ["c1"], 1, 0.5, 0.5, 0.5, 0.25, 4096, 1e9, 1e9, [("E: no", 1, 10)]),
+            11,
+        ),
+        "94 cd0138 13 9c81a66661696c65640102"
+        "91a2633101cb3fe0000000000000cb3fe0000000000000cb3fe0000000000000cb3fd0000000000000"
+        "cd1000cb41cdcd6500000000cb41cdcd65000000009193a5453a206e6f010a 0b",
     ),
 ]

@@ -51,8 +51,8 @@ FROM_CONTROLLER: list[tuple[AnyFromController, str]] = [
         " a3312e30 a6332e31312e32 02 919401cd012c0702 9591a56e6967687491a3677075cd100081a47461706502c3",
     ),
     (
-        State(5, 2, 1, 9, 2, 1, [TaskRange(1, 4, 7, 1), TaskRange(9, 1, 7, 2)], [TaskRange(1, 1, 7, 1)]),
-        "99 02 05 02 01 09 02 01 9294010407019409010702 919401010701",
+        State(5, 2, 1, 9, 2, 1, [TaskRange(1, 4, 7, 1), TaskRange(9, 1, 7, 2)], [TaskRange(1, 1, 7, 1)], 1),
+        "9a 02 05 02 01 09 02 01 9294010407019409010702 919401010701 01",
     ),
     (
         Results(5, 1, 9, [ResultBatch(1, 7, 1, b"\0\1", b"\x97", 0.5)]),
@@ -141,12 +141,12 @@ TO_CLIENT: list[tuple[AnyToClient, str]] = [
             exhausted=True,
             stopping=False,
             awaited=["c2"],
-            controllers=[ControllerStatus("c1", "node", 2, 300, 0.5, "drained", 1, OFFER, "1.0", "3.11.2")],
+            controllers=[ControllerStatus("c1", "node", 2, 300, 0.5, "drained", 1, OFFER, "1.0", "3.11.2", 2)],
             qos={"low": (-100, 0.5)},
         ),
-        "9c cd012d 01 a3312e30 a36f6666 07 82a671756575656403a66c6561736564cd012c cd0190 c3 c2 91a26332 919aa2633"
+        "9c cd012d 01 a3312e30 a36f6666 07 82a671756575656403a66c6561736564cd012c cd0190 c3 c2 91a26332 919ba2633"
         "1a46e6f646502cd012ccb3fe0000000000000a7647261696e6564019591a56e6967687491a3677075cd100081a47461706502c3a"
-        "3312e30a6332e31312e32 81a36c6f77 92 d09c cb3fe0000000000000",
+        "3312e30a6332e31312e3202 81a36c6f77 92 d09c cb3fe0000000000000",
     ),
     (
         Answer(2, False, 0, "known:", ["c1"], "not_allowed"),

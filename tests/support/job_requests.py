@@ -18,7 +18,8 @@ from cyclone.protocol.job_messages import (
     Submitted,
 )
 from cyclone.protocol.job_spec import JobSelection, JobSpec, TaskBlock
-from tests.support.masters import Master
+from cyclone.protocol.messages import Offer, State
+from tests.support.masters import Master, hello
 
 CLIENT = b"client"
 ANN = Who("ann", is_admin=False)
@@ -118,3 +119,12 @@ def explain(master: Master, job_id: int, index: int | None = None) -> dict[str, 
     answer = told(ask(master, ExplainRequest(5, job_id, index)))
     assert isinstance(answer, Explanation)
     return dict(answer.reasons)
+
+
+def join(master: Master, name: str = "c1", slots: int = 2, credit: int = 0, **offer: object) -> int:
+    """A controller that has something to offer; its session."""
+    master.handle(hello(name, name[-1], slots, host=f"{name}.site", offer=Offer(**offer)), name)  # type: ignore[arg-type]
+    session = master.scheduler.state.sessions.by_name[name].session_id
+    if credit:
+        master.handle(State(session, 1, 0, credit, slots, 0, []), name)
+    return session

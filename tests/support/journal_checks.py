@@ -21,7 +21,7 @@ from cyclone.master.events import (
     TasksStored,
 )
 from cyclone.master.journal import Journal
-from cyclone.protocol import states
+from cyclone.protocol import limits, states
 from cyclone.protocol.job_messages import JobSummary
 from cyclone.protocol.job_spec import GENERATOR_JOB, JobSelection
 from tests.support.journals import CLASSES, JOB_CLASS, Book, BookedJob, key_of
@@ -140,6 +140,7 @@ def check_jobs(journal: Journal, book: Book) -> None:
     for job_id, job in book.jobs.items():
         assert journal.lost_results(job_id) == 0
         check_rows(journal, book, job_id, job)
+        check_figures(journal, book, job_id, job)
         check_job_results(journal, book, job_id, job)
 
 
@@ -164,6 +165,20 @@ def check_rows(journal: Journal, book: Book, job_id: int, job: BookedJob) -> Non
             assert (values.decode(row.value), row.error) == (task_id**2, "")
         else:
             assert (row.value, row.error) == (b"", f"ValueError: task {task_id}")
+
+
+def check_figures(journal: Journal, book: Book, job_id: int, job: BookedJob) -> None:
+    """The sums over the tasks that have a result are those of each of them, also of a part of the job."""
+    for start, stop in ((0, limits.ID_MAX), (len(job.ids) // 3, 2 * len(job.ids) // 3)):
+        found, following = journal.task_figures(job_id, start, stop)
+        assert following is None
+        meant = [index for index in range(start, min(stop, len(job.ids))) if job.ids[index] in book.ended]
+        assert found.tasks == Counter(book.state(job, index) for index in meant)
+        events = [book.numbers[book.ended[job.ids[index]][1] - 1] for index in meant]
+        assert found.attempts == sum(event.batch.attempt for event in events)
+        assert found.nodes == {event.controller for event in events}
+        failed = sum(book.state(job, index) not in ("completed", "processed") for index in meant)
+        assert sum(count for _, count, _ in found.failures) == failed
 
 
 def check_job_results(journal: Journal, book: Book, job_id: int, job: BookedJob) -> None:

@@ -28,7 +28,8 @@ class Session:
     """A shell in a private copy of this folder, a new one for each command.
 
     ``path`` comes before everything else in $PATH; ``replaced`` is put in the place of what the page says, such as a
-    port or a socket that is another one here.
+    port or a socket that is another one here. What a page installs goes nowhere, unless a pip in ``path`` says where
+    to: no page changes the environment that the tests run in.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Session:
         own = {
             "PATH": os.pathsep.join(filter(None, found)),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            # Of every pip, however it is called, the environment that it works on; --python comes before it.
+            "PIP_PYTHON": str(folder.parent / "no-environment-of-this-page"),
             "XDG_STATE_HOME": str(folder.parent / "state"),
         }
         self._environment = {**os.environ, **(variables or {}), **own}

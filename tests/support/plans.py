@@ -19,7 +19,7 @@ def tasks(made: Plan) -> list[BaseTask]:
     """What a worker makes of it."""
     task_class = load_class(made.spec.task_class, BaseTask)
     shared = decode_properties(made.spec.shared) if made.spec.shared else ()
-    return [task_class(*shared, *decode_properties(packed)) for packed in made.tasks()]
+    return [task_class(*shared, *decode_properties(packed)) for packed in made.tasks() if packed]
 
 
 def properties(made: Plan, *names: str) -> list[Any]:

@@ -21,7 +21,7 @@ def rows(count: int, with_values: bool, page: int = 100) -> tuple[list[TaskRow],
     body = encode_columns(ResultColumns(outcomes, pack_seconds([0.1] * count), 1.7e9, 4711, records=records))
     statuses = bytes(states.FAILED if row % 2 else states.COMPLETED for row in range(count))
     block = JobBlock(0, 1, 1, statuses, None, body, "node1")
-    wanted = Wanted(0, (), lambda _: False, lambda _: (), with_values)
+    wanted = Wanted(0, (), lambda _: False, with_values)
     return list_rows([Stretch(0, count, block)], wanted, page)
 
 

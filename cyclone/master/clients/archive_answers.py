@@ -4,12 +4,16 @@ Owns how both are put together. Each answer is a page, whose size and time are b
 asks on where it ends.
 """
 
+from itertools import islice
+
 import msgspec
 
 from cyclone.lifecycle import BAD_ENDS
 from cyclone.master.jobs.failures import Failures
+from cyclone.master.jobs.listing import LiveTasks
 from cyclone.master.journal import Journal
 from cyclone.master.scheduler import Scheduler
+from cyclone.protocol.figure_messages import FiguresReport, FiguresRequest
 from cyclone.protocol.job_messages import (
     DetailRequest,
     JobDetail,
@@ -29,7 +33,7 @@ _RUNS_MAX = 4096
 _JOBS_BYTES_MAX = BATCH_BYTES_TARGET
 _encode = msgspec.msgpack.Encoder().encode
 
-AnyList = JobsReport | TasksReport | JobDetail
+AnyList = JobsReport | TasksReport | JobDetail | FiguresReport
 
 
 class ArchiveAnswers:
@@ -39,7 +43,7 @@ class ArchiveAnswers:
         self._scheduler = scheduler
         self._journal = journal
 
-    def answer(self, request: JobsRequest | TasksRequest | DetailRequest) -> AnyList:
+    def answer(self, request: JobsRequest | TasksRequest | DetailRequest | FiguresRequest) -> AnyList:
         """What there is."""
         match request:
             case JobsRequest():
@@ -48,6 +52,8 @@ class ArchiveAnswers:
                 return self._tasks(request)
             case DetailRequest():
                 return self._detail(request)
+            case FiguresRequest():
+                return self._figures(request)
 
     def _jobs(self, request: JobsRequest) -> JobsReport:
         selection, page = request.selection, 1 if request.selection.last else min(request.page, _ROWS_MAX)
@@ -91,6 +97,25 @@ class ArchiveAnswers:
             if count < run.count:
                 return found, run.index + count
         return found, None
+
+    def _figures(self, request: FiguresRequest) -> FiguresReport:
+        """Of tasks with a result and of those without one; where one kind ends early the page does."""
+        job_id, start, stop = request.job_id, request.start, ID_MAX if request.stop is None else request.stop
+        figures, end = self._journal.task_figures(job_id, start, stop)
+        runs, live_end = self._runs(job_id, start, stop if end is None else end)
+        if live_end is not None:
+            figures, end = self._journal.task_figures(job_id, start, live_end)
+            end = live_end if end is None else end
+        for run in runs:
+            if end is None or run.index < end:
+                count = run.count if end is None else min(run.count, end - run.index)
+                figures.add_open(run.state, count, run.attempt, run.controller)
+        return FiguresReport(request.request, figures.told(), end)
+
+    def _runs(self, job_id: int, start: int, stop: int) -> tuple[list[LiveTasks], int | None]:
+        """The first runs of those without a result, and from where on there may be more."""
+        found = list(islice(self._scheduler.live_tasks(job_id, start, stop), _RUNS_MAX + 1))
+        return found[:_RUNS_MAX], found[_RUNS_MAX].index if len(found) > _RUNS_MAX else None
 
     def _detail(self, request: DetailRequest) -> JobDetail:
         if found := self._scheduler.detail(request.job_id):

@@ -1,12 +1,14 @@
 """Clients as the master's body sees them: who asks, what the brain says to it, and what is looked up or followed.
 
-Stands between the gate, the scheduler and the journal. Owns whether a client may submit at all; all other rights the
-brain knows. ``log`` is what has happened. The caller owes: ``ask`` for each request, ``carry_out`` for the actions
-Consult and Follow, ``recorded`` and ``deliver`` for what is, in its order, and ``turn`` once per turn.
+Stands between the gate, the scheduler and the journal. Owns whether a client may submit at all, and that the key of a
+submit is its user's alone; all other rights the brain knows. ``log`` is what has happened. The caller owes: ``ask`` for
+each request, ``carry_out`` for the actions Consult and Follow, ``recorded`` and ``deliver`` for what is, in its order,
+and ``turn`` once per turn.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 from msgspec import structs
 
@@ -22,6 +24,7 @@ from cyclone.master.scheduler import Scheduler
 from cyclone.protocol.event_messages import EventsRequest
 from cyclone.protocol.job_messages import (
     NOT_ALLOWED,
+    SEALED,
     AnyFromClient,
     AnyToClient,
     OutputRequest,
@@ -78,14 +81,27 @@ class ClientDesk:
             return self._scheduler.answer(peer, request, now, who, self._ended_job(request, who))
         if not isinstance(request, SubmitRequest):
             return self._scheduler.answer(peer, request, now, who)
-        request = structs.replace(request, key=who.own_key(request.key))
+        request = structs.replace(request, key=_own_key(request.key, who))
         known_job = self._journal.job_of_key(request.key)
         if known_job is None and not self._options.may_submit:
             refused = Submitted(
                 request.request, 0, 0, sealed=False, room=0, code=NOT_ALLOWED, text=self._options.refusal
             )
             return [Send(peer, refused)]
+        if known_job is not None and (surplus := self._surplus(request, known_job)):
+            return [Send(peer, surplus)]
         return self._scheduler.answer(peer, request, now, who, known_job)
+
+    def _surplus(self, request: SubmitRequest, job_id: int) -> Submitted | None:
+        """The refusal of tasks that the job of this key did not get before it ended; None where there are none."""
+        found, block = self._journal.ended_job(job_id), request.block
+        if found is None or block is None:
+            return None
+        count = sum(found[1].tasks.values())
+        if block.offset + len(block.args) <= count:
+            return None
+        text = f"job {job_id} takes no more tasks: it has ended with {count} of them"
+        return Submitted(request.request, job_id, count, sealed=True, room=0, code=SEALED, text=text)
 
     def _ended_job(self, request: ProcessedRequest, who: Who) -> int | None:
         """The job that is meant, where it has ended, has these tasks, and may be steered by who asks."""
@@ -134,3 +150,8 @@ class ClientDesk:
         """This client cannot be reached."""
         self._feeds.gone(peer)
         self._outputs.gone(peer)
+
+
+def _own_key(key: bytes, who: Who) -> bytes:
+    """The 16 bytes by which a submit of this user is known again: by the same key another one makes another job."""
+    return blake2b(who.name.encode() + b"\0" + key, digest_size=16).digest() if who.name else key

@@ -179,7 +179,7 @@ class Host:
             try:
                 packed = values.encode(cursor)
             except NotSerialisable as error:
-                raise NotSerialisable(f"{type(self._generator).__qualname__}: what cursor() returned {error}") from None
+                raise type(error)(f"{type(self._generator).__qualname__}: what cursor() returned {error}") from None
         self._outgoing.mark(packed, self._pulled, self._consumed)
 
     def _receive(self) -> None:

@@ -100,7 +100,8 @@ class Cancelling:
     def take_back(self, ranges: Iterable[tuple[int, int]]) -> int:
         """Let open tasks with ids from where up to where wait again, whoever has them; how many somebody has.
 
-        What waits for its time waits for it no longer; but for what is exclusive and may still run somewhere.
+        What waits to be tried again waits no longer; but for what is exclusive and may still run somewhere. A task that
+        was given a time of its own keeps it.
         """
         state, count = self._state, 0
         for first, end in ranges:
@@ -109,7 +110,7 @@ class Cancelling:
                 if session:
                     count += span.open.count(1, start - span.first, stop - span.first)
                     self._ask_back(session, span, start, stop)
-                elif span.holder == state.sessions.delayed.session_id and not self._may_run(span):
+                elif span.holder == state.sessions.delayed.session_id and not self._has_to_wait(span, start):
                     count += span.open.count(1, start - span.first, stop - span.first)
                     self._turn.let(TasksReturned(state.carve(span, start, stop)))
         self._send_asks()
@@ -196,9 +197,13 @@ class Cancelling:
                     for parts in self._of_class(span, low, high, wish.task_class):
                         yield span, *parts
 
-    def _may_run(self, span: Span) -> bool:
-        """Whether a delayed span must not be leased yet, because its former lease may go on."""
-        return span.over_at > self._turn.now and self._state.is_exclusive(span)
+    def _has_to_wait(self, span: Span, task_id: int) -> bool:
+        """Whether a delayed span must not be leased yet: its former lease may go on, or its own time has not come."""
+        now, state = self._turn.now, self._state
+        if span.over_at > now and state.is_exclusive(span):
+            return True
+        # Those of one span were put aside until the same moment.
+        return state.lanes.lane(span.job_id).not_before.get(task_id, 0.0) > now + state.jobs.wall_offset_s
 
     def _of_class(self, span: Span, start: int, stop: int, task_class: str) -> list[tuple[int, int]]:
         if not task_class:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
 from cyclone.master.jobs.listing import running_at
-from cyclone.master.jobs.obstacles import BUSY, NAMED_MAX, SENTENCES, names, obstacle, resting, told
+from cyclone.master.jobs.obstacles import BUSY, NAMED_MAX, SENTENCES, names, obstacle, told
 from cyclone.master.jobs.registry import JobRecord
 from cyclone.master.leases.sessions import Session
 from cyclone.master.spans import Holdings, Span
@@ -93,7 +93,10 @@ class _Explainer:
         if wished := state.cancellations.covering(record.job_id, record.spec.task_class, task_id, task_id + 1):
             yield "cancelled", f"it is to end: {wished[0][2].reason or 'cancelled'}"
         if span and span.holder is not None:
-            yield self._held_by(span, task_id)
+            held = self._held_by(span, task_id)
+            yield held
+            if held[0] != "delayed" and (tried := self._tried(task_id)):
+                yield "tried", tried
             return
         if record.stopped:
             yield self._stopped()
@@ -119,8 +122,9 @@ class _Explainer:
         silence = f"; {session.name} has been silent for {silent_s:.0f} s" if silent_s > 2 else ""
         if Holdings(session.running).has(TaskRange(task_id, 1, *span.token)):
             return "running", f"runs at {session.name}, which has had it since {since}{silence}"
-        slots = resting(self._state, session)
-        rest = f"; {slots} of its {session.slots} slots rest after a task" if slots else ""
+        if session.busy < session.slots:
+            return "leased", f"was sent to {session.name} at {since}, and nothing was heard yet of its start{silence}"
+        rest = f"; {session.resting} of its {session.slots} slots rest after a task" if session.resting else ""
         return "leased", f"waits for a slot at {session.name}, which has had it since {since}{rest}{silence}"
 
     def _tried(self, task_id: int) -> str:
@@ -137,18 +141,22 @@ class _Explainer:
         """What somebody has of the job: that which runs, and that which waits there."""
         sessions, job_id = self._state.sessions, self._record.job_id
         running: dict[str, int] = {}
+        sent: dict[str, int] = {}
         leased: dict[str, int] = {}
         at_rest: list[str] = []
         for session in sessions.by_id.values():
             if has := self._count(session):
                 runs = min(has, running_at(self._state, session)[job_id])
-                for counts, count in ((running, runs), (leased, has - runs)):
+                for counts, count in ((running, runs), (leased if session.busy >= session.slots else sent, has - runs)):
                     if count:
                         counts[session.name] = count
-                if has > runs and (slots := resting(self._state, session)):
-                    at_rest.append(f"{session.name} ({slots} of {session.slots})")
+                if has > runs and session.resting:
+                    at_rest.append(f"{session.name} ({session.resting} of {session.slots})")
         if count := sum(running.values()):
             yield "running", f"{_tasks(count)} {_verb(count, 'run')} at {names(list(running))}"
+        if count := sum(sent.values()):
+            what = f"{_tasks(count)} {'was' if count == 1 else 'were'} sent to {names(list(sent))}"
+            yield "leased", f"{what}, and nothing was heard yet of {'its' if count == 1 else 'their'} start"
         if count := sum(leased.values()):
             yield "leased", f"{_tasks(count)} {_verb(count, 'wait')} for a slot at {names(list(leased))}"
         if at_rest:

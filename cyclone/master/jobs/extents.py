@@ -106,6 +106,11 @@ class IndexSet:
         place = bisect.bisect_right(self._firsts, low) - 1
         return place >= 0 and high <= self._lasts[place]
 
+    def within(self, low: int, high: int) -> list[tuple[int, int]]:
+        """The ranges that have indexes from ``low`` up to ``high``."""
+        places = range(bisect.bisect_left(self._lasts, low), bisect.bisect_left(self._firsts, high))
+        return [(self._firsts[place], self._lasts[place]) for place in places]
+
     def add(self, low: int, high: int) -> None:
         """These too, whether they are in it or not."""
         left = bisect.bisect_left(self._lasts, low - 1)

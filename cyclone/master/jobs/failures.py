@@ -1,14 +1,14 @@
 """Why tasks of a job failed, by kind: what people look at first. PURE.
 
-Owns what a kind is, and keeps how many of it there are and an example, in bounded memory. Nothing rests on it: it
-begins anew with each start of a master.
+Owns how many there are of each kind (``cyclone.error_kinds``), with an example, in bounded memory. Nothing rests on it:
+it begins anew with each start of a master.
 """
 
 import functools
-import re
 
 import msgspec
 
+from cyclone.error_kinds import OTHERS, error_kind
 from cyclone.lifecycle import BAD_ENDS
 from cyclone.protocol.messages import ErrorRecord, ResultBatch
 from cyclone.protocol.states import STATE_NAMES
@@ -16,11 +16,7 @@ from cyclone.results import UNREADABLE, packed_error
 
 KINDS_MAX = 16
 _KINDS_OF_ALL_MAX = 65536
-_KIND_CHARS_MAX = 160
-OTHERS = "others"
 _BAD = bytes(status for status, name in STATE_NAMES.items() if name in BAD_ENDS)
-# What differs between failures of one kind: numbers, also hexadecimal ones and the names made of them.
-_VARIABLE = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 _decode_error = msgspec.msgpack.Decoder(ErrorRecord).decode
 
@@ -44,7 +40,7 @@ class Failures:
 
     def tell(self, job_id: int, index: int, error: str) -> None:
         """A result as it is listed, with its error as ``Type: message``."""
-        self._count(job_id, index, _text_kind(error))
+        self._count(job_id, index, error_kind(error))
 
     def of_job(self, job_id: int) -> list[tuple[str, int, int]]:
         """Kinds with how many there are and an index that shows it, the most frequent first."""
@@ -72,10 +68,4 @@ def _kind(packed: bytes) -> str:
         error = _decode_error(packed)
     except UNREADABLE:
         return "unreadable"
-    return _text_kind(f"{error.type}: {error.message.strip()}")
-
-
-def _text_kind(error: str) -> str:
-    line = error.partition("\n")[0][: 4 * _KIND_CHARS_MAX]
-    text = _VARIABLE.sub("#", line)[:_KIND_CHARS_MAX]
-    return "".join(char if char.isprintable() else " " for char in text)
+    return error_kind(f"{error.type}: {error.message.strip()}")

@@ -81,7 +81,9 @@ class JobControl:
         if not request.indexes and not request.states:
             count = sum(record.open for record in records)
             what = f"{_jobs(len(records))} with {_tasks(count)}"
-            answer = _answer(request.request, True, count, _cancelled(what, request.dry_run) + _not_his(others))
+            answer = _answer(
+                request.request, True, count, self._cancelled(what, records, request.dry_run) + _not_his(others)
+            )
             return answer if request.dry_run else self._ending(answer, records, who, request.reason)
         count = 0
         wishes: list[tuple[JobRecord, int, int]] = []
@@ -100,7 +102,7 @@ class JobControl:
                 self._cancelling.wish(record, first, last, request.reason)
             self._cancelling.carry_out()
         ended = any(low < record.added for record in records for low, _ in request.indexes) and not request.states
-        text = _cancelled(_tasks(count), request.dry_run) + _not_his(others)
+        text = self._cancelled(_tasks(count), records, request.dry_run) + _not_his(others)
         return _answer(request.request, count > 0 or ended, count, text)
 
     def requeue(self, request: RequeueRequest, who: Who) -> Answer:
@@ -114,8 +116,11 @@ class JobControl:
             piece for low, high in request.indexes or [(0, _ALL)] for piece in record.extents.by_index(low, high + 1)
         )
         count = self._cancelling.take_back((first, first + length) for _, first, length in pieces)
-        text = f"{_tasks(count)} taken back: they wait again as soon as nothing of them runs"
-        return _answer(request.request, count > 0, count, text if count else "no controller has any of these tasks")
+        if count:
+            text = f"{_tasks(count)} taken back: they wait again as soon as nothing of them runs"
+        else:
+            text = _absent(record, request.indexes) or "no controller has any of these tasks: they wait, or have ended"
+        return _answer(request.request, count > 0, count, text)
 
     def processed(self, request: ProcessedRequest, who: Who, known_job: int | None) -> Answer:
         """A consumer has taken completed tasks; ``known_job`` is one that has ended, and that who asks may steer."""
@@ -166,7 +171,9 @@ class JobControl:
         if request.action == "purge":
             records = list(self._inside(name))
             count = sum(record.open for record in records)
-            answer = _answer(number, True, count, _cancelled(f"{_jobs(len(records))} with {_tasks(count)}", False))
+            answer = _answer(
+                number, True, count, self._cancelled(f"{_jobs(len(records))} with {_tasks(count)}", records)
+            )
             return self._ending(answer, records, who, f"namespace {name} was purged")
         if name == DEFAULT_NAMESPACE:
             return _answer(number, False, 0, f"namespace {name} is always there")
@@ -190,6 +197,12 @@ class JobControl:
     def _have_ended(self, selection: JobSelection) -> bool:
         """Whether jobs are meant by their numbers that have been, as far as one can tell without the journal."""
         return bool(selection.ids) and selection.ids[-1][1] < self._state.jobs.next_id() and not selection.states
+
+    def _cancelled(self, what: str, records: list[JobRecord], dry_run: bool = False) -> str:
+        if dry_run:
+            return f"{what} would be cancelled"
+        lanes = (self._state.lanes.find(record.job_id) for record in records)
+        return f"{what} cancelled{'; what runs is being stopped' if any(lane and lane.out for lane in lanes) else ''}"
 
     def _inside(self, namespace: str) -> Iterator[JobRecord]:
         return (record for record in self._state.jobs.records.values() if record.spec.namespace == namespace)
@@ -247,16 +260,22 @@ def _nothing(request: int, others: list[JobRecord]) -> Answer:
     return _forbidden(request, f"job {others[0].job_id} is {owner}'s: only its owner or an administrator may")
 
 
+def _absent(record: JobRecord, indexes: list[tuple[int, int]]) -> str:
+    """Which of these indexes the job has no task at, and at which it has; empty where each range has one."""
+    absent = [low for low, _ in indexes if low >= record.added]
+    if not absent:
+        return ""
+    count = record.added
+    which = f"its indexes are 0-{count - 1}" if count > 1 else "its only index is 0" if count else "it has none"
+    return f"job {record.job_id} has no task {absent[0]}: {which}{'' if record.sealed else ' so far'}"
+
+
 def _forbidden(request: int, text: str) -> Answer:
     return Answer(request, False, 0, text, code=NOT_ALLOWED)
 
 
 def _not_his(others: list[JobRecord]) -> str:
     return f"; {_jobs(len(others))} of others left alone" if others else ""
-
-
-def _cancelled(what: str, dry_run: bool) -> str:
-    return f"{what} would be cancelled" if dry_run else f"{what} cancelled; what runs is being stopped"
 
 
 def _jobs(count: int) -> str:

@@ -44,7 +44,7 @@ def obstacle(state: State, kept: Mapping[int, Lane], session: Session, lane: Lan
         return None
     if session.suspected:
         return SUSPECTED
-    return RESTING if resting(state, session) else NO_CREDIT
+    return RESTING if session.resting else NO_CREDIT
 
 
 def told(state: State, kept: Mapping[int, Lane], session: Session, lane: Lane, code: str) -> str:
@@ -55,10 +55,9 @@ def told(state: State, kept: Mapping[int, Lane], session: Session, lane: Lane, c
     elif code == BUSY:
         details = list(_taken(state, session, lane.terms))
     elif code == RESTING:
-        details = [f"{resting(state, session)} of {session.slots} slots"]
+        details = [f"{session.resting} of {session.slots} slots"]
     elif code == NO_CREDIT and (slots := _taken_by_nothing(state, session)):
-        # Of a job that has ended nobody knows here any more what it wanted.
-        details = [f"{slots} of {session.slots} slots end a task, or rest after one"]
+        details = [f"{slots} of {session.slots} slots end a task"]
     return f"{session.name} ({', '.join(details)})" if details else session.name
 
 
@@ -86,16 +85,10 @@ def _users(state: State, session: Session, takes: Callable[[LaneTerms], bool]) -
     return f"job{'s' * (len(jobs) != 1)} {names(jobs)}"
 
 
-def resting(state: State, session: Session) -> int:
-    """How many slots rest after a task, as far as can be told: nothing runs in them, and a job there wants rests."""
-    specs = [state.jobs.records[job_id].spec for job_id in session.jobs if job_id in state.jobs.records]
-    waits_s = [max(one.wait_after_success_s, one.wait_after_setup_error_s, one.wait_after_run_error_s) for one in specs]
-    return _taken_by_nothing(state, session) if any(waits_s) else 0
-
-
 def _taken_by_nothing(state: State, session: Session) -> int:
     running = running_at(state, session)
-    return max(0, session.busy - sum(state.lanes.lane(job_id).terms.cpus * running[job_id] for job_id in running))
+    slots = sum(state.lanes.lane(job_id).terms.cpus * running[job_id] for job_id in running)
+    return max(0, session.busy - session.resting - slots)
 
 
 def names(some: Sequence[str], count: int = 0) -> str:

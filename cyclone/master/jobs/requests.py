@@ -31,6 +31,7 @@ from cyclone.protocol.client_messages import (
     StatusReport,
     StatusRequest,
 )
+from cyclone.protocol.figure_messages import FiguresRequest
 from cyclone.protocol.job_messages import (
     NOT_ALLOWED,
     AddRequest,
@@ -81,7 +82,7 @@ class Requests:
         if isinstance(request, AddRequest | FollowRequest | ProcessedRequest | RequeueRequest):
             self._heard(request.job_id, who)
         match request:
-            case JobsRequest() | TasksRequest() | DetailRequest():
+            case JobsRequest() | TasksRequest() | DetailRequest() | FiguresRequest():
                 self._turn.out.append(Consult(peer, request))
             case FollowRequest():
                 record = self._state.jobs.records.get(request.job_id)
@@ -152,6 +153,7 @@ class Requests:
                 session.offer,
                 session.version,
                 session.python,
+                session.resting,
             )
             for session in state.sessions.by_id.values()
         ]

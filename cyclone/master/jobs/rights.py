@@ -1,10 +1,8 @@
 """Who may do what to a job: its owner and administrators steer it, everybody who gets this far may look. PURE.
 
-Owns the rule, and whose a submit's key is. Which roles may ask for what at all is decided before a request reaches the
-brain.
+Owns the rule. Which roles may ask for what at all is decided before a request reaches the brain.
 """
 
-from hashlib import blake2b
 from typing import NamedTuple
 
 
@@ -17,10 +15,6 @@ class Who(NamedTuple):
     def may_steer(self, owner: str) -> bool:
         """Whether this one may change what somebody owns."""
         return self.is_admin or self.name == owner
-
-    def own_key(self, key: bytes) -> bytes:
-        """The 16 bytes by which a submit of this one is known again: by the same key another one makes another job."""
-        return blake2b(self.name.encode() + b"\0" + key, digest_size=16).digest() if self.name else key
 
 
 # Where nobody is asked for a key, everybody is the same somebody, who may do all.

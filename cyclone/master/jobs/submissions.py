@@ -48,7 +48,7 @@ class Submissions:
     def submit(self, request: SubmitRequest, who: Who, known_job: int | None, stopping: bool) -> Submitted:
         """Make a job with its first tasks; or say which it is, where the key has made one.
 
-        The key is ``who``'s own. ``known_job`` is one of this key that has ended, as far as the journal knows.
+        The key is ``who``'s alone. ``known_job`` is one of this key that has ended, as far as the journal knows.
         """
         record = self._state.jobs.of_key(request.key)
         if record:
@@ -112,7 +112,8 @@ class Submissions:
             return NO_NAMESPACE, f"there is no namespace {spec.namespace!r}"
         usage, count = jobs.usage(spec.namespace), len(block.args) if block else 0
         if namespace.jobs_max is not None and usage.jobs >= namespace.jobs_max:
-            return QUOTA, f"namespace {spec.namespace} has {usage.jobs} open jobs, and may have {namespace.jobs_max}"
+            has = "1 open job" if usage.jobs == 1 else f"{usage.jobs} open jobs"
+            return QUOTA, f"namespace {spec.namespace} has {has}, and may have {namespace.jobs_max}"
         if text := self._over_quota(spec.namespace, count):
             return QUOTA, text
         if stopping:

@@ -27,7 +27,8 @@ class Heartbeats:
         if report.seq <= session.state_seq:
             return
         session.state_seq = report.seq
-        session.slots, session.busy, session.running = report.slots, report.busy, report.running
+        session.slots, session.running = report.slots, report.running
+        session.busy, session.resting = report.busy, report.resting
         # Its queue here may only have been full; if it is gone, the next message to it says so again.
         session.reachable = True
         self.grant(session, report.granted)

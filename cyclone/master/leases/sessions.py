@@ -43,9 +43,9 @@ class Session:
     """One incarnation of a controller over one connection. Counts are cumulative over the session.
 
     ``open`` are its tasks, ``taken`` the slots that they need; ``mem_taken`` and ``resources_taken`` count what only
-    some tasks ask for. ``running`` and ``busy`` are what its last State says, ``names`` what it may be called by.
-    At ``recall_again_at`` it is asked once more for all that has not started. One that ``is_delayed`` stands for what
-    waits for its time.
+    some tasks ask for. ``running``, ``busy`` and ``resting`` are what its last State says, ``names`` what it may be
+    called by. At ``recall_again_at`` it is asked once more for all that has not started. One that ``is_delayed`` stands
+    for what waits for its time.
     """
 
     session_id: int
@@ -79,6 +79,7 @@ class Session:
     resources_taken: dict[str, int] = field(default_factory=dict)
     ghosts: list[Ghost] = field(default_factory=list)
     busy: int = 0
+    resting: int = 0
     running: list[TaskRange] = field(default_factory=list)
     is_delayed: bool = False
     # For whoever keeps the sum.

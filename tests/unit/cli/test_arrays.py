@@ -56,6 +56,21 @@ def test_given_a_wrong_range_then_the_error_says_what_would_be_right(text: str, 
         arrays.numbers(text)
 
 
+def test_given_a_pipe_that_is_filled_slowly_then_a_pause_says_that_what_came_has_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arrays, "_PAUSE_S", 0.01)
+    reading, writing = os.pipe()
+    entries = arrays.lines(f"/dev/fd/{reading}").open()
+    os.write(writing, b"a\nb\nrest")
+    assert [next(entries), next(entries)] == ["a", "b"]
+    assert isinstance(next(entries), arrays.Pause)
+    os.write(writing, b" of c\n")
+    os.close(writing)
+    assert [entry for entry in entries if not isinstance(entry, arrays.Pause)] == ["rest of c"]
+    os.close(reading)
+
+
 def test_given_words_then_each_is_an_entry() -> None:
     command, lists = arrays.split_words(["gzip", "-k", ":::", "a", "b"])
     found = arrays.words(lists)

@@ -111,6 +111,11 @@ PRINTED = {"stdout": b"said\n", "stderr": b"\xffgrumbled"}
         pytest.param(
             {"printed": PRINTED | {"log": b"why", "error": b"the reason"}},
             {"log": b"why", "error": b"ValueError: no\nmore of it"},
+            id="a bundle's program that failed before its output was kept",
+        ),
+        pytest.param(
+            {"printed": PRINTED | {"log": b"why", "error": b"the reason", "output": b"half\xff"}},
+            {"output": b"half\xff", "log": b"why", "error": b"ValueError: no\nmore of it"},
             id="a bundle's program that failed",
         ),
     ],

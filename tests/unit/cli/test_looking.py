@@ -1,4 +1,4 @@
-"""``cyclone jobs``, ``tasks``, ``show``, ``explain``, ``results``, ``wait``, ``stats``: what they ask and print."""
+"""``cyclone jobs``, ``tasks``, ``show``, ``explain``, ``results``, ``wait``: what they ask and print."""
 
 import argparse
 import itertools
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cyclone.cli import output, paging, stats
+from cyclone.cli import output, paging
 from cyclone.cli.main import _run
 from cyclone.errors import CycloneError, NoSuchJob, UsageError
 from cyclone.protocol.job_messages import TaskRow
@@ -220,6 +220,9 @@ def test_given_reasons_then_they_are_sentences_for_people_and_codes_for_programs
     assert lines(capsys) == ["task 6.0 has ended: completed", r"task 6.1 has ended: failed: ValueError: no\nmore of it"]
     with pytest.raises(CycloneError, match="job 6 has no task 7"):
         _run(["explain", "6.7"])
+    client.reasons, client.rows[5] = [("done", "task 1 has its result")], [task(0), task(1, "cancelled")]
+    assert _run(["explain", "5.1"]) == 0
+    assert lines(capsys)[0].startswith("task 5.1 has ended: cancelled")
     with pytest.raises(NoSuchJob):
         _run(["explain", "7"])
 
@@ -320,77 +323,3 @@ def test_given_a_time_out_then_json_still_is_one_value(client: ClientDouble, cap
     assert [(one["id"], one["state"]) for one in told["jobs"]] == [(3, "running")]
     assert _run(["wait", "3", "--timeout", "1ms", "--progress"]) == 124
     assert capsys.readouterr().err.splitlines()[-1] == "job 3 running: 10 completed"
-
-
-# --- stats
-
-
-def test_given_a_job_then_its_figures_are_sums_over_its_tasks(client: ClientDouble, capsys: Printed) -> None:
-    client.rows[5] = [
-        task(0, cpu_s=0.25, peak_bytes=100),
-        task(1, "failed", seconds=2.0, controller="node2", peak_bytes=300),
-        task(2, "queued", attempt=0, controller="", started=0.0, seconds=0.0, error=""),
-    ]
-    assert _run(["stats", "5", "--json"]) == 0
-    [found] = value(capsys)["jobs"]
-    assert found == {
-        "job": 5,
-        "tasks": 3,
-        "states": {"completed": 1, "failed": 1, "queued": 1},
-        "attempts": 2,
-        "mean_s": 1.25,
-        "shortest_s": 0.5,
-        "longest_s": 2.0,
-        "seconds": 2.5,
-        "cpu_s": 0.25,
-        "peak_bytes": 300,
-        "started": "2023-11-14T22:13:21Z",
-        "elapsed_s": 2.0,
-        "rate": 1.0,
-        "nodes": 2,
-        "errors": {"ValueError: no": 1},
-    }
-    assert _run(["stats", "5"]) == 0
-    assert "job 5: 1 x ValueError: no (such as 5.1)" in capsys.readouterr().err
-
-
-def test_given_many_failures_then_they_are_told_by_kind(client: ClientDouble, capsys: Printed) -> None:
-    errors = [f"OSError: {index} is full\nmore" for index in range(9)]
-    rows = [task(index, "failed", error=error) for index, error in enumerate(errors)]
-    client.rows[5] = [*rows, task(9, "timed_out", error="TimedOut: after 0x7f s")]
-    assert _run(["stats", "5", "--json"]) == 0
-    assert value(capsys)["jobs"][0]["errors"] == {"OSError: # is full": 9, "TimedOut: after # s": 1}
-    assert _run(["stats", "5"]) == 0
-    assert capsys.readouterr().err.splitlines() == [
-        "job 5: 9 x OSError: # is full (such as 5.0)",
-        "job 5: 1 x TimedOut: after # s (such as 5.9)",
-    ]
-
-
-def test_given_many_tasks_then_it_is_told_how_many_are_read_except_to_programs(
-    client: ClientDouble, capsys: Printed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stats, "_LINE_EVERY_S", 0.0)
-    monkeypatch.setattr(stats, "_TASKS_BETWEEN_LOOKS", 2)
-    client.summaries, client.rows[5] = [job(5, tasks={"completed": 3})], [task(0), task(1), task(2)]
-    assert _run(["stats", "5"]) == 0
-    assert capsys.readouterr().err.splitlines() == ["0 of 3 tasks read", "2 of 3 tasks read"]
-    assert _run(["stats", "5.0-1"]) == 0
-    assert capsys.readouterr().err.splitlines() == ["0 tasks read"]
-    assert _run(["stats", "5", "--json"]) == 0
-    assert not capsys.readouterr().err
-
-
-def test_given_no_job_then_the_figures_are_of_the_master(client: ClientDouble, capsys: Printed) -> None:
-    assert _run(["stats", "--json"]) == 0
-    assert value(capsys) == {
-        "schema": "cyclone.master_stats/1",
-        "tasks": {"queued": 1},
-        "open_jobs": 0,
-        "namespaces": 1,
-        "controllers": 0,
-        "slots": 0,
-        "busy": 0,
-    }
-    assert _run(["stats"]) == 0
-    assert "0 of 0 at work" in capsys.readouterr().out

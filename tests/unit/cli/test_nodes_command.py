@@ -16,9 +16,9 @@ Printed = pytest.CaptureFixture[str]
 KNOWN = [f"node{number:03}" for number in range(1, 171)]
 
 
-def controller(number: int, slots: int = 22, mark: str = "", **offer: Any) -> ControllerStatus:
+def controller(number: int, slots: int = 22, mark: str = "", resting: int = 0, **offer: Any) -> ControllerStatus:
     name = f"node{number:03}"
-    return ControllerStatus(name, name, slots, 2, number / 10, mark, 1, Offer(**offer), "3.0", "3.11.2")
+    return ControllerStatus(name, name, slots, 2, number / 10, mark, 1, Offer(**offer), "3.0", "3.11.2", resting)
 
 
 def answered(name: str, **_: object) -> Answer:
@@ -83,6 +83,28 @@ def test_given_many_nodes_then_those_that_are_alike_share_a_line(cluster: Client
     nodes = json.loads(capsys.readouterr().out)["nodes"]
     assert [one["name"] for one in nodes[:170]] == KNOWN
     assert nodes[170]["resources"] == {"gpus": 2}
+
+
+@pytest.mark.parametrize("words", [[], ["--fold"]])
+def test_given_slots_at_rest_then_a_column_has_them_and_scripts_ask_for_it(
+    words: list[str], client: ClientDouble, capsys: Printed
+) -> None:
+    client.controllers = [controller(1), controller(2, mark="drained")]
+    assert _run(["nodes", *words]) == 0
+    assert "RESTING" not in capsys.readouterr().out
+    client.controllers = [controller(1, slots=8, resting=1), controller(2, mark="drained")]
+    assert _run(["nodes", *words]) == 0
+    head, *lines = [line.split()[:6] for line in capsys.readouterr().out.splitlines()]
+    assert head == ["NAME", "STATE", "SLOTS", "BUSY", "RESTING", "TASKS"]
+    assert sorted(lines) == [["node001", "up", "8", "1", "1", "2"], ["node002", "drained", "22", "1", "0", "2"]]
+    assert _run(["nodes", "--json"]) == 0
+    assert [one["resting"] for one in json.loads(capsys.readouterr().out)["nodes"]] == [1, 0]
+    assert _run(["nodes", "--parsable"]) == 0
+    assert "resting" not in capsys.readouterr().out
+    assert _run(["nodes", "-o", "{name} {resting}"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["node001 1", "node002 0"]
+    assert _run(["status", "--json"]) == 0
+    assert [one["resting"] for one in json.loads(capsys.readouterr().out)["controllers"]] == [1, 0]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeClient:
     fake = FakeClient()
 
     @contextlib.contextmanager
-    def opened(args: object) -> Iterator[FakeClient]:
+    def opened(args: object, spec: object) -> Iterator[FakeClient]:
         yield fake
 
     monkeypatch.setattr(run_command, "_client", opened)

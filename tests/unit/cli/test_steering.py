@@ -215,6 +215,14 @@ def test_given_a_retry_then_its_key_follows_from_the_job_and_the_selection(ended
     assert retried(ended, "5")[2] != keys[0]
 
 
+def test_given_a_retry_that_was_made_before_then_it_is_said_what_has_become_of_it(
+    ended: ClientDouble, capsys: Printed
+) -> None:
+    ended.summaries.append(job(77, "cancelled"))
+    retried(ended, "5")
+    assert "job 77 was made of them before (cancelled): --again makes another one" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "printed"),
     [

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cyclone.cli import common, connecting, parsing
+from cyclone.cli import arrays, common, connecting, parsing
 from cyclone.cli.interrupts import Interrupted
 from cyclone.cli.submit import submit
 from cyclone.cli.submit_values import key_of
@@ -69,6 +69,25 @@ def test_given_more_tasks_than_a_block_then_the_rest_is_streamed_and_then_sealed
     assert client.sent == [[number] for number in range(10_000)]
 
 
+def test_given_entries_that_come_slowly_then_the_first_of_them_do_not_wait_for_a_whole_block(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "_blocks", lambda path: iter([arrays.Pause(), b"a\nb\n", arrays.Pause(), b"c\n"]))
+    assert call("--each-line", "-", "--", "true") == common.EXIT_OK
+    assert [made[2:] for made in client.calls if made[0] == "submit"] == [(2, None, False)]
+    assert ("add", 7, 2, True) in client.calls
+    assert client.sent == [["a", 0], ["b", 1], ["c", 2]]
+
+
+def test_given_an_array_that_the_namespace_can_never_take_then_it_is_not_begun(
+    client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.tasks_max = 9_999
+    assert common.guarded("cyclone", lambda argv: call("--array", "0-9999", "--", "true")) == common.EXIT_CONFIG
+    assert "10,000 tasks are too many for one job: namespace default may have 9,999" in capsys.readouterr().err
+    assert not [made for made in client.calls if made[0] == "submit"]
+
+
 def test_given_a_key_that_is_used_up_by_half_a_job_then_it_is_said(
     client: FakeClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +133,11 @@ def test_given_the_key_of_a_job_that_has_ended_then_it_is_that_one(
     client.is_over, client.ended = True, {"completed": 9000, "failed": 1000}
     assert call("--key", "mine", "--array", "0-9999", "--", "true") == common.EXIT_OK
     assert capsys.readouterr() == ("job 7: 10,000 tasks\n", "")
+    assert common.guarded("cyclone", lambda argv: call("--key", "mine", "--array", "0-10000", "--", "true"))
+    said = "job 7 takes no more tasks: it has ended with 10000 of them: another --key makes another job"
+    err = capsys.readouterr().err
+    assert said in err
+    assert "waits for them" not in err
 
 
 @pytest.mark.parametrize(
@@ -135,6 +159,15 @@ def test_given_a_key_that_has_made_a_job_before_then_it_is_said_with_what_would_
     out, err = capsys.readouterr()
     assert out == "job 7: 1 task\n"
     assert err.removesuffix("\n").endswith(made + differs), err
+
+
+def test_given_the_key_of_a_job_that_is_not_kept_any_more_then_another_key_is_proposed(
+    client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.newest = JOB
+    assert call("--key", "mine", "--", "true") == common.EXIT_OK
+    said = "not submitted again, though nothing of it is kept any more: another --key makes another job of these tasks"
+    assert said in capsys.readouterr().err
 
 
 def test_given_a_key_whose_job_takes_no_more_then_another_key_is_proposed(

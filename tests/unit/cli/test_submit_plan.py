@@ -1,6 +1,7 @@
 """From a command line to a job: its options, and the tasks that workers make of what is packed."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,26 @@ def test_given_entries_then_each_but_a_number_has_its_place_in_the_array(
     words: list[str], expected: list[dict[str, Any]]
 ) -> None:
     made = plan(*words)
-    assert [made.described(packed) for packed in made.tasks()] == expected
+    assert [made.described(packed) for packed in made.tasks() if packed] == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--backoff", "1s"], True), (["--retry-on", "OSError"], True), (["--backoff", "1s", "--retries", "1"], False)],
+)
+def test_given_how_to_retry_without_retries_then_it_is_said_that_it_does_nothing(
+    words: list[str], said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan(*words, "--", "true")
+    assert ("nothing is tried again without --retries" in capsys.readouterr().err) is said
+
+
+def test_given_null_as_an_entry_then_its_text_stands_for_it(folder: Path) -> None:
+    (folder / "entries.json").write_text("[1, null]")
+    assert properties(plan("--from-json", "entries.json", "--", "echo", "{}"), "entry", "index") == [
+        (1, None),
+        ("null", 1),
+    ]
 
 
 def test_given_words_that_look_like_placeholders_then_a_worker_takes_them_as_they_are() -> None:
@@ -161,6 +181,17 @@ def test_given_an_option_then_the_job_has_it(words: list[str], field: str, value
 
 def test_given_a_relative_folder_then_it_starts_here(folder: Path) -> None:
     assert plan("--cwd", "data", "--", "true").spec.directory == f"{folder}/data"
+
+
+def test_given_a_folder_whose_name_is_no_text_then_the_error_is_not_about_an_option_that_nobody_gave(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = folder / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    with pytest.raises(UsageError, match="this folder, '.*', has a name that is not UTF-8 text: give another by --cwd"):
+        plan("--", "pwd")
+    assert plan("--cwd", "/", "--", "pwd").spec.directory == "/"
 
 
 def test_given_a_namespace_of_the_environment_or_the_profile_then_it_is_the_usual_one(

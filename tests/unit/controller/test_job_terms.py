@@ -86,10 +86,19 @@ class TestRests:
         actions = node.advance(0.1)
         assert executed(actions) == []
         assert [message.batches for message in sent(actions) if isinstance(message, Results)] != []
-        assert node.agent.crew.busy == 2
+        assert (node.agent.crew.busy, node.agent.crew.resting) == (2, 1)
         assert node.agent.deadline <= node.now + rest_s
         assert executed(node.advance(rest_s - 0.2)) == []
         assert executed(node.advance(0.2)) == [(0, 2, 3, 1)]
+        assert node.agent.crew.resting == 0
+
+    def test_given_slots_at_rest_then_the_master_is_told_how_many_these_are(self, node: Node) -> None:
+        node.lease_of(RESTING, 1, 2)
+        node.advance()
+        node.done(0, 1, FAILED)
+        for passed_s, busy, resting in ((1.0, 2, 1), (3.0, 1, 0)):
+            [told] = [message for message in sent(node.advance(passed_s)) if isinstance(message, State)]
+            assert (told.busy, told.resting) == (busy, resting)
 
     def test_given_a_slot_at_rest_then_rows_of_other_jobs_do_not_come_to_it_either(self, node: Node) -> None:
         node.lease_of(RESTING, 1)
@@ -256,7 +265,7 @@ class TestSeveralSlots:
         node.advance()
         node.done(0, 1, COMPLETED)
         assert executed(node.advance()) == []
-        assert node.agent.crew.busy == 4
+        assert (node.agent.crew.busy, node.agent.crew.resting) == (4, 3)
         assert len(executed(node.advance(1.0))) == 3
 
     def test_given_a_stop_then_what_waits_for_slots_goes_back(self, node: Node) -> None:

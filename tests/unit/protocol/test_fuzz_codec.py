@@ -19,6 +19,7 @@ from cyclone.master.actions import Send
 from cyclone.master.jobs.rights import ANYBODY, Who
 from cyclone.protocol import limits, wire
 from cyclone.protocol.client_messages import FromClient
+from cyclone.protocol.figure_messages import FiguresRequest
 from cyclone.protocol.framing import FrameReader
 from cyclone.protocol.job_messages import DetailRequest, FollowRequest, JobsRequest, TasksRequest
 from cyclone.protocol.job_spec import JobSelection
@@ -171,7 +172,7 @@ def test_given_odd_requests_of_clients_then_each_is_answered_and_the_master_keep
         who = rng.choice((ANYBODY, Who("ann", is_admin=False)))
         actions = master.carry_out(master.scheduler.answer(b"client", message, master.now, who))
         answers = [one.message for one in actions if isinstance(one, Send) and one.peer == b"client"]
-        if isinstance(message, JobsRequest | TasksRequest | DetailRequest | FollowRequest):
+        if isinstance(message, JobsRequest | TasksRequest | DetailRequest | FiguresRequest | FollowRequest):
             # These the body answers, from what the journal has and from what it asks of the brain.
             assert not answers
             master.scheduler.job_summaries(getattr(message, "selection", JobSelection()), 0, 9)

@@ -11,6 +11,7 @@ from cyclone.errors import ConfigError
 from cyclone.protocol import messages, wire
 from cyclone.protocol.client_messages import CancelRequest, DrainRequest, StatusRequest
 from cyclone.protocol.event_messages import EventsRequest
+from cyclone.protocol.figure_messages import FiguresRequest
 from cyclone.protocol.job_messages import (
     AnyFromClient,
     CancelJobsRequest,
@@ -194,9 +195,11 @@ def test_given_a_key_that_is_not_for_this_then_its_holder_is_told_so(
         ("monitor", SUBMIT, False),
         ("monitor", NamespacesRequest(1), True),
         ("monitor", EventsRequest(1), True),
+        ("monitor", FiguresRequest(1, 1), True),
         ("monitor", CancelJobsRequest(1, JobSelection(last=True)), False),
         ("controller", StatusRequest(1), False),
         ("controller", EventsRequest(1), False),
+        ("controller", FiguresRequest(1, 1), False),
         ("controller", CancelRequest(1, 1, 2, "", ""), False),
         ("controller", SUBMIT, False),
         ("master", SUBMIT, False),

@@ -1,5 +1,6 @@
 """Lists of jobs and tasks: what the brain and the journal know, in one order, page by page."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from cyclone.master.jobs.listing import LiveTasks
 from cyclone.master.journal import Journal
 from cyclone.master.scheduler import Scheduler
 from cyclone.protocol import wire
+from cyclone.protocol.figure_messages import FiguresReport, FiguresRequest, TaskFigures
 from cyclone.protocol.job_lists import ended_summary
 from cyclone.protocol.job_messages import (
     DetailRequest,
@@ -25,6 +27,7 @@ from cyclone.protocol.job_messages import (
 )
 from cyclone.protocol.job_spec import JobSelection, JobSpec
 from cyclone.protocol.messages import Job
+from cyclone.task_figures import Figures
 
 SPEC = JobSpec(task_class="tests.tasks:Root", shared=b"\x91\x01")
 JOB = 7
@@ -54,6 +57,14 @@ class Known:
         ]
         room = min(page, self.rows_max)
         return found[:room], found[room].index if len(found) > room else None
+
+    def task_figures(self, job_id: int, start: int, stop: int) -> tuple[Figures, int | None]:
+        found = Figures()
+        rows, following = self.task_rows(job_id, start, self.rows_max, ())
+        for row in rows:
+            if row.index < stop:
+                found.add(TaskFigures({row.state: 1}, row.attempt, [row.controller]))
+        return found, following if following is not None and following < stop else None
 
     def _job(self, job_id: int) -> JobSummary:
         return ended_summary(job_id, SPEC, "ann", 1.0, 2.0, {})
@@ -109,6 +120,26 @@ def test_given_tasks_with_and_without_a_result_then_each_comes_once_and_in_order
         start = report.next
     expected = [(index, state) for index, state in enumerate(known.tasks) if not states or state in states]
     assert [(row.index, row.state) for row in rows] == expected
+
+
+@pytest.mark.parametrize("runs_max", [1, 2, 3, 4096])
+@pytest.mark.parametrize("rows_max", [1, 4, 100])
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (2, 17), (5, 6), (20, 30), (9, 4)])
+def test_given_tasks_with_and_without_a_result_then_each_counts_once(
+    monkeypatch: pytest.MonkeyPatch, start: int, stop: int | None, rows_max: int, runs_max: int
+) -> None:
+    monkeypatch.setattr(archive_answers, "_RUNS_MAX", runs_max)
+    known = Known(["completed", "queued", "leased", "completed", "completed", "queued", "leased"] * 3)
+    known.rows_max = rows_max
+    found = Figures()
+    position: int | None = start
+    while position is not None:
+        report = ask(known, FiguresRequest(1, JOB, position, stop))
+        assert isinstance(report, FiguresReport)
+        assert report.next is None or report.next > position
+        found.add(report.figures)
+        position = report.next
+    assert found.tasks == Counter(known.tasks[start:stop])
 
 
 @pytest.mark.parametrize("page", [1, 3, 100])

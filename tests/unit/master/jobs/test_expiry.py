@@ -3,9 +3,10 @@
 import pytest
 
 from cyclone.master.events import CancelWanted, JobEnded
+from cyclone.protocol.job_messages import RequeueRequest
 from cyclone.protocol.messages import Recall, Returned
 from cyclone.protocol.states import COMPLETED, EXPIRED, FAILED
-from tests.support.job_requests import WALL_OFFSET_S, add, submit
+from tests.support.job_requests import WALL_OFFSET_S, add, answer, ask, submit
 from tests.support.masters import Master, batch, final_states, leases, sent, tasks
 from tests.unit.master.conftest import NewMaster
 
@@ -33,6 +34,17 @@ def test_given_a_task_not_before_a_moment_then_those_behind_it_go_first(master: 
     job_id = submit(master, 0, sealed=False).job_id
     add(master, job_id, 3, 0, options=[(0, at(master, 10.0), None)])
     assert leases(master.lease(session, 4)) == [("c1", 2, 2, 1)]
+    assert leases(master.advance(by_s=10.1)) == [("c1", 1, 1, 1)]
+
+
+def test_given_a_task_not_before_a_moment_then_requeue_does_not_change_that(master: Master, session: int) -> None:
+    job_id = submit(master, 0, sealed=False).job_id
+    add(master, job_id, 2, 0, options=[(0, at(master, 10.0), None)])
+    master.lease(session, 4)
+    actions = ask(master, RequeueRequest(1, job_id))
+    assert answer(actions).count == 1, "the other one"
+    answered = answer(ask(master, RequeueRequest(1, job_id, [(0, 0)])))
+    assert (answered.count, answered.granted) == (0, False)
     assert leases(master.advance(by_s=10.1)) == [("c1", 1, 1, 1)]
 
 

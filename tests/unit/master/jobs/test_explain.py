@@ -7,20 +7,12 @@ import pytest
 
 from cyclone.protocol.job_messages import NamespaceRequest
 from cyclone.protocol.job_spec import Namespace
-from cyclone.protocol.messages import JobOptions, Offer, State
-from cyclone.protocol.states import COMPLETED, CRASHED, FAILED
-from tests.support.job_requests import add, ask, cancel, control, explain, ids, submit
-from tests.support.masters import Master, batch, hello, tasks
+from cyclone.protocol.messages import JobOptions, State
+from cyclone.protocol.states import COMPLETED
+from tests.support.job_requests import ask, cancel, control, explain, ids, join, submit
+from tests.support.masters import Master, batch, tasks
 
 Arrange = Callable[[Master], None]
-
-
-def join(master: Master, name: str = "c1", slots: int = 2, credit: int = 0, **offer: object) -> int:
-    master.handle(hello(name, name[-1], slots, host=f"{name}.site", offer=Offer(**offer)), name)  # type: ignore[arg-type]
-    session = master.scheduler.state.sessions.by_name[name].session_id
-    if credit:
-        master.handle(State(session, 1, 0, credit, slots, 0, []), name)
-    return session
 
 
 def finish_one(master: Master, session: int, seconds: float) -> None:
@@ -158,12 +150,16 @@ def drained_and_busy(master: Master) -> None:
     submit(master, 2, "second")
 
 
-def at_rest(master: Master) -> None:
+def at_rest(master: Master, resting: int = 2) -> None:
     session = join(master, credit=1)
     submit(master, 2, cpus=2, wait_after_success_s=60.0)
     master.advance()
     master.results(session, batch(1, COMPLETED))
-    master.handle(State(session, 9, 9, 1, 2, 2, []))
+    master.handle(State(session, 9, 9, 1, 2, 2, [], [], resting))
+
+
+def ending_a_task(master: Master) -> None:
+    at_rest(master, resting=0)
 
 
 def at_rest_for_what_has_ended(master: Master) -> None:
@@ -172,7 +168,7 @@ def at_rest_for_what_has_ended(master: Master) -> None:
     master.advance()
     master.results(session, batch(1, COMPLETED))
     master.advance()
-    master.handle(State(session, 9, 9, 1, 2, 2, []))
+    master.handle(State(session, 9, 9, 1, 2, 2, [], [], 2))
     submit(master, 1, "second")
 
 
@@ -182,7 +178,7 @@ def behind_a_rest(master: Master) -> None:
     master.advance()
     finish_one(master, session, seconds=0.1)
     master.advance()
-    master.handle(State(session, 9, 9, 9, 1, 1, [tasks(2, 2)]))
+    master.handle(State(session, 9, 9, 9, 1, 1, [tasks(2, 2)], [], 1))
 
 
 def leaving(master: Master) -> None:
@@ -258,7 +254,7 @@ def being_cancelled(master: Master) -> None:
     [
         (held, "held", "job 1 is held: release it"),
         (held_while_its_last_runs, "held", "job 1 is held: release it"),
-        (held_while_its_last_runs, "leased", "2 tasks wait for a slot at c1"),
+        (held_while_its_last_runs, "leased", "2 tasks were sent to c1, and nothing was heard yet of their start"),
         (paused, "paused", "namespace default is paused: resume it"),
         (not_before, "not_before", "not before 2001-09-09T01:49:10Z"),
         (alone, "no_controller", "no controller is connected"),
@@ -273,7 +269,7 @@ def being_cancelled(master: Master) -> None:
         (one_has_each, "no_fit", "meets all at once: it serves namespace default, has label gpu, has 8 slots"),
         (drained, "drained", "1 of 1 controllers fit, and all of these are drained: c1"),
         (busy, "busy", "1 of 1 controllers fit, and all of these are busy: c1 (2 of 2 slots taken by job 1)"),
-        (busy, "leased", "2 tasks wait for a slot at c1"),
+        (busy, "leased", "2 tasks were sent to c1, and nothing was heard yet of their start"),
         (two_run, "running", "2 tasks run at c1"),
         (two_run, "leased", "1 task waits for a slot at c1"),
         (
@@ -287,11 +283,8 @@ def being_cancelled(master: Master) -> None:
         (drained_and_busy, "drained", "2 of 2 controllers fit, and of these 1 is drained: c1"),
         (drained_and_busy, "busy", "2 of 2 controllers fit, and of these 1 is busy: c2 (2 of 2 slots taken by job 1)"),
         (at_rest, "resting", "are resting after a task, as its job wants it: c1 (2 of 2 slots)"),
-        (
-            at_rest_for_what_has_ended,
-            "no_credit",
-            "are taking no tasks now: c1 (2 of 2 slots end a task, or rest after one)",
-        ),
+        (at_rest_for_what_has_ended, "resting", "are resting after a task, as its job wants it: c1 (2 of 2 slots)"),
+        (ending_a_task, "no_credit", "are taking no tasks now: c1 (2 of 2 slots end a task)"),
         (behind_a_rest, "leased", "2 tasks wait for a slot at c1"),
         (behind_a_rest, "resting", "slots that rest after a task: c1 (1 of 1)"),
         (leaving, "leaving", "all of these are leaving, and finishing what they run: c1"),
@@ -308,7 +301,7 @@ def being_cancelled(master: Master) -> None:
         ),
         (may_get_more, "waiting", "its tasks have ended, and it may get more: `cyclone seal 1` says that it gets none"),
         (being_cancelled, "cancelled", "it is ended: no use any more"),
-        (being_cancelled, "leased", "2 tasks wait for a slot at c1"),
+        (being_cancelled, "leased", "2 tasks were sent to c1, and nothing was heard yet of their start"),
     ],
     ids=lambda item: getattr(item, "__name__", None),
 )
@@ -322,71 +315,6 @@ def test_given_what_stands_in_the_way_of_a_job_then_it_is_told(
 
 def test_given_a_job_that_there_is_not_then_that_is_told(master: Master) -> None:
     assert explain(master, 7) == {"no_job": "job 7 has ended, or never was"}
-
-
-class TestTask:
-    def test_given_a_task_that_a_controller_has_then_it_is_told_who_and_since_when(self, master: Master) -> None:
-        session = join(master, credit=2)
-        submit(master, 2)
-        master.advance()
-        since = "which has had it since 2001-09-09T01:48:20Z"
-        assert explain(master, 1, 0) == {"leased": f"waits for a slot at c1, {since}"}
-        master.handle(State(session, 99, 1, 2, 2, 1, [tasks(1, 2)], [tasks(1)]))
-        assert explain(master, 1, 0) == {"running": f"runs at c1, {since}"}
-        assert explain(master, 1, 1) == {"leased": f"waits for a slot at c1, {since}"}
-        master.now += 9.0
-        assert explain(master, 1, 0)["running"].endswith("; c1 has been silent for 9 s")
-
-    def test_given_a_task_that_has_failed_then_it_is_told_how_often_and_until_when_it_waits(
-        self, master: Master
-    ) -> None:
-        session = join(master, credit=2)
-        submit(master, 1, retries=3, retry_delay_s=100.0)
-        master.advance()
-        master.results(session, batch(1, FAILED))
-        assert explain(master, 1, 0)["delayed"].startswith("failed 1 of 4 times: delayed until 2001-09-09T01:4")
-        assert "1 task delayed, the first until 2001-09-09T01:4" in explain(master, 1)["delayed"]
-
-    def test_given_a_task_that_killed_a_worker_then_that_is_told_too(self, master: Master) -> None:
-        session = join(master, credit=1, slots=1)
-        submit(master, 2)
-        master.advance()
-        master.results(session, batch(1, CRASHED))
-        assert explain(master, 1, 0)["tried"] == "killed 1 worker"
-
-    def test_given_tasks_that_wait_then_the_position_counts_those_before_it(self, master: Master) -> None:
-        submit(master, 9, "other")
-        job_id = submit(master, 2, sealed=False).job_id
-        add(master, job_id, 3, 2)
-        assert explain(master, job_id, 4)["position"] == "before it in namespace default wait 13 tasks of priority 0"
-
-    def test_given_the_next_task_then_that_is_told(self, master: Master) -> None:
-        submit(master, 2)
-        assert explain(master, 1, 0)["position"] == "it is next in namespace default"
-
-    def test_given_a_task_with_a_result_or_one_that_there_is_not_then_that_is_told(self, master: Master) -> None:
-        session = join(master, credit=1, slots=1)
-        submit(master, 2)
-        master.advance()
-        master.results(session, batch(1, 0))
-        assert explain(master, 1, 0) == {"done": "task 0 has its result"}
-        assert explain(master, 1, 9) == {"no_task": "job 1 has 2 tasks so far, and none with index 9"}
-
-    def test_given_a_task_that_is_to_end_then_that_is_told_first(self, master: Master) -> None:
-        join(master, credit=1, slots=1)
-        submit(master, 2)
-        master.advance()
-        cancel(master, ids(1), indexes=[(0, 0)], reason="enough")
-        assert list(explain(master, 1, 0)) == ["cancelled", "leased"]
-
-    def test_given_a_task_of_before_a_restart_then_it_is_told_for_whom_is_waited(self, master: Master) -> None:
-        join(master, credit=1, slots=1)
-        submit(master, 2)
-        master.advance()
-        master.restart()
-        assert explain(master, 1, 0)["awaited"] == (
-            "it may still run from before the restart of the master: waits for c1"
-        )
 
 
 def test_given_many_names_then_some_are_told_and_how_many_more(master: Master) -> None:

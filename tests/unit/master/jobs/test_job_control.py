@@ -20,6 +20,8 @@ from cyclone.protocol.states import FAILED
 from tests.support.job_requests import ANN, BOB, answer, ask, control, counts, events, ids, submit
 from tests.support.masters import JOURNAL, Master, batch, leases, sent, tasks
 
+NOBODY_HAS_IT = "no controller has any of these tasks: they wait, or have ended"
+
 
 class TestHold:
     def test_given_a_job_that_is_held_then_nothing_more_of_it_is_leased_until_it_is_released(
@@ -109,6 +111,24 @@ class TestRequeue:
         assert [message for message in sent(actions) if isinstance(message, Cancel)] == [Cancel(running, [tasks(2)])]
         master.handle(Returned(running, 0, [tasks(2)]))
         assert leases(master.lease(running, 1)) == [("c1", 2, 1, 2)]
+
+    @pytest.mark.parametrize(
+        ("count", "indexes", "text"),
+        [
+            pytest.param(4, [(4, 4)], "job 1 has no task 4: its indexes are 0-3", id="the one behind the last"),
+            pytest.param(4, [(2, 2), (7, 9)], "job 1 has no task 7: its indexes are 0-3", id="some that are there"),
+            pytest.param(1, [(1, 1)], "job 1 has no task 1: its only index is 0", id="the only one is another"),
+            pytest.param(0, [(0, 0)], "job 1 has no task 0: it has none so far", id="there is none"),
+            pytest.param(4, [(2, 9)], NOBODY_HAS_IT, id="those there are wait"),
+            pytest.param(4, [], NOBODY_HAS_IT, id="all wait"),
+        ],
+    )
+    def test_given_tasks_that_nobody_has_then_it_is_told_why_nothing_is_taken_back(
+        self, master: Master, count: int, indexes: list[tuple[int, int]], text: str
+    ) -> None:
+        submit(master, count, sealed=count > 0)
+        found = answer(ask(master, RequeueRequest(1, 1, indexes)))
+        assert (found.granted, found.count, found.text) == (False, 0, text)
 
     def test_given_a_task_that_waits_for_its_next_try_then_it_waits_no_longer(self, master: Master) -> None:
         session = master.join()

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from cyclone.error_kinds import OTHERS
 from cyclone.master.actions import Consult, Follow
 from cyclone.master.jobs import listing as listing_module
-from cyclone.master.jobs.failures import KINDS_MAX, OTHERS, Failures
+from cyclone.master.jobs.failures import KINDS_MAX, Failures
 from cyclone.master.jobs.rights import ANYBODY
+from cyclone.protocol.figure_messages import FiguresRequest
 from cyclone.protocol.job_messages import DetailRequest, FollowRequest, JobsRequest, TasksRequest
 from cyclone.protocol.job_spec import JobSelection
 from cyclone.protocol.messages import ErrorRecord, ResultBatch, ResultColumns, State
@@ -241,7 +243,7 @@ class TestDetail:
 
 @pytest.mark.parametrize(
     "request_",
-    [JobsRequest(1, JobSelection()), TasksRequest(1, 1), DetailRequest(1, 1)],
+    [JobsRequest(1, JobSelection()), TasksRequest(1, 1), DetailRequest(1, 1), FiguresRequest(1, 1)],
     ids=lambda request: type(request).__name__,
 )
 def test_given_a_request_that_the_journal_has_a_part_of_then_the_body_answers(jobs: Master, request_: Any) -> None:

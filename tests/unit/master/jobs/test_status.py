@@ -31,6 +31,15 @@ def test_given_what_a_controller_says_then_its_mark_follows(
     assert [one.mark for one in report.controllers] == [mark]
 
 
+def test_given_slots_at_rest_then_clients_are_told_how_many_as_the_controller_said_last(master: Master) -> None:
+    session = master.join()
+    for seq, busy, resting in ((98, 2, 1), (99, 1, 0)):
+        master.handle(State(session, seq, 1, 2, 2, busy, [], [], resting))
+        report = told(ask(master, StatusRequest(1)))
+        assert isinstance(report, StatusReport)
+        assert [(one.busy, one.resting) for one in report.controllers] == [(busy, resting)]
+
+
 def test_given_classes_of_service_then_clients_are_told_what_each_means() -> None:
     master = Master(qos={"normal": (0, 1.0), "gold": (5, 2.0)})
     report = told(ask(master, StatusRequest(1)))

@@ -1,0 +1,127 @@
+"""A planned job on its way to the master: its first tasks with it, then the rest as they come.
+
+Owns what is told of a key that has made a job before, and what becomes of a job whose tasks cannot all be sent.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cyclone.cli import columns, connecting, output
+from cyclone.errors import ConfigError, CycloneError, NoSuchJob, NoSuchNamespace, SubmitRefused, Unreachable
+from cyclone.protocol.limits import BATCH_BYTES_TARGET, TASKS_PER_BATCH_MAX
+
+if TYPE_CHECKING:
+    from cyclone.cli.submit_plan import Plan
+    from cyclone.client.client import Client
+
+_OTHER_KEY = "another --key makes another job of these tasks"
+
+
+def send(client: "Client", plan: "Plan", as_json: bool = False) -> tuple[int, int]:
+    """Submit it: the job's number, and how many tasks were given. What breaks off half-way is cancelled."""
+    from cyclone.cli.submit_values import key_of
+    from cyclone.protocol.job_messages import SEALED
+
+    key = None if plan.key is None else key_of(plan.key)
+    tasks = plan.tasks()
+    first, is_all = _first_block(tasks)
+    if not is_all and plan.total:
+        _check_quota(client, plan.spec.namespace, plan.total)
+    newest = connecting.newest_job(client) if key else 0
+    try:
+        job_id = client.submit(plan.spec, first, key=key, sealed=is_all)
+    except NoSuchNamespace as error:
+        hint = "-n is the namespace, and --array makes several tasks"
+        raise NoSuchNamespace(error.code, f"{error}: {hint}") from None
+    except SubmitRefused as error:
+        if error.code != SEALED:
+            raise
+        raise SubmitRefused(SEALED, f"{error}: {_OTHER_KEY}") from None
+    if job_id <= newest:
+        output.note(_made_before(client, plan, job_id), as_json)
+    if is_all:
+        return job_id, len(first)
+    try:
+        return job_id, _send_rest(client, job_id, len(first), tasks, key is not None)
+    except NoSuchJob:
+        raise
+    except (CycloneError, KeyboardInterrupt) as error:
+        output.note(_broke_off(client, job_id, key is not None, error), as_json)
+        raise
+
+
+def _check_quota(client: "Client", namespace: str, count: int) -> None:
+    """What can never fit is not begun: some of it would be done by the time that it is refused."""
+    for one in client.namespaces():
+        most = one.namespace.tasks_max
+        if one.namespace.name == namespace and most is not None and count > most:
+            text = f"namespace {namespace} may have {most:,} open tasks at a time"
+            raise ConfigError(f"{count:,} tasks are too many for one job: {text}; submit them in parts")
+
+
+def _send_rest(client: "Client", job_id: int, count: int, tasks: Iterator[bytes | None], has_key: bool) -> int:
+    """What comes behind so many tasks: how many there were in all."""
+    given = count
+
+    def counted() -> Iterator[bytes | None]:
+        nonlocal given
+        for packed in tasks:
+            given += packed is not None
+            yield packed
+
+    rest = counted()
+    try:
+        return client.add(job_id, rest, offset=count, sealed=True)
+    except NoSuchJob as error:
+        # It has ended: cancelled meanwhile, or the same key has made it long ago.
+        job = client.detail(job_id).job
+        if not has_key or job is None:
+            raise
+        for _ in rest:
+            pass
+        if given > (has := sum(job.tasks.values())):
+            text = f"job {job_id} takes no more tasks: it has ended with {has} of them: {_OTHER_KEY}"
+            raise NoSuchJob(error.code, text) from None
+        return has
+
+
+def _made_before(client: "Client", plan: "Plan", job_id: int) -> str:
+    """For whoever takes a key again for something else, and would believe that it is done."""
+    from cyclone.cli.show import option_name
+
+    detail = client.detail(job_id, with_shared=True)
+    text = f"job {job_id} was made with this key before, and is not submitted again"
+    if detail.job is None or detail.spec is None:
+        return f"{text}, though nothing of it is kept any more: {_OTHER_KEY}"
+    fields = (name for name in plan.spec.__struct_fields__ if getattr(plan.spec, name) != getattr(detail.spec, name))
+    others = ["what it runs" if name == "shared" else option_name(name) for name in fields]
+    differs = f"; different from now: {', '.join(others)}" if others else ""
+    return f"{text}: it is of {columns.moment_text(detail.job.submitted)}{differs}"
+
+
+def _broke_off(client: "Client", job_id: int, has_key: bool, error: BaseException) -> str:
+    """What becomes of a job that has not all of its tasks: it is cancelled, unless the rest may still come."""
+    if isinstance(error, Unreachable) or (has_key and not isinstance(error, ConfigError)):
+        ways = f"{'the same command sends them, ' * has_key}cyclone seal or cancel {job_id} ends it"
+        return f"job {job_id} has not all of its tasks, and waits for them: {ways}"
+    from cyclone.protocol.job_spec import JobSelection
+
+    client.cancel(JobSelection(ids=[(job_id, job_id)]), reason="its submission broke off")
+    used_up = "; its key stands for it, take another one" if has_key else ""
+    return f"job {job_id} is cancelled: not all of its tasks could be sent{used_up}"
+
+
+def _first_block(tasks: Iterator[bytes | None]) -> tuple[list[bytes], bool]:
+    """What fits into one message, or has waited long enough, and whether these are all."""
+    block: list[bytes] = []
+    size = 0
+    for packed in tasks:
+        if packed is None:
+            if block:
+                return block, False
+            continue
+        block.append(packed)
+        size += len(packed)
+        if len(block) == TASKS_PER_BATCH_MAX or size >= BATCH_BYTES_TARGET:
+            return block, False
+    return block, True

@@ -77,15 +77,6 @@ def raise_descriptor_limit() -> int:
     return hard
 
 
-def fill_standard_files() -> None:
-    """Have /dev/null where standard input, output or error is closed: the next file or socket would take its number,
-    and whatever is printed, or handed to a child as that, would mean it.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-
-
 def spare_the_collector() -> None:
     """Leave what start-up made out of every later garbage collection, and collect less often.
 

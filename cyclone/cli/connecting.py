@@ -56,10 +56,11 @@ def client(args: argparse.Namespace, is_patient: bool = False, patience_s: float
     from cyclone.client.patience import PATIENCE_S, Patience
 
     most_s = PATIENCE_S if patience_s is None else min(PATIENCE_S, patience_s)
+    as_json = getattr(args, "json", False)
     return Client(
         find_address(args.connect, args.config_file, args.key_file, args.insecure, args.profile, words()),
         timeout_s=args.connect_timeout,
-        patience=Patience(most_s, lambda text: output.note(f"cyclone: {text}")) if is_patient else None,
+        patience=Patience(most_s, lambda text: output.note(f"cyclone: {text}", as_json)) if is_patient else None,
     )
 
 

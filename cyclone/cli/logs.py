@@ -74,10 +74,12 @@ def logs(args: argparse.Namespace) -> int:
             if shown.was_silent:
                 silent.append(task)
     if silent:
-        output.note(f"{columns.counted(len(silent), 'task')} printed nothing, or it is not kept: {_places(silent)}")
+        output.note(
+            f"{columns.counted(len(silent), 'task')} printed nothing, or it is not kept: {_places(silent)}", args.json
+        )
     if has_more:
         last = found[-1]
-        output.note(f"there are more behind {last.job_id}.{last.row.index}: name them, such as 5.100-199")
+        output.note(f"there are more behind {last.job_id}.{last.row.index}: name them, such as 5.100-199", args.json)
     return code
 
 
@@ -172,7 +174,7 @@ class _Shown:
     def _say_why(self, text: str) -> None:
         if text and text != self._said:
             self._said = text
-            output.note(f"task {self._name}: {text}")
+            output.note(f"task {self._name}: {text}", self._args.json)
 
 
 class _Lines:

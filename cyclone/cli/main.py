@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from cyclone import standard_files
 from cyclone.cli import common, output, parsing
 from cyclone.errors import CycloneError, UsageError
 
@@ -77,10 +78,8 @@ class _StandardOutput(io.FileIO):
 
 
 def _open_streams() -> None:
-    """Streams that were closed, as by `>&-`, are /dev/null: no file or socket of ours may get their numbers."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
-        pass
-    os.close(descriptor)
+    """Streams that were closed, as by `>&-`, are /dev/null."""
+    standard_files.fill()
     sys.stdin = sys.stdin or os.fdopen(_STDIN)
     sys.stderr = sys.stderr or os.fdopen(_STDERR, "w")
     told = sys.stdout

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from cyclone import errors
+from cyclone import errors, standard_files
 from cyclone.client.connection import Address
 from cyclone.client.task_errors import ClusterDied
 from cyclone.errors import BadRequest
 from cyclone.host import memory_bytes
-from cyclone.processes import end_text, fill_standard_files, python_command
+from cyclone.processes import end_text, python_command
 from cyclone.protocol.job_spec import JobSpec
 from cyclone.units import format_size
 
@@ -123,7 +123,7 @@ class _Child:
     """One process, from its start to its end. ``pidfd`` is readable when it has ended."""
 
     def __init__(self, told: dict[str, Any]) -> None:
-        fill_standard_files()
+        standard_files.fill()
         self._ready, ready = os.pipe()
         try:
             self.process = subprocess.Popen(

@@ -138,6 +138,14 @@ def test_given_a_task_that_ended_badly_then_it_is_not_silently_at_an_end(
     assert capfdbinary.readouterr() == (data, f"task 5.1: {says}\n".encode() if says else b"")
 
 
+def test_given_json_then_what_is_said_beside_the_lines_is_an_object_too(
+    looked_at: ClientDouble, capsys: Printed
+) -> None:
+    looked_at.answer = lambda *_, **__: Output(b"", "completed")  # type: ignore[assignment]
+    assert _run(["logs", "5.1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().err) == {"note": "task 5.1: printed nothing, or it is not kept any more"}
+
+
 def test_given_a_task_that_there_is_not_then_it_is_named(looked_at: ClientDouble) -> None:
     for verb in ("logs", "tasks", "results"):
         with pytest.raises(CycloneError, match="job 5 has no task 55: its indexes are 0-9"):

@@ -89,10 +89,12 @@ def _made_before(client: "Client", plan: "Plan", job_id: int) -> str:
     """For whoever takes a key again for something else, and would believe that it is done."""
     from cyclone.cli.show import option_name
 
-    detail = client.detail(job_id, with_shared=True)
     text = f"job {job_id} was made with this key before, and is not submitted again"
-    if detail.job is None or detail.spec is None:
+    try:
+        detail = client.detail(job_id, with_shared=True)
+    except NoSuchJob:
         return f"{text}, though nothing of it is kept any more: {_OTHER_KEY}"
+    assert detail.job is not None
     fields = (name for name in plan.spec.__struct_fields__ if getattr(plan.spec, name) != getattr(detail.spec, name))
     others = ["what it runs" if name == "shared" else option_name(name) for name in fields]
     differs = f"; different from now: {', '.join(others)}" if others else ""

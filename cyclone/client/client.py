@@ -220,13 +220,20 @@ class Client:
         with_values: bool = False,
         page: int = limits.PAGE_ROWS_MAX,
     ) -> Iterator[TaskRow]:
-        """The tasks of a job by index, in these states (all where none is named); asked for page by page."""
+        """The tasks of a job by index, in these states (all where none is named); asked for page by page.
+
+        Raises NoSuchJob.
+        """
         position: int | None = start
+        is_empty = True
         while position is not None:
             make = partial(TasksRequest, job_id=job_id, start=position, page=page, states=tuple(states))
             report = self.expect(TasksReport, partial(make, with_args=with_args, with_values=with_values))
             yield from report.rows
-            position = report.next
+            position, is_empty = report.next, is_empty and not report.rows
+        if is_empty:
+            # The master tells of no tasks where it knows of no such job, too.
+            self.detail(job_id)
 
     def detail(self, job_id: int, *, with_shared: bool = False) -> JobDetail:
         """One job with its options, ``with_shared`` to submit it again. Raises NoSuchJob."""

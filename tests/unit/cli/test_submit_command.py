@@ -11,7 +11,7 @@ from cyclone.cli import arrays, common, connecting, parsing
 from cyclone.cli.interrupts import Interrupted
 from cyclone.cli.submit import submit
 from cyclone.cli.submit_values import key_of
-from cyclone.errors import NoSuchNamespace, NotAllowed, QuotaExceeded, SubmitRefused, Unreachable
+from cyclone.errors import NoSuchJob, NoSuchNamespace, NotAllowed, QuotaExceeded, SubmitRefused, Unreachable
 from tests.support.fake_client import JOB, FakeClient, printed, result
 
 
@@ -162,9 +162,13 @@ def test_given_a_key_that_has_made_a_job_before_then_it_is_said_with_what_would_
 
 
 def test_given_the_key_of_a_job_that_is_not_kept_any_more_then_another_key_is_proposed(
-    client: FakeClient, capsys: pytest.CaptureFixture[str]
+    client: FakeClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def detail(*_: object, **__: object) -> None:
+        raise NoSuchJob("no_job", "there is no job 7")
+
     client.newest = JOB
+    monkeypatch.setattr(client, "detail", detail)
     assert call("--key", "mine", "--", "true") == common.EXIT_OK
     said = "not submitted again, though nothing of it is kept any more: another --key makes another job of these tasks"
     assert said in capsys.readouterr().err

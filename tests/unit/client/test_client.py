@@ -231,6 +231,17 @@ def test_given_pages_then_lists_go_over_them(master: PlayedMaster, client: Clien
     assert [row.index for row in client.tasks(3, start=2)] == [2, 3, 4, 5]
 
 
+def test_given_no_such_job_then_its_tasks_cannot_be_listed(master: PlayedMaster, client: Client) -> None:
+    def handle(peer: bytes, request: AnyFromClient) -> AnyToClient | None:
+        if isinstance(request, TasksRequest):
+            return TasksReport(request.request, [], None)
+        return JobDetail(request.request, None)
+
+    master.handle = handle  # type: ignore[method-assign]
+    with pytest.raises(NoSuchJob, match="there is no job 3"):
+        list(client.tasks(3))
+
+
 def test_given_jobs_that_end_then_wait_returns_them_in_the_order_asked_for(
     master: PlayedMaster, client: Client
 ) -> None:

@@ -7,7 +7,9 @@ JSON, and the exit code says so. Colour is for terminals, and not where ``$NO_CO
 """
 
 import argparse
+import codecs
 import os
+import re
 import shutil
 import string
 import sys
@@ -22,6 +24,7 @@ _MEASURED_ROWS = 200
 _GAP = "  "
 _CUT_WIDTH_MIN = 16
 _ESCAPES = {"\\t": "\t", "\\n": "\n", "\\\\": "\\"}
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _RED, _GREEN, _YELLOW, _CYAN, _DIM = "31", "32", "33", "36", "2"
 _COLOURS = {
     **dict.fromkeys(("failed", "timed_out", "setup_failed", "quarantined", "refused", "suspected"), _RED),
@@ -88,8 +91,9 @@ def print_rows(listing: Listing, rows: Iterable[Any], args: argparse.Namespace, 
     else:
         lines = _table_lines(columns, rows, not args.no_header)
     count = 0
+    is_json = args.json or (listing.lines and not args.parsable and not (shape and shape.template))
     for is_row, line in lines:
-        write(line)
+        write(line, is_json)
         count += is_row
         if at_once:
             sys.stdout.flush()
@@ -101,7 +105,7 @@ def print_json(schema: str, fields: dict[str, Any]) -> None:
     """One JSON object. Its values are what msgspec takes."""
     from cyclone import json_values
 
-    write(json_values.encode({"schema": schema, **fields}).decode())
+    write(json_values.encode({"schema": schema, **fields}).decode(), is_json=True)
     sys.stdout.flush()
 
 
@@ -114,10 +118,15 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
             write(f"{'' if number else name:<{width}}{_GAP}{safe(line)}")
 
 
-def write(line: str) -> None:
+def write(line: str, is_json: bool = False) -> None:
     """A line on standard output, whatever its encoding can say."""
     if not line.isascii():
         encoding = sys.stdout.encoding or "utf-8"
+        if is_json and codecs.lookup(encoding).name != "utf-8":
+            import json
+
+            # It is UTF-8, or ASCII with escapes of its own.
+            line = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], line)
         line = line.encode(encoding, "backslashreplace").decode(encoding)
     sys.stdout.write(f"{line}\n")
 

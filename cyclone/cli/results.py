@@ -240,4 +240,4 @@ def _mark_at_last(args: argparse.Namespace, job_id: int, indexes: list[int]) -> 
         with connecting.client(args) as client:
             _mark(client, job_id, indexes)
     except CycloneError as error:
-        output.note(f"cyclone: what was printed last may come again: {error}")
+        output.note(f"cyclone: what was printed last may come again: {error}", args.json)

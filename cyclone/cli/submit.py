@@ -37,7 +37,7 @@ def submit(args: argparse.Namespace) -> int:
 
     if args.follow and (args.json or args.parsable or args.progress):
         raise UsageError("--follow prints what the tasks print: leave out --json, --parsable and --progress")
-    plan = make_plan(asked_for(args))
+    plan = make_plan(asked_for(args), as_json=args.json)
     if args.dry_run:
         return dry_run(plan, args.json)
     waits = args.wait or args.progress or args.follow
@@ -70,6 +70,7 @@ def _wait(client: "Client", args: argparse.Namespace, job_id: int, count: int) -
 
 def asked_for(args: argparse.Namespace) -> Given:
     """All that a command line asks for, with what its job file and its script say under it. Raises ConfigError."""
+    as_json = getattr(args, "json", False)
     found = submit_options.given(args)
     words, lists = arrays.split_words(args.words)
     if lists:
@@ -85,18 +86,18 @@ def asked_for(args: argparse.Namespace) -> Given:
     elif is_command and words:
         found["command"] = words
     elif words:
-        found |= _script_or_command(words)
+        found |= _script_or_command(words, as_json)
     if args.job_file is not None:
         from cyclone.cli.job_file import read_job_file
 
         found = submit_options.merge(read_job_file(args.job_file), found)
-    found = _with_directives(found)
+    found = _with_directives(found, as_json)
     if "namespace" not in found and (namespace := _usual_namespace(args)):
         found["namespace"] = namespace
     return found
 
 
-def _script_or_command(words: Sequence[str]) -> Given:
+def _script_or_command(words: Sequence[str], as_json: bool) -> Given:
     """A script that is here travels with the job; anything else is a command, which the nodes find by its name."""
     from cyclone.cli.submit_plan import PYTHON_SUFFIX
 
@@ -109,7 +110,7 @@ def _script_or_command(words: Sequence[str]) -> Given:
     if path.suffix == PYTHON_SUFFIX or head.startswith(_SIGN) or (head and path.suffix == ".sh"):
         return {"script": words[0], "arguments": list(words[1:])}
     if path.suffix[1:].isalpha() and not path.exists() and not shutil.which(words[0]):
-        output.note(f"there is no file {words[0]} here: taken for a command, which the nodes have to find")
+        output.note(f"there is no file {words[0]} here: taken for a command, which the nodes have to find", as_json)
     return {"command": list(words)}
 
 
@@ -124,7 +125,7 @@ def _head(path: Path) -> bytes:
     return b""
 
 
-def _with_directives(found: Given) -> Given:
+def _with_directives(found: Given, as_json: bool) -> Given:
     """What a script says of itself counts where nobody says otherwise."""
     command = found.get("command")
     path = found.get("script") or (command[0] if isinstance(command, list) and command else "")
@@ -136,7 +137,7 @@ def _with_directives(found: Given) -> Given:
     source = head.decode("utf-8", "surrogateescape")
     asked = submit_options.merge(directives(source, path), found)
     for told in unread(source, path, asked):
-        output.note(told)
+        output.note(told, as_json)
     return asked
 
 

@@ -74,7 +74,7 @@ class _Tasks(NamedTuple):
     options: Given
 
 
-def make_plan(given: Given, output_bytes: int = OUTPUT_BYTES) -> Plan:
+def make_plan(given: Given, output_bytes: int = OUTPUT_BYTES, as_json: bool = False) -> Plan:
     """From all that was asked for. Raises UsageError, ConfigError, PluginError."""
     entries = _entries(given)
     tasks = _tasks_of(given, entries, output_bytes)
@@ -86,7 +86,7 @@ def make_plan(given: Given, output_bytes: int = OUTPUT_BYTES) -> Plan:
         "shared": tasks.shared,
     }
     if given.get("env_all"):
-        options["environment"] = {**_whole_environment(), **given.get("environment", {})}
+        options["environment"] = {**_whole_environment(as_json), **given.get("environment", {})}
     folder = options["directory"] = str(Path.cwd() / given.get("directory", ""))
     if not (submit_values.is_unicode(folder) or "directory" in given):
         raise UsageError(f"this folder, {folder!r}, has a name that is not UTF-8 text: give another by --cwd")
@@ -97,7 +97,7 @@ def make_plan(given: Given, output_bytes: int = OUTPUT_BYTES) -> Plan:
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not spec.retries and ("retry_on" in given or "retry_delay_s" in given):
-        output.note("nothing is tried again without --retries: --retry-on and --backoff say how")
+        output.note("nothing is tried again without --retries: --retry-on and --backoff say how", as_json)
     return Plan(
         spec,
         lambda: _packed(entries, tasks.pack),
@@ -285,8 +285,8 @@ def _encoded(names: tuple[str, ...], values: list[Any]) -> bytes:
         raise ConfigError(str(error)) from None
 
 
-def _whole_environment() -> dict[str, str]:
+def _whole_environment(as_json: bool) -> dict[str, str]:
     found, long = submit_values.all_variables(os.environ)
     if long:
-        output.note(f"--env-all: left out, too long for a job or not UTF-8: {', '.join(long)}")
+        output.note(f"--env-all: left out, too long for a job or not UTF-8: {', '.join(long)}", as_json)
     return found

@@ -34,7 +34,7 @@ def wait(
     """
     from cyclone.cli.wait import Progress, waited
 
-    shown = Progress(progress)
+    shown = Progress(progress, as_json)
     with telling_that_it_goes_on(job_id, as_json), contextlib.closing(shown):
         if follow:
             summary = client.detail(job_id).job

@@ -49,7 +49,7 @@ def wait(args: argparse.Namespace) -> int:
         ids = _ids(client, args)
         found: list[JobSummary] = []
         is_late = False
-        with contextlib.closing(Progress(args.progress)) as progress:
+        with contextlib.closing(Progress(args.progress, args.json)) as progress:
             for first in range(0, len(ids), _JOBS_AT_ONCE):
                 some = ids[first : first + _JOBS_AT_ONCE]
                 try:
@@ -110,7 +110,8 @@ def waited(client: "Client", ids: Sequence[int], deadline: float | None, progres
 class Progress:
     """A bar on a terminal, a line now and then elsewhere; ``every_s`` is how often, None for never."""
 
-    def __init__(self, is_wanted: bool) -> None:
+    def __init__(self, is_wanted: bool, as_json: bool = False) -> None:
+        self._as_json = as_json
         self.every_s = (_BAR_EVERY_S if sys.stderr.isatty() else _LINE_EVERY_S) if is_wanted else None
         self._bar: Any = None
 
@@ -120,7 +121,7 @@ class Progress:
         ended = sum(job.tasks.get(state, 0) for job in found for state in selectors.ENDED_TASK_STATES)
         bad = sum(job.tasks.get(state, 0) for job in found for state in selectors.BAD_TASK_STATES)
         if not sys.stderr.isatty():
-            output.note(f"{ended:,} of {total:,} tasks ended{f', {bad:,} of them badly' if bad else ''}")
+            output.note(f"{ended:,} of {total:,} tasks ended{f', {bad:,} of them badly' if bad else ''}", self._as_json)
             return
         if self._bar is None:
             from tqdm import tqdm

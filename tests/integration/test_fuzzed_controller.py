@@ -206,7 +206,7 @@ def test_given_tasks_that_make_no_sense_then_each_fails_and_no_worker_dies_of_it
             master.add(Job(2 + number, task_class), 1 + number, [args])
         for result in master.await_results(range(1, len(SENSELESS) + 1)):
             task_class, _ = SENSELESS[result.task_id - 1]
-            assert result.state == ("failed" if task_class in (SQUARES, MISSING) else "refused"), task_class
+            assert result.state == {SQUARES: "failed", MISSING: "setup_failed"}.get(task_class, "refused"), task_class
             assert result.error
             assert result.error.message
         squares(master, len(SENSELESS) + 1, 10)

@@ -1,6 +1,7 @@
 """One way of printing: tables, lines for scripts, JSON, templates, errors."""
 
 import argparse
+import io
 import itertools
 import json
 import sys
@@ -363,3 +364,15 @@ def test_given_the_fields_of_a_list_then_completion_offers_those_that_are_not_th
     [option] = [one for one in parser._actions if one.dest == "shape"]
     offered = option.completer("id,na")  # type: ignore[attr-defined]
     assert list(itertools.islice(offered, 2)) == ["id,name", "id,state"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16"])
+def test_given_a_standard_output_of_another_encoding_then_json_is_still_json(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(taken, encoding))
+    output.print_json("cyclone.test/1", {"text": "\xe9 \u20ac \U0001f300"})
+    printed = taken.getvalue().decode(encoding)
+    assert json.loads(printed) == {"schema": "cyclone.test/1", "text": "\xe9 \u20ac \U0001f300"}
+    assert printed.isascii() == (encoding != "utf-8")

@@ -123,7 +123,7 @@ def test_given_an_end_while_something_is_written_then_what_was_written_before_co
     monkeypatch.setattr(results, "_PROCESSED_EVERY_S", 1000.0)
     write = output.write
 
-    def breaking(line: str) -> None:
+    def breaking(line: str, is_json: bool) -> None:
         if line == "1":
             raise error
         write(line)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 BAD = frozenset({states.FAILED, states.TIMED_OUT, states.SETUP_FAILED, states.QUARANTINED, states.REFUSED})
-# How long all that a job has may wait behind others.
-STILL_S = 30.0
+# How long all that a job has may wait behind others: as long as one slot takes for what a namespace of the highest
+# weight may have saved up (``shares.LAG_S``, three times), and for its rests and what is out when it begins.
+STILL_S = 60.0
 
 
 class JobLedger:

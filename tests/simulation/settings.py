@@ -130,6 +130,8 @@ def draw(rng: random.Random, faulty: bool) -> Settings:
         window_tasks=rng.choice([20, 100, 32768]),
         backlog_bytes_max=rng.choice([1000, 10_000_000]) if faulty else 10_000_000,
     )
+    # The configuration refuses more.
+    settings.heartbeat_s = min(settings.heartbeat_s, settings.controller_timeout_s / 2)
     _draw_limits(rng, settings)
     if faulty:
         _draw_faults(rng, settings)

@@ -41,6 +41,11 @@ class Share:
         self._anywhere: dict[Shelf, None] = {}
         self._by_node: dict[str, dict[Shelf, None]] = {}
 
+    @property
+    def settled_s(self) -> float:
+        """Its pass without what is only reckoned, and may be given back."""
+        return self.pass_s - self.pending_s
+
     def put_up(self, shelf: Shelf) -> None:
         """It has something to lease."""
         self.active[shelf] = None
@@ -88,7 +93,8 @@ class Shares:
     def put_up(self, shelf: Shelf, share: Share) -> None:
         """This namespace has something to lease, too."""
         if share.name not in self.active:
-            lowest_s = min((other.pass_s for other in self.active.values()), default=self._floor_s)
+            # Else whoever comes would wait for what the others are reckoned to take, and perhaps do not.
+            lowest_s = min((other.settled_s for other in self.active.values()), default=self._floor_s)
             share.pass_s = max(share.pass_s, lowest_s - (LAG_S if share.out or share.is_barred else 0.0))
             share.is_barred = False
             self.active[share.name] = share
@@ -99,7 +105,7 @@ class Shares:
         share.put_away(shelf)
         share.is_barred = share.is_barred or is_barred
         if not share.active:
-            self._floor_s = max(self._floor_s, share.pass_s)
+            self._floor_s = max(self._floor_s, share.settled_s)
             del self.active[share.name]
 
     def reweigh(self, share: Share, weight: float) -> None:
@@ -107,13 +113,13 @@ class Shares:
 
         Source: C. A. Waldspurger and W. E. Weihl, Stride Scheduling (MIT/LCS/TM-528, 1995), ticket modification.
         """
-        passes = [(one.weight, one.pass_s) for one in self.active.values()]
-        level_s = sum(w * s for w, s in passes) / sum(w for w, _ in passes) if passes else self._floor_s
+        settled = [(one.weight, one.settled_s) for one in self.active.values()]
+        level_s = sum(w * s for w, s in settled) / sum(w for w, _ in settled) if settled else self._floor_s
         factor = share.weight / weight
-        share.pass_s = level_s + (share.pass_s - level_s) * factor
+        settled_s = level_s + (share.settled_s - level_s) * factor
         # What was only reckoned is given back by the weight of that time.
         share.pending_s *= factor
-        share.weight = weight
+        share.pass_s, share.weight = settled_s + share.pending_s, weight
 
     def learn(self, count: int, seconds: float) -> None:
         """So many tasks of whatever job have taken so long together."""
@@ -138,8 +144,7 @@ class Shares:
 
     def pass_over(self, shares: Iterable[Share], served: Share) -> None:
         """These had their turn and nothing that could go; it was another's: of what they miss so, little is kept."""
-        # What is not used yet may be given back, and then it is nobody's.
-        kept_from_s = served.pass_s - served.pending_s - LAG_S
+        kept_from_s = served.settled_s - LAG_S
         for share in shares:
             share.pass_s = max(share.pass_s, kept_from_s)
 

@@ -6,8 +6,8 @@ Each seed draws a swarm of its own: some faults often, others never, so that one
 import random
 from dataclasses import dataclass, field
 
-# The phase in which faults come, and how long everything may take to end after it. Virtual seconds. One slot may have to
-# do it all, with retries: seed 10131 takes 151 s.
+# The phase in which faults come, and how long everything may take to end after it. Virtual seconds. One slot may have
+# to do it all, with retries: seed 10131 takes 151 s.
 FAULT_PHASE_S = 5.0
 HEALED_BOUND_S = 300.0
 LEAVING_BOUND_S = 60.0

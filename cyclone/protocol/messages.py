@@ -307,7 +307,7 @@ class Recorded(FromMaster, tag=103, frozen=True):
 
 
 class Recall(FromMaster, tag=104, frozen=True):
-    """Hand back up to ``count`` tasks that have not started: somebody else is idle."""
+    """Hand back up to ``count`` tasks that have not started: somebody else is idle, or they are not to begin."""
 
     session: Session
     count: Positive

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from tests.simulation.job_checks import JobLedger
     from tests.simulation.world import World
 
-# The first question is lost. What was sent to the controller just before the second may come back in the place of what
-# is to rest (seed 12019): then there is a third. The master looks twice a second for whom it has to ask again.
-BEGINS_UNTIL_S = 2 * (ASK_AGAIN_S + 0.5) + 0.3
+# The master looks twice a second for whom it has to ask again, and then the question is on its way.
+BEGINS_UNTIL_S = ASK_AGAIN_S + 0.5 + 0.3
 
 
 def begins_a_rest(event: Recorded) -> bool:

@@ -8,16 +8,19 @@ import math
 
 from cyclone.master.leases.sessions import Session
 from cyclone.master.turn import Turn
+from cyclone.protocol import limits
 from cyclone.protocol.messages import Recall
 
 # How long a controller may take to answer before it is asked again.
 ASK_AGAIN_S = 2.0
+# Not as many as it has by our count: what is under way to it would come back in the place of what is not to begin.
+EVERYTHING = limits.ID_MAX
 
 
 def recall(turn: Turn, session: Session) -> None:
     """Ask for everything that has not started, whosever it is; nobody who has nothing is asked."""
     if session.open:
-        turn.send(session.peer, Recall(session.session_id, session.open))
+        turn.send(session.peer, Recall(session.session_id, EVERYTHING))
     session.recall_again_at = turn.now + ASK_AGAIN_S if session.open else math.inf
 
 

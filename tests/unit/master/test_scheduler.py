@@ -12,6 +12,7 @@ from cyclone.master.events import (
     TasksAdded,
 )
 from cyclone.master.generator.progress import GeneratorProgress
+from cyclone.master.leases.recalls import EVERYTHING
 from cyclone.protocol import limits
 from cyclone.protocol.messages import (
     Cancel,
@@ -266,7 +267,7 @@ class TestTheEnd:
     def test_given_a_stop_then_what_has_not_started_is_recalled_and_nothing_is_leased(
         self, master: Master, leased: int
     ) -> None:
-        assert master.scheduler.stop(master.now) == [Send(peer("c1"), Recall(leased, 4))]
+        assert master.scheduler.stop(master.now) == [Send(peer("c1"), Recall(leased, EVERYTHING))]
         master.handle(Returned(leased, 4, [tasks(2, 3)]))
         assert master.lease(leased, 9) == []
         assert final_states(master.results(leased, batch(1, COMPLETED))) == {1: "completed"}

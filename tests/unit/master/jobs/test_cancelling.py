@@ -4,6 +4,7 @@ import pytest
 
 from cyclone.master import state as state_module
 from cyclone.master.actions import Action, Send
+from cyclone.master.leases.recalls import EVERYTHING
 from cyclone.protocol import limits
 from cyclone.protocol.client_messages import Answer, CancelRequest, DrainRequest, StatusReport, StatusRequest
 from cyclone.protocol.messages import Cancel, JobOptions, Recall, Returned, TaskRange, Tasks
@@ -109,7 +110,7 @@ class TestDrain:
         self, master: Master, leased: int
     ) -> None:
         actions = master.scheduler.answer(b"client", DrainRequest(1, "c1", False), master.now)
-        assert Recall(leased, 4) in sent(actions)
+        assert Recall(leased, EVERYTHING) in sent(actions)
         master.handle(Returned(leased, 0, [tasks(3, 2)]))
         master.lease(leased, 4)
         assert master.scheduler.leased_tasks == 2

@@ -7,6 +7,7 @@ import pytest
 from cyclone.master.actions import Action, Send
 from cyclone.master.events import CancelWanted, JobEnded, JobHeld
 from cyclone.master.jobs import errands as errands_module
+from cyclone.master.leases.recalls import EVERYTHING
 from cyclone.protocol.client_messages import Answer
 from cyclone.protocol.job_messages import AnyFromClient, CancelJobsRequest, ControlRequest, NamespaceRequest
 from cyclone.protocol.job_spec import JobSelection, Namespace
@@ -126,7 +127,7 @@ def test_given_jobs_that_are_held_over_turns_then_what_has_not_started_of_them_c
     while not answers(actions):
         actions = jobs.advance(by_s=0.01)
         recalled += [message for message in sent(actions) if isinstance(message, Recall)]
-    assert recalled == [Recall(session, JOBS)]
+    assert recalled == [Recall(session, EVERYTHING)]
 
 
 def test_given_too_many_requests_about_many_jobs_then_one_more_is_refused(

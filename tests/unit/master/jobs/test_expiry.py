@@ -3,6 +3,7 @@
 import pytest
 
 from cyclone.master.events import CancelWanted, JobEnded
+from cyclone.master.leases.recalls import EVERYTHING
 from cyclone.protocol.job_messages import RequeueRequest
 from cyclone.protocol.messages import Recall, Returned
 from cyclone.protocol.states import COMPLETED, EXPIRED, FAILED
@@ -70,7 +71,7 @@ class TestNotAfter:
         submit(master, 6, not_after=at(master, 10.0))
         master.lease(session, 6)
         actions = master.advance(by_s=10.1)
-        assert [message for message in sent(actions) if isinstance(message, Recall)] == [Recall(session, 6)]
+        assert [message for message in sent(actions) if isinstance(message, Recall)] == [Recall(session, EVERYTHING)]
         returned = master.handle(Returned(session, 0, [tasks(5, 2)])) + master.advance()
         assert final_states(returned) == {5: "expired", 6: "expired"}
 
@@ -83,7 +84,7 @@ class TestNotAfter:
         recalls = [[message for message in sent(master.advance(by_s=0.5)) if isinstance(message, Recall)]]
         recalls += [[message for message in sent(master.advance(by_s=0.5)) if isinstance(message, Recall)]]
         recalls += [[message for message in sent(master.advance(by_s=1.1)) if isinstance(message, Recall)]]
-        assert recalls == [[], [], [Recall(session, 6)]]
+        assert recalls == [[], [], [Recall(session, EVERYTHING)]]
         master.handle(Returned(session, 0, [tasks(5, 2)]))
         master.advance()
         assert not [message for message in sent(master.advance(by_s=2.5)) if isinstance(message, Recall)]

@@ -7,6 +7,7 @@ import pytest
 from cyclone.master.events import JobEnded, JobHeld, JobSealed
 from cyclone.master.jobs.rights import ANYBODY, Who
 from cyclone.master.leases.admission import Terms
+from cyclone.master.leases.recalls import EVERYTHING
 from cyclone.protocol.client_messages import CancelRequest, DrainRequest
 from cyclone.protocol.job_messages import (
     ControlRequest,
@@ -42,7 +43,7 @@ class TestHold:
         submit(master, 8)
         master.lease(session, 8)
         actions = ask(master, ControlRequest(3, ids(1), "hold"))
-        assert [message for message in sent(actions) if isinstance(message, Recall)] == [Recall(session, 8)]
+        assert [message for message in sent(actions) if isinstance(message, Recall)] == [Recall(session, EVERYTHING)]
 
     def test_given_a_job_that_is_submitted_held_then_it_waits_also_after_a_restart(self, master: Master) -> None:
         submit(master, 2, held=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from cyclone.master.actions import Action
-from cyclone.master.leases.recalls import ASK_AGAIN_S
+from cyclone.master.leases.recalls import ASK_AGAIN_S, EVERYTHING
 from cyclone.protocol.job_messages import NamespaceRequest
 from cyclone.protocol.job_spec import Namespace
 from cyclone.protocol.messages import Recall, Returned
@@ -60,8 +60,8 @@ def test_given_no_answer_then_it_is_asked_again_until_there_is_one(
     master: Master, session: int, wish: Callable[[Master], None]
 ) -> None:
     wish(master)
-    assert later(master, session) == [Recall(session, TASKS)]
-    assert later(master, session) == [Recall(session, TASKS)]
+    assert later(master, session) == [Recall(session, EVERYTHING)]
+    assert later(master, session) == [Recall(session, EVERYTHING)]
     master.handle(Returned(session, 0, [tasks(3, 6)]))
     assert later(master, session) == []
     assert [span.open_count for span in master.scheduler.state.sessions.by_id[session].spans] == [2]
@@ -70,7 +70,7 @@ def test_given_no_answer_then_it_is_asked_again_until_there_is_one(
 @pytest.mark.parametrize(
     ("answer", "again"),
     [
-        pytest.param([tasks(8, 1)], [Recall(0, TASKS - 1)], id="to an earlier question, for less"),
+        pytest.param([tasks(8, 1)], [Recall(0, EVERYTHING)], id="to an earlier question, for less"),
         pytest.param([], [], id="nothing has not started"),
         pytest.param([tasks(1, 8)], [], id="nothing has started"),
     ],
@@ -94,7 +94,7 @@ def test_given_a_wish_and_a_new_session_then_it_is_asked_there(
     before = master.scheduler.state.sessions.by_name.get("c1")
     again = master.join(held=[tasks(1, TASKS)])
     assert before is None or again != before.session_id
-    assert later(master, again) == [Recall(again, TASKS)]
+    assert later(master, again) == [Recall(again, EVERYTHING)]
 
 
 def test_given_no_wish_and_a_new_session_then_nothing_is_asked_for(master: Master, session: int) -> None:

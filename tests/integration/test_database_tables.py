@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from mysql.connector import MySQLConnection
 
 from cyclone.sinks.stores.base import StoreUnavailable
 from tests.support.lab import Lab
@@ -102,6 +103,29 @@ def test_given_a_transaction_that_has_not_ended_when_the_same_rows_come_then_the
         dying.close()
         next_one.close()
     assert server.count(TABLE) == 10
+
+
+def test_given_a_server_that_freezes_just_after_it_was_asked_whether_it_is_there_then_the_timeout_is_what_is_told(
+    server: MariaDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tables(server)
+    store, batch = probes(server)
+    store.insert(batch)
+    store.commit()
+    is_connected = MySQLConnection.is_connected
+
+    def is_connected_for_the_last_time(connection: MySQLConnection) -> bool:
+        answered = is_connected(connection)
+        server.freeze()
+        return answered
+
+    monkeypatch.setattr(MySQLConnection, "is_connected", is_connected_for_the_last_time)
+    try:
+        with pytest.raises(StoreUnavailable, match="no answer within \\[db\\] timeout"):
+            store.insert(batch)
+    finally:
+        server.thaw()
+        store.close()
 
 
 def test_given_a_server_whose_language_has_another_word_order_when_rows_come_again_then_they_are_known(

@@ -21,6 +21,7 @@ from cyclone.sinks.stores.mysql_connection import (
     has_unique_key,
     is_bad_row,
     is_present,
+    new_cursor,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class MysqlStore:
             connection = self._connected()
             with explained(self._where):
                 # Not closed after an error: that would be another error, which hides the first.
-                cursor = connection.cursor()
+                cursor = new_cursor(connection)
                 inserts = [_Insert(cursor, table, rows, self._packet_bytes_max) for table, rows in batch.rows.items()]
                 for insert in inserts:
                     insert.run()
@@ -103,7 +104,7 @@ class MysqlStore:
             self.close()
         if self._connection is None:
             connection = connect(self._settings)
-            with explained(self._where), connection.cursor() as cursor:
+            with explained(self._where), new_cursor(connection) as cursor:
                 cursor.execute("SELECT @@innodb_flush_log_at_trx_commit, @@max_allowed_packet")
                 flush, packet_bytes_max = map(int, cursor.fetchone() or ())  # type: ignore[arg-type]
             if flush != 1:

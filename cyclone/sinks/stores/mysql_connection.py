@@ -22,6 +22,7 @@ from cyclone.sinks.stores.base import StoreUnavailable
 if TYPE_CHECKING:
     from mysql.connector import Error, MySQLConnection
     from mysql.connector.abstracts import MySQLCursorAbstract
+    from mysql.connector.cursor import MySQLCursor
 
 _PORT = 3306
 _IDLE_MAX_S = 120
@@ -208,8 +209,19 @@ def _tls(address: Address) -> dict[str, Any]:
     return options | ({"ssl_ca": str(address.tls_ca)} if address.tls_ca else {})
 
 
+def new_cursor(connection: "MySQLConnection") -> "MySQLCursor":
+    """A cursor, without asking the server.
+
+    The connection's own ``cursor()`` asks whether the server is there. Where no answer comes in time, it says that
+    there is no connection, and no longer why.
+    """
+    from mysql.connector.cursor import MySQLCursor
+
+    return MySQLCursor(connection)
+
+
 def _is_encrypted(connection: "MySQLConnection") -> bool:
-    with connection.cursor() as cursor:
+    with new_cursor(connection) as cursor:
         cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
         row = cursor.fetchone()
     return isinstance(row, tuple) and bool(row[1])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cyclone.settings import DatabaseSettings
 from cyclone.sinks.layouts import ID_COLUMN, ROW_COLUMN, ROW_COLUMN_CHARS, Layout, Table, View
 from cyclone.sinks.stores.mysql import quoted
-from cyclone.sinks.stores.mysql_connection import connect, explained, has_unique_key
+from cyclone.sinks.stores.mysql_connection import connect, explained, has_unique_key, new_cursor
 
 if TYPE_CHECKING:
     from mysql.connector.abstracts import MySQLCursorAbstract
@@ -67,7 +67,7 @@ def create(settings: DatabaseSettings, layout: Layout) -> Changes:
     # A large table takes as long as it takes, and who has typed the command can end it.
     connection.read_timeout = None
     try:
-        with explained("--create-table"), connection.cursor() as cursor:
+        with explained("--create-table"), new_cursor(connection) as cursor:
             # Strict as ever, but a table that has the zero date of the original as a default can be altered.
             cursor.execute("SET SESSION sql_mode = 'STRICT_ALL_TABLES'")
             for table in layout.tables:

@@ -1,5 +1,5 @@
-"""What every Cyclone process does with the operating system: dying with its parent, guarding its children, scratch
-folders.
+"""What every Cyclone process does with the operating system: dying with its parent, guarding its children, taking
+signals, scratch folders.
 
 Owns the guardian's life. Linux only, like the things it calls (prctl(2), pidfd_open(2), proc(5)).
 """
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cyclone import guardian
@@ -209,6 +211,24 @@ def _remove_stale_scratch() -> None:
         # A zombie is dead too, and may stay for long where nobody waits for it.
         if pid.isdigit() and int(pid) not in living:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def sigterm_held() -> Iterator[Callable[[], object]]:
+    """SIGTERM meets this thread only after the block, or from where the function is called that it gives.
+
+    Whatever is started in it inherits that. A thread is to: the signal has to meet the main one, which a task's end
+    interrupts. A program is not, and has to undo it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    try:
+        yield release
+    finally:
+        release()
 
 
 class SignalWakeup:

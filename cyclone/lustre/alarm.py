@@ -4,10 +4,11 @@ Owns the other thread. What that does must not touch the task's records.
 """
 
 import logging
-import signal
 import threading
 from collections.abc import Callable
 from types import TracebackType
+
+from cyclone.processes import sigterm_held
 
 _log = logging.getLogger("cyclone.task")
 
@@ -28,11 +29,8 @@ class Alarm:
 
     def __enter__(self) -> "Alarm":
         # SIGTERM ends a task by an exception in the main thread: its system call returns only if the signal meets it.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        try:
+        with sigterm_held():
             self._thread.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self
 
     def __exit__(

@@ -21,7 +21,7 @@ from functools import partial
 from typing import IO, Any, NamedTuple
 
 from cyclone.errors import CycloneError
-from cyclone.processes import die_with_parent
+from cyclone.processes import die_with_parent, sigterm_held
 from cyclone.protocol.messages import OUTPUT_RECORD, STDERR, STDOUT
 
 OUTPUT_BYTES_MAX = 512 * 1024
@@ -89,12 +89,13 @@ class Command:
 
     def run(self) -> "Ended":
         """Run it to its end, whatever that is. Raises CommandFailed where it cannot be started, CommandTimedOut."""
-        with start(self.name, self.command, self.environment, self.directory, self.stdin is not None) as process:
+        with sigterm_held() as release, self._start() as process:
             assert process.stdout is not None and process.stderr is not None
             stdout = Output(process.stdout, self.output_bytes_max, STDOUT)
             stderr = Output(process.stderr, self.output_bytes_max, STDERR)
             feed = None if process.stdin is None else _Input(process.stdin, self.stdin or b"")
             try:
+                release()
                 in_time = _attend(process, stdout, stderr, feed, self.time_limit_s)
                 if not in_time:
                     _end(process, stdout, stderr, self.grace_s)
@@ -111,6 +112,9 @@ class Command:
             end = stderr.end("standard error")
             raise CommandTimedOut(f"{self.name} ran longer than its time limit of {self.time_limit_s} s{end}")
         return Ended(self.name, process.returncode, stdout, stderr)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return start(self.name, self.command, self.environment, self.directory, self.stdin is not None)
 
 
 class Kept(NamedTuple):
@@ -277,8 +281,17 @@ def start(
     directory: str | None = None,
     has_input: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """A process with pipes, in a session of its own, that dies with us. Raises CommandFailed with the reason."""
+    """A process with pipes, in a session of its own, that dies with us. Raises CommandFailed with the reason.
+
+    SIGTERM has to be held until somebody can end it: one that arrives before would leave a process that nobody knows,
+    or be lost in what Python does around a fork.
+    """
     own_pid = os.getpid()
+
+    def prepare() -> None:
+        die_with_parent(own_pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
     try:
         return subprocess.Popen(
             command,
@@ -290,7 +303,7 @@ def start(
             cwd=directory,
             env=environment,
             start_new_session=True,
-            preexec_fn=lambda: die_with_parent(own_pid),
+            preexec_fn=prepare,
         )
     except OSError as error:
         if directory is not None and error.filename == directory:

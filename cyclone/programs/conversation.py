@@ -6,11 +6,11 @@ Its caller asks from the main thread, which the program dies with, one line at a
 """
 
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
 
+from cyclone.processes import sigterm_held
 from cyclone.programs.command import command_name
 from cyclone.programs.running import Running, Said
 
@@ -96,12 +96,8 @@ class Program:
 
     def _watch(self) -> None:
         self._watcher = threading.Thread(target=self._end_when_idle, daemon=True)
-        # A thread inherits what is blocked: SIGTERM has to meet the main one.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        try:
+        with sigterm_held():
             self._watcher.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def _end_when_idle(self) -> None:
         while True:

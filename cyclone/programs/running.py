@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 
 from cyclone import BaseTask
 from cyclone.errors import CycloneError
+from cyclone.processes import sigterm_held
 from cyclone.programs.command import end_of, how_it_ended, signal_group, start
 from cyclone.protocol.limits import LOG_LINE_CHARS_MAX
 
@@ -61,7 +62,7 @@ class Running:
         self._buffer = bytearray()
         self._looked = 0
         self._requests = self._answers = -1
-        with _Listener() if over_socket else contextlib.nullcontext() as listener:
+        with _Listener() if over_socket else contextlib.nullcontext() as listener, sigterm_held() as release:
             told = {**environment, "CYCLONE_SOCKET": listener.path} if listener else environment
             self._process = start(name, command, told, has_input=not over_socket)
             assert self._process.stdout is not None and self._process.stderr is not None
@@ -70,6 +71,7 @@ class Running:
             for descriptor in self._chatter:
                 os.set_blocking(descriptor, False)
             try:
+                release()
                 if listener:
                     self._requests = self._connection(listener).detach()
                     self._answers = os.dup(self._requests)

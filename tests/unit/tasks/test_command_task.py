@@ -283,3 +283,23 @@ def test_given_the_end_of_the_worker_then_its_command_ends_too(tmp_path: Path, n
         worker.send_signal(number)
 
         wait_until(lambda: not is_running(pid))
+
+
+def test_given_a_worker_that_is_told_to_end_the_task_while_it_starts_the_command_then_it_does(tmp_path: Path) -> None:
+    # What a hook of fork raises is printed and forgotten by Python, whose own modules have such hooks.
+    at_fork = "import os; os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+    last = "signal.signal(signal.SIGTERM, end)\n"
+    assert last in WORKER
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER.replace(last, last + at_fork), "sleep 100"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        text=True,
+    ) as worker:
+        try:
+            _, said = worker.communicate(timeout=DEADLINE_S)
+        finally:
+            worker.kill()
+    assert worker.returncode == 1
+    assert said.rstrip().endswith("Ended")

@@ -38,7 +38,12 @@ class AlreadyRunning(CycloneError):
 
 
 class Unreachable(CycloneError):
-    """No master answers. Commands exit with 69 (sysexits EX_UNAVAILABLE)."""
+    """No master answers. Commands exit with 69 (sysexits EX_UNAVAILABLE).
+
+    ``may_be_done``: the request has left us, and only its answer did not come.
+    """
+
+    may_be_done = False
 
 
 class NotAllowed(CycloneError):

@@ -37,6 +37,10 @@ def send(client: "Client", plan: "Plan", as_json: bool = False) -> tuple[int, in
         if error.code != SEALED:
             raise
         raise SubmitRefused(SEALED, f"{error}: {_OTHER_KEY}") from None
+    except Unreachable as error:
+        if error.may_be_done:
+            output.note(_perhaps_submitted(key is not None), as_json)
+        raise
     if job_id <= newest:
         output.note(_made_before(client, plan, job_id), as_json)
     if is_all:
@@ -48,6 +52,11 @@ def send(client: "Client", plan: "Plan", as_json: bool = False) -> tuple[int, in
     except (CycloneError, KeyboardInterrupt) as error:
         output.note(_broke_off(client, job_id, key is not None, error), as_json)
         raise
+
+
+def _perhaps_submitted(has_key: bool) -> str:
+    again = "the same command again makes no second one" if has_key else "with --key the same command could be repeated"
+    return f"perhaps there is a job all the same: `cyclone jobs` tells when the master answers; {again}"
 
 
 def _check_quota(client: "Client", namespace: str, count: int) -> None:

@@ -21,7 +21,7 @@ from cyclone.client.profiles import DEFAULT_PROFILE, Profile, find_profile, prof
 from cyclone.errors import ConfigError, CycloneError, NotAllowed, ProtocolError, Unreachable
 from cyclone.protocol import endpoints, wire
 from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
-from cyclone.protocol.messages import FORBIDDEN, Refused
+from cyclone.protocol.messages import FORBIDDEN, UNRECORDED, Refused
 from cyclone.protocol.sockets import POLLIN, POLLOUT, ClientKeys, controller_socket, reconnect
 
 ENVIRONMENT = "CYCLONE_SERVER"
@@ -245,17 +245,22 @@ class Connection:
         """
         check(request)
         began = time.monotonic()
-        give_up_at, send_at, said = began + self.timeout_s, began, False
+        give_up_at, send_at, said, has_left = began + self.timeout_s, began, False, False
         # What was wrong with an earlier question.
         self._handshakes.forgive(began)
+        self.silence.reason = ""
         while (now := time.monotonic()) < give_up_at:
             self.silence.lasts(now - began)
             if now >= send_at or not (said or self.is_blocked):
                 send_at, said = now + _RESEND_S, self.say(request)
+                has_left |= said
             answer = self.hear(min(send_at, give_up_at) - now)
             if answer is not None and answer.request == request.request:
                 return answer
-        raise self.unreachable()
+        error = self.unreachable()
+        if isinstance(error, Unreachable):
+            error.may_be_done = has_left
+        raise error
 
     def say(self, request: AnyFromClient) -> bool:
         """Send without waiting for anything; False where there is no connection at this moment.
@@ -300,14 +305,19 @@ class Connection:
         fault, words = self._handshakes.fault, self.address.words
         if self._handshakes.refusals:
             return not_let_in(self.address, fault)
+        if self.silence.reason:
+            return Unreachable(f"no answer from {self.address} within {self.timeout_s:g} s: {self.silence.reason}")
         reason = _with_remedy(self.address, fault) if fault else f"{_NOT_THERE} {words.connect}; {words.start}"
         return Unreachable(f"no answer from a master at {self.address} within {self.timeout_s:g} s: {reason}")
 
-    def _receive(self) -> AnyToClient:
+    def _receive(self) -> AnyToClient | None:
         try:
             answer = wire.decode_for_client(self._socket.recv_multipart())
         except ProtocolError as error:
             raise CycloneError(f"what answers at {self.address} is no master of this version: {error}") from error
+        if isinstance(answer, Refused) and answer.code == UNRECORDED:
+            self.silence.reason = answer.text
+            return None
         if isinstance(answer, Refused):
             kind = NotAllowed if answer.code == FORBIDDEN else CycloneError
             raise kind(f"the master at {self.address} refuses: {answer.text}")

@@ -23,11 +23,14 @@ class Patience(NamedTuple):
 
 
 class Silence:
-    """That of one connection: ``timeout_s`` is how long it may last now, in seconds."""
+    """That of one connection: ``timeout_s`` is how long it may last now, in seconds; ``reason`` is what the master has
+    said about it, where it has.
+    """
 
     def __init__(self, timeout_s: float, patience: Patience | None = None) -> None:
         self.timeout_s = timeout_s
         self.patience = patience
+        self.reason = ""
         self._is_told = False
 
     def lasts(self, silent_s: float) -> None:
@@ -35,10 +38,12 @@ class Silence:
         one = self.patience
         if one and not self._is_told and one.told_after_s <= silent_s < self.timeout_s:
             self._is_told = True
-            one.tell(f"the master does not answer; trying on for {self.timeout_s:g} s")
+            reason = f": {self.reason}" if self.reason else ""
+            one.tell(f"the master does not answer; trying on for {self.timeout_s:g} s{reason}")
 
     def ends(self) -> None:
         """The master has said something."""
+        self.reason = ""
         if self.patience is None:
             return
         self.timeout_s = max(self.timeout_s, self.patience.timeout_s)

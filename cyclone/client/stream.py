@@ -28,7 +28,7 @@ from cyclone.protocol.client_messages import Answer
 from cyclone.protocol.endpoints import endpoint
 from cyclone.protocol.job_messages import AnyFromClient, CancelJobsRequest, JobResults, Submitted
 from cyclone.protocol.job_spec import IndexRanges, JobSelection, JobSpec
-from cyclone.protocol.messages import FORBIDDEN, Refused
+from cyclone.protocol.messages import FORBIDDEN, UNRECORDED, Refused
 from cyclone.protocol.sockets import (
     POLLIN,
     Poller,
@@ -91,7 +91,7 @@ class Stream:
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._closing = False
         self._blocked = False
-        self._is_silence_said = False
+        self._is_silence_said = self._is_unrecorded_said = False
         self.broken: Exception | None = None
         self._thread: threading.Thread | None = threading.Thread(target=self._run, name="cyclone-stream", daemon=True)
         _streams.add(self)
@@ -310,8 +310,12 @@ class Stream:
         if isinstance(message, Refused):
             if message.code == FORBIDDEN:
                 raise NotAllowed(f"the master at {self._address} refuses: {message.text}")
-            log.warning("the master at %s refuses: %s", self._address, message.text)
-        elif isinstance(message, JobResults):
+            self._on_refusal(message)
+            return
+        if self._is_unrecorded_said:
+            self._is_unrecorded_said = False
+            log.warning("the master at %s answers again", self._address)
+        if isinstance(message, JobResults):
             job = self._by_job_id.get(message.job_id)
             if job:
                 job.on_results(message, now)
@@ -329,6 +333,14 @@ class Stream:
                 del self._cancels[owner]
                 self._drop_requests(owner)
                 owner.answered(message)
+
+    def _on_refusal(self, message: Refused) -> None:
+        """What is not answered is asked again."""
+        if message.code != UNRECORDED:
+            log.warning("the master at %s refuses: %s", self._address, message.text)
+        elif not self._is_unrecorded_said:
+            self._is_unrecorded_said = True
+            log.warning("the master at %s answers nothing, trying on: %s", self._address, message.text)
 
     def _say_silence(self, now: float) -> None:
         """Tell, once, whoever wonders why nothing comes; and that it does again."""

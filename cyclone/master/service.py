@@ -6,6 +6,7 @@ is anything answered before it is recorded. The caller owes: the main thread, a 
 call of ``run`` in it.
 """
 
+import itertools
 import logging
 import math
 import signal
@@ -31,6 +32,7 @@ from cyclone.master.recorder import Recorder
 from cyclone.master.scheduler import Scheduler, SchedulerOptions
 from cyclone.master.sinks.sink_feed import SinkOptions
 from cyclone.master.sinks.sink_feeds import SinkFeeds
+from cyclone.master.waiting_room import WaitingRoom
 from cyclone.notify import Notifier
 from cyclone.processes import Guard, SignalWakeup, raise_descriptor_limit, spare_the_collector
 from cyclone.protocol import endpoints, wire
@@ -105,6 +107,7 @@ class MasterService:
             self._place.close()
             self._guard.close()
             raise
+        self._room = WaitingRoom(self._gate, self._socket, self._send)
         self._poller = Poller()
         self.sinks = SinkFeeds(self._poller, options.sinks, journal, self.scheduler.state.number)
         self._clients = ClientDesk(options.clients, self.scheduler, journal, self._send)
@@ -152,7 +155,7 @@ class MasterService:
         for descriptor in (self._wakeup.fileno(), self._guard.fileno()):
             self._poller.register(descriptor, POLLIN)
         self._notifier = Notifier.from_environment()
-        self._recorder = Recorder(self._journal, self._notifier, self._wakeup.fileno(), self._meter_failing)
+        self._recorder = Recorder(self._journal, self._room, self._notifier, self._wakeup.fileno(), self._meter_failing)
         try:
             log.info("master at %s, journal %s", endpoints.shown(self.target, self.port), self._journal.description)
             self._say_what_was_recovered()
@@ -189,7 +192,7 @@ class MasterService:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        at_once = self._more_to_tend or self._more_to_send or self._has_loaded
+        at_once = self._more_to_tend or self._more_to_send or self._has_loaded or len(self._room) > 0
         wait_max_s = min(self._wait_max_s, self._acknowledgements.wait_s)
         wait_s = 0.0 if at_once else min(max(0.0, self.scheduler.deadline - now), wait_max_s)
         self._has_loaded = False
@@ -199,7 +202,7 @@ class MasterService:
         if self._wakeup.fileno() in ready:
             self._on_signals(now)
         self._gate.serve(now)
-        if self._socket not in ready or self._receive(now):
+        if not (self._socket in ready or self._room) or self._receive(now):
             self._heard_until = now
         if self.source:
             self._out += self.source.take_in(ready, now)
@@ -248,7 +251,8 @@ class MasterService:
     def _receive(self, now: float) -> bool:
         """Whether nothing was left unread: only then is it known who is silent."""
         before = self.traffic.received
-        for peer, message, entry in self._gate.receive(self._socket, _MESSAGES_PER_TURN, now):
+        come = self._gate.receive(self._socket, _MESSAGES_PER_TURN, now)
+        for peer, message, entry in itertools.chain(self._room.leave(), come):
             if isinstance(message, Refused):
                 self._out += self.scheduler.shut_out(peer, message.text, now)
                 self._out.append(actions.Send(peer, message))

@@ -373,6 +373,7 @@ VERSION = "version"
 DRAINING = "draining"
 FULL = "full"
 FORBIDDEN = "forbidden"
+UNRECORDED = "unrecorded"
 REFUSALS = {
     NO_SESSION: "the session is unknown here: say hello again with what is held",
     SUPERSEDED: "a newer incarnation of the same controller name is alive: stop the workers and exit 1",
@@ -380,6 +381,7 @@ REFUSALS = {
     DRAINING: "the master is stopping: try again later",
     FULL: "the master has as many controllers as it can: try again later",
     FORBIDDEN: "the key does not give this right, or not any more: stop the workers and exit 1",
+    UNRECORDED: "nothing can be recorded at the moment, and so no client is answered: ask again",
 }
 
 AnyFromController = Hello | State | Results | Returned | Goodbye | Output

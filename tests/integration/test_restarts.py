@@ -1,5 +1,6 @@
 """A master that is killed, stopped or out of disk, and the next one on its journal: nothing lost, nothing twice."""
 
+import os
 import resource
 import signal
 from collections import Counter
@@ -148,6 +149,12 @@ def test_given_a_full_disk_then_the_master_waits_and_goes_on_when_there_is_room(
     before = resource.prlimit(master.pid, resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, resource.RLIM_INFINITY))
     controller = lab.controller(config, "one", welcomed=False)
     master.says("nothing can be recorded, so nothing is answered; trying again")
+    asked = lab.start("cyclone", "status", "--connect", f"tcp://127.0.0.1:{lab.port}", "--connect-timeout", "500ms")
+    assert asked.exits() == os.EX_UNAVAILABLE
+    assert (
+        f"within 0.5 s: nothing can be recorded at the moment: journal {journal(lab)}: the disk takes no more"
+        in asked.stderr()
+    )
     resource.prlimit(master.pid, resource.RLIMIT_FSIZE, before)
     assert master.exits() == 0, master.stderr()
     assert controller.exits() == 0

@@ -30,7 +30,7 @@ from cyclone.protocol.job_messages import (
     Submitted,
 )
 from cyclone.protocol.job_spec import JobSpec, TaskBlock
-from cyclone.protocol.messages import ErrorRecord, ResultColumns
+from cyclone.protocol.messages import UNRECORDED, ErrorRecord, Refused, ResultColumns
 from cyclone.protocol.sockets import authenticator_socket
 from cyclone.results import encode_columns, pack_seconds
 from cyclone.task import BaseTask
@@ -61,8 +61,8 @@ class PlayedMaster:
     """See the module. Its attributes may be set by a test at any time; ``handle`` may be replaced.
 
     ``lose`` says of each request whether it gets lost before it is seen, ``mute`` whether its answer does. ``busy`` is
-    how many blocks are refused for now, ``seen`` every request that arrived. With ``keys``, public and secret, it asks
-    for keys, and knows all of them but for the next ``refusals`` times.
+    how many blocks are refused for now, ``seen`` every request that arrived, ``unrecorded`` why it answers nothing.
+    With ``keys``, public and secret, it asks for keys, and knows all of them but for the next ``refusals`` times.
     """
 
     def __init__(self, rows_per_result: int = 4096, keys: tuple[bytes, bytes] | None = None) -> None:
@@ -72,6 +72,7 @@ class PlayedMaster:
         self.holding = False
         self.busy = 0
         self.refusal = ""
+        self.unrecorded = ""
         self.lose: Callable[[AnyFromClient], bool] = lambda request: False
         self.mute: Callable[[AnyFromClient], bool] = lambda request: False
         self.refusals: float = 0
@@ -151,7 +152,10 @@ class PlayedMaster:
                 peer, *frames = self._socket.recv_multipart()
                 request = wire.decode_for_master(frames)
                 self.seen.append(request)  # type: ignore[arg-type]
-                if not self.lose(request):  # type: ignore[arg-type]
+                if self.unrecorded:
+                    refused = Refused(UNRECORDED, "", self.unrecorded)
+                    self._socket.send_multipart([peer, *wire.encode(refused)])
+                elif not self.lose(request):  # type: ignore[arg-type]
                     answer = self.handle(peer, request)  # type: ignore[arg-type]
                     if answer is not None and not self.mute(request):  # type: ignore[arg-type]
                         self._send(peer, answer)

@@ -1,6 +1,7 @@
 """``cyclone submit`` with a client of its own making: what is sent, what is printed, how it exits."""
 
 import json
+import re
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,6 +61,24 @@ def test_given_a_key_then_the_job_has_it(client: FakeClient) -> None:
     call("--key", "mine", "--", "true")
     call("--", "true")
     assert [made[3] for made in client.calls if made[0] == "submit"] == [key_of("mine"), None]
+
+
+@pytest.mark.parametrize(
+    ("words", "may_be_done", "note"),
+    [
+        ((), True, "perhaps there is a job all the same: .*; with --key the same command could be repeated\n"),
+        (("--key", "k"), True, "perhaps there is a job all the same: .*; the same command again makes no second one\n"),
+        ((), False, ""),
+    ],
+)
+def test_given_an_answer_that_does_not_come_then_it_is_told_what_may_have_become_of_it(
+    words: tuple[str, ...], may_be_done: bool, note: str, client: FakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.failure = lost = Unreachable("no answer")
+    lost.may_be_done = may_be_done
+    with pytest.raises(Unreachable):
+        call(*words, "--", "true")
+    assert re.fullmatch(note, capsys.readouterr().err)
 
 
 def test_given_more_tasks_than_a_block_then_the_rest_is_streamed_and_then_sealed(client: FakeClient) -> None:

@@ -12,10 +12,11 @@ import zmq
 
 from cyclone.client import connection
 from cyclone.client.connection import ENVIRONMENT, Address, Connection, find_address, parse_address
+from cyclone.client.patience import Patience
 from cyclone.errors import ConfigError, CycloneError, Unreachable
 from cyclone.protocol import wire
 from cyclone.protocol.client_messages import Answer, DrainRequest
-from cyclone.protocol.messages import Refused
+from cyclone.protocol.messages import UNRECORDED, Refused
 from cyclone.protocol.sockets import POLLIN
 
 QUESTION = DrainRequest(2, "c1", undo=False)
@@ -205,6 +206,39 @@ def test_given_something_else_for_an_answer_then_it_says_what_and_whose(said: Fr
     assert not isinstance(error.value, Unreachable)
 
 
-def test_given_no_answer_then_it_is_unreachable_and_says_where_it_looked() -> None:
-    with answering(lambda *_: []) as address, pytest.raises(Unreachable, match=f"at {address} within 0.1 s"):
+FULL = wire.encode(Refused(UNRECORDED, "", "nothing can be recorded: the disk is full"))
+
+
+def test_given_a_master_that_can_record_nothing_then_it_is_asked_on_until_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_RESEND_S", 0.02)
+    told: list[str] = []
+    with (
+        answering(lambda asked, _: [FULL] if 0 < asked < 5 else [wire.encode(GRANTED)]) as address,
+        Connection(address, 10.0, patience=Patience(20.0, told.append, 0.01)) as opened,
+    ):
+        assert opened.ask(QUESTION) == GRANTED
+        assert opened.ask(QUESTION) == GRANTED
+    assert told == [
+        "the master does not answer; trying on for 20 s: nothing can be recorded: the disk is full",
+        "the master answers again",
+    ]
+
+
+def test_given_a_master_that_can_record_nothing_for_too_long_then_that_is_the_reason() -> None:
+    reason = "no answer from .* within 0.1 s: nothing can be recorded: the disk is full"
+    with answering(lambda *_: [FULL]) as address, pytest.raises(Unreachable, match=reason):
         ask(address, 0.1)
+
+
+def test_given_no_answer_then_it_is_unreachable_and_says_where_it_looked_and_that_it_may_be_done() -> None:
+    with answering(lambda *_: []) as address, pytest.raises(Unreachable, match=f"at {address} within 0.2 s") as error:
+        ask(address, 0.2)
+    assert error.value.may_be_done
+
+
+def test_given_nobody_there_then_nothing_is_done() -> None:
+    with pytest.raises(Unreachable) as error:
+        ask(Address("127.0.0.1", 9), 0.1)
+    assert not error.value.may_be_done

@@ -47,6 +47,24 @@ def test_given_a_master_that_is_away_then_that_is_told_once_and_that_it_is_back(
     ]
 
 
+@pytest.mark.usefixtures("quick")
+def test_given_a_master_that_can_record_nothing_then_that_is_told_once_and_the_call_waits(
+    master: PlayedMaster, executor: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert executor.submit(abs, -1).result(WAIT_S) == 1
+    master.unrecorded = "nothing can be recorded: the disk is full"
+    before = len(master.seen)
+    future = executor.submit(abs, -2)
+    wait_until(lambda: len(master.seen) > before + 2, "it asks again")
+    assert not future.done()
+    master.unrecorded = ""
+    assert future.result(WAIT_S) == 2
+    assert caplog.messages == [
+        f"the master at {master.address} answers nothing, trying on: nothing can be recorded: the disk is full",
+        f"the master at {master.address} answers again",
+    ]
+
+
 def test_given_nothing_to_do_then_a_master_that_is_away_is_nobodys_concern(
     master: PlayedMaster, executor: Executor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

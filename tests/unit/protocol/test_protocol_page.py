@@ -6,9 +6,19 @@ from pathlib import Path
 
 import msgspec
 
-from cyclone.protocol import client_messages, job_messages, limits, messages, sink_messages
+from cyclone.protocol import (
+    client_messages,
+    event_messages,
+    figure_messages,
+    job_messages,
+    limits,
+    messages,
+    sink_messages,
+)
+from cyclone.security.roles import MAY_SEND
 from tests.support.offenders import refuse
 
+_MODULES = (messages, client_messages, job_messages, event_messages, figure_messages, sink_messages)
 PAGE = Path(__file__).parents[3] / "docs" / "protocol.md"
 
 
@@ -23,7 +33,7 @@ def messages_by_name() -> dict[str, type[msgspec.Struct]]:
     )
     return {
         name: kind
-        for module in (messages, client_messages, job_messages, sink_messages)
+        for module in _MODULES
         for name, kind in vars(module).items()
         if isinstance(kind, type) and issubclass(kind, bases) and kind not in bases
     }
@@ -61,6 +71,16 @@ def test_given_a_message_then_its_row_in_the_protocol_page_has_its_fields_in_the
         if matches != [True]:
             offenders.append(f"{name}: {listed} where {fields} belong")
     refuse(offenders)
+
+
+def test_given_a_role_then_the_protocol_page_lists_the_tags_that_it_may_send() -> None:
+    listed = {}
+    for line in protocol_page():
+        if row := re.match(r"\| `(\w+)` \| (?:tags|tags that only look:) ([\w ,]+?)(?:,? to a sink|;.*)? \|", line):
+            parts = [part.split(" to ") for part in re.split(r", | and ", row[2])]
+            listed[row[1]] = {tag for part in parts for tag in range(int(part[0]), int(part[-1]) + 1)}
+    roles = {role for roles in MAY_SEND.values() for role in roles}
+    assert listed == {role: {tag_of(kind) for kind, senders in MAY_SEND.items() if role in senders} for role in roles}
 
 
 def test_given_a_refusal_then_the_protocol_page_says_when_and_what_follows() -> None:

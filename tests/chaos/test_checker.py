@@ -359,9 +359,13 @@ def test_given_what_tasks_wrote_then_it_is_read_and_what_a_kill_has_torn_is_pass
 def test_given_a_marked_process_and_a_file_then_both_are_found_as_left_behind(tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     mark = f"chaos-{os.getpid()}"
+    # Its environment can be read when exec(2) is over, which may be a moment after Popen has returned.
+    program = "print(flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={**os.environ, MARK: mark}
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, MARK: mark}
     ) as process:
+        assert process.stdout
+        process.stdout.readline()
         found = evidence.leftovers(tmp_path, mark)
         process.communicate(b"\n")
     assert len(found) == 2

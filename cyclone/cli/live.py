@@ -9,10 +9,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from cyclone.cli import output
+from cyclone.lifecycle import OPEN_STATES
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
     from cyclone.client.task_output import OutputReader
+    from cyclone.protocol.job_messages import OutputAnswer
 
 _WAIT_S = 2.0
 
@@ -31,7 +33,7 @@ class Live:
         if reader is None:
             return
         for piece in reader.follow(_WAIT_S):
-            if reader.lost_bytes or (reader.last and reader.last.text):
+            if reader.lost_bytes or self._is_over(reader.last):
                 # The rest comes with its result.
                 self._reader = None
                 return
@@ -43,6 +45,11 @@ class Live:
                 self._attempt, self._shown = piece.attempt, Counter()
             write(sys.stdout if piece.stream == "stdout" else sys.stderr, piece.data)
             self._shown[piece.stream] += len(piece.data)
+
+    @staticmethod
+    def _is_over(last: "OutputAnswer | None") -> bool:
+        """Whether nothing more will come this way. Who is away while the task goes on may come back with it."""
+        return last is not None and bool(last.text) and not (last.away and last.state in OPEN_STATES)
 
     def shown_bytes(self, attempt: int, stream: str) -> int:
         """How many bytes of this attempt's were passed on."""

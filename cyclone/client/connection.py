@@ -20,7 +20,8 @@ from cyclone.client.patience import Patience, Silence
 from cyclone.client.profiles import DEFAULT_PROFILE, Profile, find_profile, profiles_file, read_profiles
 from cyclone.errors import ConfigError, CycloneError, NotAllowed, ProtocolError, Unreachable
 from cyclone.protocol import endpoints, wire
-from cyclone.protocol.job_messages import AnyFromClient, AnyToClient
+from cyclone.protocol.job_messages import AnyFromClient, AnyToClient, OutputRequest
+from cyclone.protocol.limits import OUTPUT_ANSWER_MAX_S
 from cyclone.protocol.messages import FORBIDDEN, UNRECORDED, Refused
 from cyclone.protocol.sockets import POLLIN, POLLOUT, ClientKeys, controller_socket, reconnect
 
@@ -246,11 +247,13 @@ class Connection:
         check(request)
         began = time.monotonic()
         give_up_at, send_at, said, has_left = began + self.timeout_s, began, False, False
+        # What the master itself waits for, it is not silent about.
+        own_wait_s = request.wait_s + OUTPUT_ANSWER_MAX_S if isinstance(request, OutputRequest) else 0.0
         # What was wrong with an earlier question.
         self._handshakes.forgive(began)
         self.silence.reason = ""
         while (now := time.monotonic()) < give_up_at:
-            self.silence.lasts(now - began)
+            self.silence.lasts(now - began - own_wait_s)
             if now >= send_at or not (said or self.is_blocked):
                 send_at, said = now + _RESEND_S, self.say(request)
                 has_left |= said

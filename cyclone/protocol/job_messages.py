@@ -331,7 +331,7 @@ class JobResults(ToClient, tag=309, frozen=True):
 class OutputAnswer(ToClient, tag=310, frozen=True):
     """Answers ``OutputRequest``: see ``Output``. ``state`` is the task's. ``ended``: this attempt prints nothing more.
     ``attempt`` is 0 where none is known, then ``text`` says why. Pieces begin behind what was asked for where that is
-    not kept any more.
+    not kept any more. ``away``: the controller that has it cannot be asked at the moment, ``text`` says which.
     """
 
     request: Count
@@ -343,6 +343,7 @@ class OutputAnswer(ToClient, tag=310, frozen=True):
     state: ShortText
     controller: Text = ""
     text: Text = ""
+    away: bool = False
 
 
 QUOTA = "quota"

@@ -48,5 +48,7 @@ OUTPUT_BYTES_MAX = 256 * 1024
 OUTPUT_PIECES_MAX = 4096
 # How long a question for what a task prints may wait until it prints something.
 OUTPUT_WAIT_MAX_S = 10
+# How long the controller that is asked then has besides, before the master answers that it does not.
+OUTPUT_ANSWER_MAX_S = 3
 # Results under way to one client.
 FOLLOW_WINDOW_BYTES_MAX = 64 * 1024 * 1024

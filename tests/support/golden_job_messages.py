@@ -145,8 +145,8 @@ TO_CLIENT: list[tuple[AnyToClient, str]] = [
         "98 cd0135 0f cd012c 07 09 9197001101c4020001c4020100c40198a26331 c3 03",
     ),
     (
-        OutputAnswer(17, 1, 10, [(1, b"hi")], 12, False, "running", "c1", "x"),
-        "9a cd0136 11 01 0a 919201c4026869 0c c2 a772756e6e696e67 a26331 a178",
+        OutputAnswer(17, 1, 10, [(1, b"hi")], 12, False, "running", "c1", "x", True),
+        "9b cd0136 11 01 0a 919201c4026869 0c c2 a772756e6e696e67 a26331 a178 c3",
     ),
     (
         EventsReport(

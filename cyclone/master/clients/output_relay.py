@@ -26,8 +26,6 @@ _PENDING_PER_PEER_MAX = 64
 _PENDING_MAX = 2048
 # A former attempt may have run anywhere: up to so many controllers are all asked.
 _ASKED_MAX = 64
-# How long a controller has to answer, besides the time that it may wait.
-_ANSWER_S = 3.0
 _LOOK_S = 0.01
 _NAMED_MAX = 3
 # Of so many controllers it is known since when they are away.
@@ -138,10 +136,11 @@ class OutputRelay:
         asked = self._whom_to_ask(request, task)
         is_to_begin = task.is_open and not task.attempt and request.wait_s > 0
         if not (asked or is_to_begin):
-            self._to_client(peer, _nothing(request, task, self._why_nobody(request, task)))
+            text, is_away = self._why_nobody(request, task), self._is_away(request, task)
+            self._to_client(peer, _nothing(request, task, text, is_away))
             return
         self._number += 1
-        until = now + request.wait_s + (_ANSWER_S if asked else 0.0)
+        until = now + request.wait_s + (limits.OUTPUT_ANSWER_MAX_S if asked else 0.0)
         self._pending[self._number] = _Pending(peer, request, task, until, {})
         self._numbers[peer, request.request] = self._number
         self._under_way[peer] += 1
@@ -178,7 +177,7 @@ class OutputRelay:
             pending = self._pending[number]
             task = self._task(pending.request)
             if task and task.attempt:
-                pending.task, pending.until = task, max(pending.until, now + _ANSWER_S)
+                pending.task, pending.until = task, max(pending.until, now + limits.OUTPUT_ANSWER_MAX_S)
                 del self._to_begin[number]
                 self._pass_on(number, self._whom_to_ask(pending.request, task))
             elif not (task and task.is_open):
@@ -209,11 +208,14 @@ class OutputRelay:
         if pending.best is None:
             silent = ", ".join(sorted(pending.sessions.values())[:_NAMED_MAX])
             text = self._why_nobody(request, task) or (f"{silent} did not answer in time" if silent else "")
-            self._to_client(pending.peer, _nothing(request, task, text))
+            is_away = bool(silent) or self._is_away(request, task)
+            self._to_client(pending.peer, _nothing(request, task, text, is_away))
             return
         output, name = pending.best
         if not output.attempt:
-            self._to_client(pending.peer, _nothing(request, task, output.text or self._why_nobody(request, task)))
+            is_away = not output.text and self._is_away(request, task)
+            text = output.text or self._why_nobody(request, task)
+            self._to_client(pending.peer, _nothing(request, task, text, is_away))
             return
         answer = OutputAnswer(
             request.request,
@@ -263,9 +265,16 @@ class OutputRelay:
         if request.attempt > task.attempt:
             return f"there has been no attempt {request.attempt}, the last one is {task.attempt}"
         sessions = self._scheduler.state.sessions
+        if self._is_away(request, task):
+            return self._away(task.controller)
         if task.controller and request.attempt in (0, task.attempt):
-            return "" if task.controller in sessions.by_name else self._away(task.controller)
+            return ""
         return "it is not known any more who had this attempt" if len(sessions.by_id) > _ASKED_MAX else ""
+
+    def _is_away(self, request: OutputRequest, task: _Task) -> bool:
+        """Whether it is known who has it, and that they cannot be asked now."""
+        is_known = bool(task.controller) and request.attempt in (0, task.attempt)
+        return is_known and task.controller not in self._scheduler.state.sessions.by_name
 
     def _away(self, name: str) -> str:
         since = f" since {rfc3339_second(self._left[name])}" if name in self._left else ""
@@ -279,8 +288,8 @@ def _rank(output: Output) -> tuple[bool, int, int]:
     return bool(output.size), output.attempt, output.size
 
 
-def _nothing(request: OutputRequest, task: _Task, text: str) -> OutputAnswer:
+def _nothing(request: OutputRequest, task: _Task, text: str, is_away: bool) -> OutputAnswer:
     attempt = request.attempt or task.attempt
     return OutputAnswer(
-        request.request, attempt, 0, [], 0, not task.is_open, task.state, controller=task.controller, text=text
+        request.request, attempt, 0, [], 0, not task.is_open, task.state, task.controller, text, is_away
     )

@@ -199,6 +199,7 @@ def test_given_nobody_at_all_then_it_is_said_at_once(world: World) -> None:
     world.leaves("b")
     assert world.ask(wait_s=9.0) == []
     assert world.answered().text == AWAY.format("a", " since 2027-01-15T08:00:00Z")
+    assert world.answered().away
 
 
 def test_given_a_controller_that_dies_in_the_middle_of_an_answer_then_it_is_said_at_once(world: World) -> None:
@@ -207,7 +208,7 @@ def test_given_a_controller_that_dies_in_the_middle_of_an_answer_then_it_is_said
     world.leaves("a")
     world.turn()
     assert world.answered().text == AWAY.format("a", " since 2027-01-15T08:00:00Z")
-    assert world.answered().controller == "a"
+    assert (world.answered().controller, world.answered().away) == ("a", True)
 
 
 def test_given_a_controller_that_dies_in_the_middle_of_an_answer_then_the_others_may_have_taken_it_over(
@@ -254,14 +255,14 @@ def test_given_a_controller_that_does_not_answer_then_it_is_said_in_time(world: 
     world.turn(4.9)
     assert world.answers == []
     world.turn(0.2)
-    assert world.answered().text == "a did not answer in time"
+    assert (world.answered().text, world.answered().away) == ("a did not answer in time", True)
     assert len(world.ask()) == 1
 
 
 def test_given_a_controller_that_keeps_nothing_then_its_reason_is_told(world: World) -> None:
     (question,) = world.ask()
     world.says("a", question, attempt=0, text="it is not kept")
-    assert world.answered().text == "it is not kept"
+    assert (world.answered().text, world.answered().away) == ("it is not kept", False)
 
 
 def test_given_a_task_that_has_printed_nothing_then_nothing_is_wrong(world: World) -> None:

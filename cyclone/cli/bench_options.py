@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from cyclone.bench.plan import Mode
-from cyclone.cli import common
+from cyclone.cli import common, parsing
 
 _SECONDS_MIN, _SECONDS_MAX = 0.1, 86400
 _DESCRIPTION = """\
@@ -17,6 +17,16 @@ _EPILOG = """\
 What was found is kept in [control] state_dir, and compared the next time. Exit codes: 0 measured, 1 not, 69 no master
 answers to --connect, 78 bad arguments.
 """
+
+_EXAMPLES = (
+    ("cyclone bench", "tasks that do nothing, as fast as they go"),
+    ("cyclone bench --mode busy --task-ms 1 --tasks 2000", "how near tasks of a millisecond come to the ideal"),
+    (
+        "cyclone bench --durability full --journal-dir /var/lib/cyclone-master",
+        "with a journal on the disk that the master uses",
+    ),
+    ("cyclone bench --connect tcp://head:5678 --seconds 60", "what a running master gets done in a minute"),
+)
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -88,6 +98,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     far.add_argument("--insecure", action="store_true", help="do either with other hosts without keys")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
     bench.add_argument("-D", "--debug", action="store_true", help="log everything")
+    parsing.add_examples(bench, *_EXAMPLES)
 
 
 def _seconds(text: str) -> float:

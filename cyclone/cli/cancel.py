@@ -8,7 +8,7 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cyclone.cli import answers, connecting, control, output, selectors, tasks
+from cyclone.cli import answers, connecting, control, output, parsing, selectors, tasks
 from cyclone.cli.submit_values import argument, line
 from cyclone.errors import NoSuchJob, UsageError
 
@@ -21,6 +21,13 @@ Cancel jobs, or tasks of them: what waits ends at once; what runs gets SIGTERM, 
 when its controller says that it is gone. What is cancelled never completes. A job all of whose tasks have ended has
 ended itself. With --tasks, --class, --state or --all tasks of the whole master are meant, also the generator's.
 """
+
+_EXAMPLES = (
+    ("cyclone cancel 5 --reason 'wrong input'", "a job, and what it runs"),
+    ("cyclone cancel 5.50-99 --dry-run", "how many tasks these would be; nothing is cancelled"),
+    ("cyclone cancel all -n night --only pending", "what has not begun, of all jobs of a namespace"),
+    ("cyclone cancel --tasks 17-42", "tasks by their ids in the master, also a generator's"),
+)
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,6 +49,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     whole.add_argument("--all", action="store_true", help="every task that has no result")
     output.add_json_option(parser)
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def cancel(args: argparse.Namespace) -> int:

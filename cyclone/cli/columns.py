@@ -5,6 +5,7 @@ others have named (tasks, nodes, errors) never reaches a terminal as it is: cont
 
     kind        in a table              for scripts          in JSON
     text        as it is                as it is             text
+    word        the same: one of few, and never shortened
     error       without its module      as it is             text
     number      1,234                   1234                 number
     moment      12:03:44, Nov 20 12:03  2026-11-20T12:03:44Z RFC 3339 in UTC, null for none
@@ -30,13 +31,17 @@ _MODULE = re.compile(r"(?:\w+\.)+(?=\w+(?::|\Z))")
 
 
 class Kind(NamedTuple):
-    """How values of a kind are written. ``paints``: the text is the name of a state, and may be coloured by it."""
+    """How values of a kind are written. ``paints``: the text is the name of a state, and may be coloured by it.
+
+    ``free``: it is of any length, and may be shortened for people.
+    """
 
     for_people: Callable[[Any], str]
     for_scripts: Callable[[Any], str]
     as_json: Callable[[Any], Any]
     right: bool = False
     paints: bool = False
+    free: bool = False
 
 
 class Column(NamedTuple):
@@ -71,6 +76,12 @@ class Listing(NamedTuple):
 def safe(text: str) -> str:
     """The text for a terminal or a table: on one line, with control characters as escapes."""
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def sayable(text: str, encoding: str) -> str:
+    """The same, of the characters that an encoding has: others are escapes, too."""
+    text = safe(text)
+    return text if text.isascii() else text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def moment_json(unix_s: float) -> str | None:
@@ -195,8 +206,9 @@ def _plain(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-TEXT = Kind(_plain, _plain, lambda value: value)
-ERROR = Kind(_error_line, _plain, lambda value: value)
+TEXT = Kind(_plain, _plain, lambda value: value, free=True)
+WORD = Kind(_plain, _plain, lambda value: value)
+ERROR = Kind(_error_line, _plain, lambda value: value, free=True)
 STATE = Kind(_plain, _plain, lambda value: value, paints=True)
 NUMBER = Kind(lambda value: "" if value is None else f"{value:,}", _plain, lambda value: value, right=True)
 ID = Kind(_plain, _plain, lambda value: value, right=True)
@@ -208,8 +220,8 @@ DURATION = Kind(
     right=True,
 )
 SIZE = Kind(_size_text, _plain, lambda size_bytes: size_bytes, right=True)
-TALLY = Kind(_tally_text, _pairs(","), lambda counts: counts)
-PAIRS = Kind(_pairs(" "), _pairs(","), lambda pairs: pairs)
-NAMES = Kind(", ".join, ",".join, list)
-PACKED = Kind(_packed_text, _packed_text, _packed_json)
-PROGRAM = Kind(_program_text, _program_text, _program_json)
+TALLY = Kind(_tally_text, _pairs(","), lambda counts: counts, free=True)
+PAIRS = Kind(_pairs(" "), _pairs(","), lambda pairs: pairs, free=True)
+NAMES = Kind(", ".join, ",".join, list, free=True)
+PACKED = Kind(_packed_text, _packed_text, _packed_json, free=True)
+PROGRAM = Kind(_program_text, _program_text, _program_json, free=True)

@@ -6,13 +6,18 @@ the master (jobs, namespaces, nodes) is asked of it, for a moment at most.
 
 import argparse
 
-from cyclone.cli import common, output
+from cyclone.cli import common, output, parsing
 
 SHELLS = ("bash", "zsh", "fish")
 _EPILOG = (
     "Once for all: `cyclone completion bash > ~/.local/share/bash-completion/completions/cyclone`, for zsh `cyclone "
     "completion zsh > DIR/_cyclone` with a DIR of $fpath, for fish `cyclone completion fish > "
     '~/.config/fish/completions/cyclone.fish`. For this shell: `eval "$(cyclone completion bash)"`.'
+)
+
+_EXAMPLES = (
+    ("cyclone completion bash > /etc/bash_completion.d/cyclone", "for all users of this host"),
+    ("cyclone completion zsh > ~/.zfunc/_cyclone", "with ~/.zfunc in $fpath, before compinit"),
 )
 
 
@@ -26,6 +31,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         epilog=_EPILOG,
     )
     parser.add_argument("shell", choices=SHELLS, help="for which shell")
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def completion(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common
+from cyclone.cli import common, parsing
 
 if TYPE_CHECKING:
     from cyclone.config_check import Finding
@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 # Those of cyclone.config_check, which takes longer to import than --help may.
 _ROLES = ("master", "controller", "run", "database_proxy", "pushgateway_client")
 _GENERATORS = ("benchmark", "ost_monitoring", "ost_migration")
+
+_EXAMPLES = {
+    "check": (
+        (
+            "cyclone config check /etc/cyclone/*.conf",
+            "what is wrong, and what is understood otherwise than in Cyclone 1 and 2",
+        ),
+        (
+            "cyclone config check --role controller node.conf",
+            "where neither its sections nor its name tell who reads it",
+        ),
+    ),
+    "show": (("cyclone config show /etc/cyclone/controller.conf", "every value in effect, and where it comes from"),),
+}
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -44,6 +58,8 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
             metavar="ROLE",
             help=f"who reads it: {', '.join(_ROLES)}{more} (default: found by its sections, then by its name)",
         )
+    for name, action in actions.choices.items():
+        parsing.add_examples(action, *_EXAMPLES[name])
 
 
 def config(args: argparse.Namespace) -> int:

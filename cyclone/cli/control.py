@@ -7,7 +7,7 @@ would take an older one for the last, where that has ended.
 import argparse
 from typing import TYPE_CHECKING
 
-from cyclone.cli import answers, connecting, output, selectors, tasks
+from cyclone.cli import answers, connecting, output, parsing, selectors, tasks
 from cyclone.errors import CycloneError
 
 if TYPE_CHECKING:
@@ -27,6 +27,22 @@ _ACTIONS = {
     ),
 }
 
+_EXAMPLES = {
+    "hold": (
+        ("cyclone hold 5", "start no more tasks of job 5"),
+        ("cyclone hold all -n night", "start no more tasks of all open jobs of a namespace"),
+    ),
+    "release": (
+        ("cyclone release 5", "job 5 goes on"),
+        ("cyclone release all --tag campaign=2026", "all held jobs with this tag go on"),
+    ),
+    "seal": (("cyclone seal 5", "job 5 ends with the tasks that it has"),),
+    "requeue": (
+        ("cyclone requeue 5", "all tasks of job 5 that nodes have begin again"),
+        ("cyclone requeue 5.17", "one of them, from a node that hangs"),
+    ),
+}
+
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Their command lines."""
@@ -35,6 +51,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         add_jobs(parser)
         selectors.add_filters(parser)
         _finish(parser)
+        parsing.add_examples(parser, *_EXAMPLES[name])
     requeue = verbs.add_parser(
         "requeue",
         help="take tasks back from their nodes, to run again",
@@ -43,6 +60,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     tasks.add_selection(requeue)
     _finish(requeue)
+    parsing.add_examples(requeue, *_EXAMPLES["requeue"])
 
 
 def add_jobs(parser: argparse.ArgumentParser, nargs: str = "+") -> None:

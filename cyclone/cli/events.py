@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common, connecting, output, selectors
+from cyclone.cli import common, connecting, output, parsing, selectors
 from cyclone.cli.columns import ID, MOMENT, NUMBER, TALLY, TEXT, Column, Listing, error_text, moment_text, safe
 from cyclone.cli.submit_values import past
 from cyclone.client.event_log import MISSED, Reader, Since, Told
@@ -47,6 +47,15 @@ LISTING = Listing(
         Column("restored", lambda told: told.event.restored, TEXT),
     ),
     lines=True,
+)
+
+_EXAMPLES = (
+    ("cyclone events -f", "the last of what has happened, and what happens from now on"),
+    ("cyclone events --since 20:00 --kind task_failed", "failures since eight in the evening"),
+    (
+        "cyclone events --since 1h --node 'node[001-016]' --kind controller",
+        "controllers of these nodes that came, left or fell silent",
+    ),
 )
 
 
@@ -94,6 +103,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     output.add_list_options(parser, LISTING)
     connecting.add_options(parser, config_file=False)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def events(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from cyclone.cli import columns, common, connecting, output, selectors, show
+from cyclone.cli import columns, common, connecting, output, parsing, selectors, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +19,11 @@ _KEEPS |= {"master_rests", "cancelled", "expired"}
 _AWAY = frozenset(("drained", "suspected", "leaving", "unreachable"))
 _LATER = frozenset(("kept", "busy", "resting", "no_credit"))
 
+_EXAMPLES = (
+    ("cyclone explain 5", "why job 5 does not run: it is held, all is busy, no node fits it"),
+    ("cyclone explain 5.17", "why one of its tasks does not, and what waits before it"),
+)
+
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Its command line."""
@@ -31,6 +36,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     show.add_place(parser)
     output.add_json_option(parser)
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def explain(args: argparse.Namespace) -> int:

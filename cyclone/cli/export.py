@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import columns, common, connecting, export_files, jobs, output, selectors
+from cyclone.cli import columns, common, connecting, export_files, jobs, output, parsing, selectors
 from cyclone.errors import ConfigError, CycloneError
 
 if TYPE_CHECKING:
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 SCHEMA = "cyclone.export/1"
 _SYNC_EVERY_S = 2.0
+
+_EXAMPLES = (
+    ("cyclone export 5 out", "all of job 5 as out/job-5.jsonl, a line for each task"),
+    (
+        "cyclone export night out -s processed --format tar",
+        "what was processed of a namespace, a tar file for each job",
+    ),
+    ("cyclone export 5 out --format dir --parts output,log", "files out/job-5/17/output and log, of each task"),
+)
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -58,6 +67,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parts.completer = selectors.completer(*export_files.PARTS)  # type: ignore[attr-defined]
     output.add_json_option(parser, f"one JSON object, {SCHEMA}")
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def export(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common, connecting, output, paging, selectors
+from cyclone.cli import common, connecting, output, paging, parsing, selectors
 from cyclone.cli.columns import DURATION, ID, MOMENT, NUMBER, PAIRS, STATE, TALLY, TEXT, Column, Listing
 from cyclone.cli.submit_values import PAST_FORMS, argument, past
 
@@ -50,6 +50,16 @@ LISTING = Listing(
     ),
 )
 
+_EXAMPLES = (
+    ("cyclone jobs -s open", "jobs that have not ended, as squeue has them"),
+    ("cyclone jobs --since 20:00 -s failed", "what has failed since eight in the evening"),
+    (
+        "cyclone jobs -n night --limit 10 -o id,name,state,ended,total",
+        "the newest ten of a namespace, with these fields",
+    ),
+    ("cyclone jobs 5 --json | jq '.jobs[0].tasks'", "how many tasks of job 5 are in which state, for a script"),
+)
+
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Its command line."""
@@ -82,6 +92,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     paging.add_option(parser, "the newest so many")
     output.add_list_options(parser, LISTING)
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def jobs(args: argparse.Namespace) -> int:

@@ -5,10 +5,27 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common, output, selectors
+from cyclone.cli import common, output, parsing, selectors
 
 if TYPE_CHECKING:
     from cyclone.journal.stats import Stats
+
+_EXAMPLES = {
+    "verify": (
+        (
+            "cyclone journal verify /var/lib/cyclone-master/master.journal",
+            "whether every row is sound; its master may run meanwhile",
+        ),
+    ),
+    "stats": (("cyclone journal stats master.journal", "how many jobs and tasks it holds, and how large it is"),),
+    "export": (
+        ("cyclone journal export master.journal --state failed", "an object for each task that failed"),
+        ("cyclone journal export master.journal --job 5 --format csv > 5.csv", "the tasks of job 5 for a spreadsheet"),
+    ),
+    "salvage": (
+        ("cyclone journal salvage master.journal saved.journal", "what is sound of a damaged one, as a new one"),
+    ),
+}
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,6 +57,8 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     for action in (verify, stats, export, salvage):
         action.add_argument("file", metavar="FILE", type=Path, help="the journal's file")
     salvage.add_argument("out", metavar="OUT", type=Path, help="the new file")
+    for name, action in actions.choices.items():
+        parsing.add_examples(action, *_EXAMPLES[name])
 
 
 def journal(args: argparse.Namespace) -> int:

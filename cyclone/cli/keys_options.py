@@ -3,20 +3,38 @@
 import argparse
 from pathlib import Path
 
-from cyclone.cli import output
-from cyclone.cli.columns import STATE, TEXT, Column, Listing
+from cyclone.cli import output, parsing
+from cyclone.cli.columns import STATE, TEXT, WORD, Column, Listing
 
 LISTING = Listing(
     "cyclone.keys/1",
     "keys",
     (
         Column("name", lambda key: key.name, TEXT),
-        Column("role", lambda key: key.role, TEXT),
+        Column("role", lambda key: key.role, WORD),
         Column("state", lambda key: key.state, STATE),
-        Column("created", lambda key: key.created, TEXT),
+        Column("created", lambda key: key.created, WORD),
         Column("public", lambda key: key.public, TEXT),
     ),
 )
+
+_EXAMPLES = {
+    "init": (
+        (
+            "cyclone keys init --address head.example.org",
+            "once, on the master's host, as the user that the master runs as",
+        ),
+    ),
+    "add": (
+        (
+            "cyclone keys add 'node[001-176]' --role controller",
+            "a key for each node; what is printed says where to carry it",
+        ),
+        ("cyclone keys add ann --role client", "a key for somebody who submits jobs"),
+    ),
+    "list": (("cyclone keys list -o name,role,state", "whose keys are valid, and whose are revoked"),),
+    "revoke": (("cyclone keys revoke ann", "let her in no more; a running master cuts her off within a second"),),
+}
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -50,3 +68,5 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
             type=Path,
             help="folder of the keys (default: /etc/cyclone/keys for root, else cyclone/keys in $XDG_CONFIG_HOME)",
         )
+    for name, action in actions.choices.items():
+        parsing.add_examples(action, *_EXAMPLES[name])

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import columns, common, connecting, output, selectors
+from cyclone.cli import columns, common, connecting, output, parsing, selectors
 from cyclone.cli.tasks import JobTask, add_selection, chosen, no_task
 from cyclone.errors import CycloneError, UsageError
 
@@ -27,6 +27,12 @@ _TAIL_BYTES = 64 * 1024
 _CUT_BYTES_MAX = 256
 _SCHEMA = "cyclone.logs/1"
 _BAD_ENDS = (*selectors.BAD_TASK_STATES, *selectors.MISSING_TASK_STATES)
+
+_EXAMPLES = (
+    ("cyclone logs 5.17", "all that task 17 of job 5 has printed"),
+    ("cyclone logs -f last.0", "what the first task of the newest job prints, live"),
+    ("cyclone logs 5 --stream stderr --tail 20", "the last 20 lines of standard error of each of its tasks"),
+)
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -54,6 +60,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "--json", action="store_true", help=f"an object for each line, {_SCHEMA}; base64 where it is not UTF-8"
     )
     connecting.add_options(parser, config_file=False)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def logs(args: argparse.Namespace) -> int:

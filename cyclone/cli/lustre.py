@@ -9,12 +9,31 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common
+from cyclone.cli import common, parsing
 from cyclone.errors import ConfigError, CycloneError
 
 if TYPE_CHECKING:
     from cyclone.lustre.migration_options import MigrationOptions
     from cyclone.lustre.migration_status import MigrationStatus, OstStatus
+
+_EXAMPLES = {
+    "plan": (
+        (
+            "cyclone lustre plan -f lustre_ost_migration.conf --rate 500MB",
+            "what each OST would give or take, and how long that lasts",
+        ),
+    ),
+    "progress": (
+        (
+            "cyclone lustre progress -f lustre_ost_migration.conf",
+            "what was moved, what waits, and how long it still takes",
+        ),
+    ),
+    "pause": (
+        ("cyclone lustre pause -f lustre_ost_migration.conf", "begin no more moves; what moves now is finished"),
+    ),
+    "resume": (("cyclone lustre resume -f lustre_ost_migration.conf", "begin moves again"),),
+}
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -36,7 +55,8 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     actions.add_parser("resume", help="go on")
     for action in (plan, progress):
         action.add_argument("--json", action="store_true", help="print a JSON object")
-    for action in actions.choices.values():
+    for name, action in actions.choices.items():
+        parsing.add_examples(action, *_EXAMPLES[name])
         action.epilog = "Exit codes: 0 done, 1 not possible, 78 bad configuration."
         action.add_argument(
             "-f",

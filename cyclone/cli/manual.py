@@ -176,6 +176,7 @@ def _roff_page(page: _Page) -> Iterator[str]:
         yield from (".PP", _roff(child.about))
         yield from _roff_options(child, "")
         yield from ((".PP", _roff(child.remark)) if child.remark else ())
+    yield from _roff_examples(parsing.examples(page.parser))
     if page.remark:
         title, text = _titled(page.remark)
         yield from (f".SH {title}", _roff(text))
@@ -195,6 +196,13 @@ def _roff_options(page: _Page, heading: str) -> Iterator[str]:
             yield ".TP"
             yield ", ".join(parts) + (rf" \fI{_roff(value)}\fR" if value and names else rf"\fI{_roff(value)}\fR")
             yield _roff(_explained(action, page.parser))
+
+
+def _roff_examples(examples: Sequence[parsing.Example]) -> Iterator[str]:
+    yield from ([".SH EXAMPLES"] if examples else [])
+    for command, about in examples:
+        # Not filled: a line that is broken would not be what is to be typed.
+        yield from (".PP", ".nf", rf"\fB{_roff(command)}\fR", ".fi", ".RS 4", _roff(f"{_sentence(about)}."), ".RE")
 
 
 def _heading(name: str) -> str:
@@ -229,6 +237,8 @@ def _markdown_verb(page: _Page, level: str) -> Iterator[str]:
             yield from ("", *_table(title or "argument", actions, page.parser))
     if any(title == connecting.TITLE for title, _ in groups):
         yield from ("", f"And those of [{connecting.TITLE}](#{_anchor(connecting.TITLE)}).")
+    if examples := parsing.own_examples(page.parser):
+        yield from ("", "Examples:", "", *(f"    {line}" for line in parsing.example_lines(examples)))
     for child in _children(page.parser, page.name):
         yield from _markdown_verb(child, f"{level}#")
     if page.remark:

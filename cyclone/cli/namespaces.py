@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import answers, common, connecting, nodes, output, paging, selectors
+from cyclone.cli import answers, common, connecting, nodes, output, paging, parsing, selectors
 from cyclone.cli.columns import NUMBER, STATE, TALLY, TEXT, Column, Listing, counted
 from cyclone.cli.submit_values import argument, label
 from cyclone.errors import ConfigError, NoSuchNamespace, NotGranted, UsageError
@@ -42,6 +42,27 @@ _NO_BOUND = ("none", "unlimited")
 _OTHERS = {
     True: "; jobs are held by `cyclone hold`, controllers by `cyclone drain`",
     False: "; for jobs there is `cyclone release`, for controllers `cyclone resume --nodes`",
+}
+
+_EXAMPLES = {
+    "namespaces": (
+        ("cyclone namespaces", "all, with their weights, bounds and open work"),
+        ("cyclone namespaces night -o name,state,share", "one of them, with these fields"),
+    ),
+    "create": (
+        (
+            "cyclone namespaces create night --weight 2 --jobs-max 100",
+            "twice the usual part of the slots, and at most 100 open jobs",
+        ),
+    ),
+    "set": (("cyclone namespaces set night --tasks-max none", "change this one bound, and nothing else"),),
+    "delete": (("cyclone namespaces delete night", "delete one that has no open jobs"),),
+    "purge": (("cyclone namespaces purge night --dry-run", "what would be cancelled; nothing is done"),),
+    "pause": (("cyclone pause night", "start none of its tasks; what runs goes on"),),
+    "resume": (
+        ("cyclone resume night", "start its tasks again"),
+        ("cyclone resume --nodes 'node[001-016]'", "give tasks again to controllers that were drained"),
+    ),
 }
 
 
@@ -123,6 +144,9 @@ def _add_namespaces(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
         for option in action._actions:
             if option.dest not in (*_OWN, argparse.SUPPRESS):
                 option.default = argparse.SUPPRESS
+    parsing.add_examples(listing, *_EXAMPLES["namespaces"])
+    for name, action in actions.choices.items():
+        parsing.add_examples(action, *_EXAMPLES.get(name, ()))
     actions.choices = _AnyWord(actions.choices)
 
 
@@ -138,7 +162,8 @@ def _add_pause(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         description="Let namespaces go on that were paused; with --nodes, give controllers tasks again that were "
         "drained. For jobs that are held there is `cyclone release`.",
     )
-    for verb in (paused, resumed):
+    for name, verb in (("pause", paused), ("resume", resumed)):
+        parsing.add_examples(verb, *_EXAMPLES[name])
         names = verb.add_argument("names", metavar="NAMESPACE", nargs="*", help="a namespace")
         names.completer = connecting.offered_namespaces  # type: ignore[attr-defined]
         output.add_json_option(verb)

@@ -5,8 +5,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from cyclone.cli import answers, common, connecting, output, paging, status
-from cyclone.cli.columns import DURATION, NAMES, NUMBER, PAIRS, SIZE, STATE, TEXT, Column, Listing
+from cyclone.cli import answers, common, connecting, output, paging, parsing, status
+from cyclone.cli.columns import DURATION, NAMES, NUMBER, PAIRS, SIZE, STATE, TEXT, WORD, Column, Listing
 from cyclone.cli.submit_values import argument, label
 from cyclone.errors import ConfigError, CycloneError
 
@@ -49,10 +49,22 @@ LISTING = Listing(
         Column("mem_bytes", lambda nodes: nodes.one.offer.mem_bytes, SIZE, shown=False, title="mem"),
         Column("resources", lambda nodes: nodes.one.offer.resources, PAIRS),
         Column("by_value", lambda nodes: nodes.one.offer.by_value, TEXT, shown=False),
-        Column("version", lambda nodes: nodes.one.version, TEXT),
+        Column("version", lambda nodes: nodes.one.version, WORD),
         Column("python", lambda nodes: nodes.one.python, TEXT, shown=False),
     ),
 )
+
+_EXAMPLES = {
+    "nodes": (
+        ("cyclone nodes", "all controllers: their state, slots, and what they have"),
+        ("cyclone nodes -C gpu --idle", "where a task that needs this label could start now"),
+        ("cyclone nodes 'node[001-016]' -o name,state,slots,busy,version", "these, with these fields"),
+    ),
+    "drain": (
+        ("cyclone drain node017", "no new tasks for it; what it runs is finished"),
+        ("cyclone drain 'node[001-016]' --undo", "tasks for these again"),
+    ),
+}
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -91,6 +103,8 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     drained.add_argument("--undo", action="store_true", help="give them tasks again")
     output.add_json_option(drained)
     connecting.add_options(drained)
+    parsing.add_examples(nodes, *_EXAMPLES["nodes"])
+    parsing.add_examples(drained, *_EXAMPLES["drain"])
 
 
 def nodes(args: argparse.Namespace) -> int:

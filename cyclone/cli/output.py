@@ -16,23 +16,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from cyclone.cli import tables
 from cyclone.cli.columns import Column, Listing, safe
 from cyclone.errors import ConfigError, CycloneError, UsageError
 
-# So many rows are looked at for the widths of a table; a wider one that follows is printed as it is.
-_MEASURED_ROWS = 200
-_GAP = "  "
-_CUT_WIDTH_MIN = 16
 _ESCAPES = {"\\t": "\t", "\\n": "\n", "\\\\": "\\"}
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
-_RED, _GREEN, _YELLOW, _CYAN, _DIM = "31", "32", "33", "36", "2"
-_COLOURS = {
-    **dict.fromkeys(("failed", "timed_out", "setup_failed", "quarantined", "refused", "suspected"), _RED),
-    **dict.fromkeys(("completed", "processed"), _GREEN),
-    **dict.fromkeys(("cancelled", "cancelling", "expired", "drained", "leaving", "paused"), _YELLOW),
-    **dict.fromkeys(("running", "leased"), _CYAN),
-    **dict.fromkeys(("held", "delayed", "blocked"), _DIM),
-}
 
 
 class OutputLost(CycloneError):
@@ -89,7 +78,7 @@ def print_rows(listing: Listing, rows: Iterable[Any], args: argparse.Namespace, 
     elif listing.lines:
         lines = _object_lines(columns if shape else listing.columns, rows)
     else:
-        lines = _table_lines(columns, rows, not args.no_header)
+        lines = tables.lines(columns, rows, not args.no_header, _paper(is_whole=shape is not None))
     count = 0
     is_json = args.json or (listing.lines and not args.parsable and not (shape and shape.template))
     for is_row, line in lines:
@@ -115,13 +104,13 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in chosen), default=0)
     for name, text in chosen:
         for number, line in enumerate(text.splitlines()):
-            write(f"{'' if number else name:<{width}}{_GAP}{safe(line)}")
+            write(f"{'' if number else name:<{width}}{tables.GAP}{safe(line)}")
 
 
 def write(line: str, is_json: bool = False) -> None:
     """A line on standard output, whatever its encoding can say."""
     if not line.isascii():
-        encoding = sys.stdout.encoding or "utf-8"
+        encoding = _encoding()
         if is_json and codecs.lookup(encoding).name != "utf-8":
             import json
 
@@ -172,8 +161,16 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def _colours_wanted() -> bool:
-    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def _paper(is_whole: bool) -> tables.Paper:
+    """Standard output; tables have to fit there where a person reads it, unless they are wanted whole."""
+    if not is_terminal():
+        return tables.Paper(_encoding())
+    colours = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return tables.Paper(_encoding(), None if is_whole else shutil.get_terminal_size().columns, colours)
+
+
+def _encoding() -> str:
+    return sys.stdout.encoding or "utf-8"
 
 
 def _shape_of(listing: Listing) -> Callable[[str], Shape]:
@@ -270,58 +267,3 @@ def _parsable_lines(columns: Sequence[Column], rows: Iterable[Any], header: bool
         yield False, "\t".join(column.name for column in columns)
     for row in rows:
         yield True, "\t".join(safe(column.kind.for_scripts(column.get(row))) for column in columns)
-
-
-def _table_lines(columns: Sequence[Column], rows: Iterable[Any], header: bool) -> _Lines:
-    """Columns as wide as the first rows need; on a terminal what is last is cut where the line would be too long."""
-    terminal = is_terminal()
-    colours = _colours_wanted()
-    texts = ([safe(column.kind.for_people(column.get(row))) for column in columns] for row in rows)
-    head = [(column.title or column.name).upper() for column in columns]
-    measured = []
-    for cells in texts:
-        measured.append(cells)
-        if len(measured) == _MEASURED_ROWS:
-            break
-    lines = [head, *measured] if header or not measured else measured
-    widths = [max(map(_width, cells)) for cells in zip(*lines, strict=True)]
-    room = shutil.get_terminal_size().columns - sum(widths[:-1]) - len(_GAP) * len(widths[1:]) if terminal else 0
-
-    def line(cells: list[str], is_head: bool = False) -> str:
-        if terminal and not columns[-1].kind.right:
-            cells[-1] = _cut(cells[-1], max(room, _CUT_WIDTH_MIN))
-        found = []
-        for column, cell, width in zip(columns, cells, widths, strict=True):
-            blanks = " " * (width - _width(cell))
-            painted = _painted(cell) if colours and column.kind.paints and not is_head else cell
-            found.append(blanks + painted if column.kind.right else painted + blanks)
-        return _GAP.join(found).rstrip()
-
-    if header:
-        yield False, line(head, is_head=True)
-    while measured:
-        yield True, line(measured.pop(0))
-    for cells in texts:
-        yield True, line(cells)
-
-
-def _painted(state: str) -> str:
-    colour = _COLOURS.get(state)
-    return f"\x1b[{colour}m{state}\x1b[0m" if colour else state
-
-
-def _width(text: str) -> int:
-    """Columns of a terminal that the text takes."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
-
-
-def _cut(text: str, width: int) -> str:
-    if _width(text) <= width:
-        return text
-    while _width(text) >= width:
-        text = text[:-1]
-    return f"{text}…"

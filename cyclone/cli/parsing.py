@@ -1,9 +1,9 @@
 """The program ``cyclone`` as a tree of argparse: the table of its verbs, and how its help shows them.
 
-Owns which verbs there are, in which group they stand, and where their code is. A verb's module has
-``add_parser(verbs)``, which adds its command line, and its function takes what was parsed and returns the exit code.
-Only the module of the verb that is called is imported; for ``--help``, completion and the manual the modules of all
-verbs are, which must therefore import nothing heavy before their function runs.
+Owns which verbs there are, in which group they stand, where their code is, and what an example of one is. A verb's
+module has ``add_parser(verbs)``, which adds its command line and its examples, and its function takes what was parsed
+and returns the exit code. Only the module of the verb that is called is imported; for ``--help``, completion and the
+manual the modules of all verbs are, which must therefore import nothing heavy before their function runs.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import difflib
 import importlib
 import itertools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from cyclone.cli import common, elsewhere
@@ -27,6 +27,13 @@ class Verb(NamedTuple):
     name: str
     module: str
     function: str
+
+
+class Example(NamedTuple):
+    """A line for a shell, whose first word is ``cyclone``, and what it does: without a capital and a full stop."""
+
+    command: str
+    about: str
 
 
 def _verbs(module: str, *names: str, code: str = "") -> tuple[Verb, ...]:
@@ -93,7 +100,16 @@ _TEXT_WIDTH = 100
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises UsageError where argparse would end the process, so that errors have one way out."""
+    """Raises UsageError where argparse would end the process, so that errors have one way out. Its help ends with its
+    examples, as the end is what a terminal shows.
+    """
+
+    examples: tuple[Example, ...] = ()
+
+    def format_help(self) -> str:
+        """argparse's, and the examples."""
+        lines = [f"{_INDENT}{line}" for line in example_lines(examples(self))]
+        return super().format_help() + ("\n".join(["", "examples:", *lines, ""]) if lines else "")
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
@@ -156,6 +172,32 @@ def parser(names: Sequence[str] = ()) -> argparse.ArgumentParser:
     for module in dict.fromkeys(VERBS[name].module for name in names or VERBS):
         importlib.import_module(module).add_parser(verbs)
     return program
+
+
+def add_examples(parser: argparse.ArgumentParser, *examples: tuple[str, str]) -> None:
+    """Say how a verb, or an action of one, is used: a command and what it does, each as an Example has it."""
+    assert isinstance(parser, Parser)
+    parser.examples = tuple(itertools.starmap(Example, examples))
+
+
+def own_examples(parser: argparse.ArgumentParser) -> tuple[Example, ...]:
+    """Those of a verb or of an action, without those of a verb's actions."""
+    return parser.examples if isinstance(parser, Parser) else ()
+
+
+def examples(parser: argparse.ArgumentParser) -> list[Example]:
+    """Those of a verb, and behind them those of its actions."""
+    found = list(own_examples(parser))
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += [example for child in action.choices.values() for example in examples(child)]
+    return found
+
+
+def example_lines(examples: Iterable[Example]) -> Iterator[str]:
+    """Examples as text: each command, and indented below it what it does."""
+    for command, about in examples:
+        yield from (command, f"{_INDENT * 2}{about}")
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from cyclone.cli import answers, common, connecting, interrupts, output, selectors, tasks
+from cyclone.cli import answers, common, connecting, interrupts, output, parsing, selectors, tasks
 from cyclone.cli.columns import DURATION, ERROR, ID, MOMENT, NUMBER, PACKED, PROGRAM, SIZE, STATE, TEXT, Column, Listing
 from cyclone.errors import CycloneError, Unreachable, UsageError
 
@@ -50,6 +50,15 @@ _PROCESSED_EVERY_S = 1.0
 
 _Row = tasks.JobTask | None
 
+_EXAMPLES = (
+    ("cyclone results 5 --format '{value}'", "the value of each task, a line each, by index"),
+    ("cyclone results last --follow --in-order", "the newest job's results while it runs, by index"),
+    (
+        "cyclone results 5 -s completed --process >> results.jsonl",
+        "what completed, each once: what was printed before is left out",
+    ),
+)
+
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Its command line."""
@@ -76,6 +85,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     output.add_list_options(parser, LISTING)
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def results(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ Owns how that is asked for and what is said of it; which tasks these are is ``cl
 import argparse
 from typing import TYPE_CHECKING
 
-from cyclone.cli import columns, common, connecting, output, selectors, show, tasks
+from cyclone.cli import columns, common, connecting, output, parsing, selectors, show, tasks
 from cyclone.errors import CycloneError, SubmitRefused
 
 if TYPE_CHECKING:
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from cyclone.client.retrying import Retry
 
 _USUAL_STATES = (*selectors.BAD_TASK_STATES, *selectors.MISSING_TASK_STATES)
+
+_EXAMPLES = (
+    ("cyclone retry 5", "a new job of all tasks of job 5 that did not complete"),
+    (
+        "cyclone retry last --only timed_out --dry-run",
+        "how many tasks of the newest job have timed out; nothing is submitted",
+    ),
+    ("cyclone retry 5.17 --again", "once more, although task 17 was submitted again before"),
+)
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -46,6 +55,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument("--parsable", action="store_true", help="print nothing but the number of the new job")
     output.add_json_option(parser)
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def retry(args: argparse.Namespace) -> int:

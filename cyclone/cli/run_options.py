@@ -3,8 +3,28 @@
 import argparse
 from pathlib import Path
 
-from cyclone.cli import common, connecting, submit_options
+from cyclone.cli import common, connecting, parsing, submit_options
 from cyclone.errors import UsageError
+
+_EXAMPLES = (
+    ("cyclone run -- hostname", "a command on the cluster: its output and its exit code are here"),
+    (
+        "cyclone run --workers 8 -- gzip {} ::: *.log",
+        "where no master is named: on this machine, eight files at once",
+    ),
+    (
+        "cyclone run --each-line hosts.txt --wrap 'ping -c 1 {} | tail -n 1'",
+        "a command for the shell, for each line of a file",
+    ),
+    (
+        "cyclone run -f crawl.conf --results crawl.jsonl",
+        "a generator's tasks on this machine, with a record of each in a file",
+    ),
+    (
+        "cyclone run --resume ~/.local/state/cyclone/runs/20261122T053000Z-4711",
+        "go on with the run of a generator that was killed",
+    ),
+)
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -43,6 +63,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     run.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
     submit_options.add_options(run)
     connecting.add_options(run, config_file=False)
+    parsing.add_examples(run, *_EXAMPLES)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import causes, columns, common, connecting, jobs, logs, output, selectors, tasks
+from cyclone.cli import causes, columns, common, connecting, jobs, logs, output, parsing, selectors, tasks
 from cyclone.errors import CycloneError
 
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ _SHOWN_ELSEWHERE = ("task_class", "shared", "name", "namespace", "session", "tag
 # Of a task that shares all that it has with its job; of a command the entry of its array stands there, and is none.
 _NO_ARGS = ("[]", "[null]")
 
+_EXAMPLES = (
+    ("cyclone show 5", "a job: its options, how far it is, and the kinds of its failures"),
+    ("cyclone show last.17", "task 17 of the newest job: its arguments, its value or its traceback"),
+)
+
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Its command line."""
@@ -33,6 +38,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     add_place(parser)
     output.add_json_option(parser)
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cyclone.cli import columns, common, connecting, output, tasks
+from cyclone.cli import columns, common, connecting, output, parsing, tasks
 from cyclone.cli.columns import DURATION, ID, MOMENT, NUMBER, SIZE, TALLY, Column, Listing
 
 if TYPE_CHECKING:
@@ -140,6 +140,12 @@ LISTING = Listing(
     ),
 )
 
+_EXAMPLES = (
+    ("cyclone stats 5", "job 5: times, CPU, memory, tasks a second, and what went wrong"),
+    ("cyclone stats 5.0-99 -o tasks,mean_s,longest_s,peak_bytes", "some of these figures, of its first hundred tasks"),
+    ("cyclone stats", "the whole master in a few lines"),
+)
+
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Its command line."""
@@ -153,6 +159,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     tasks.add_selection(parser, "*")
     output.add_list_options(parser, LISTING)
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def stats(args: argparse.Namespace) -> int:

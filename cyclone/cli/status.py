@@ -7,13 +7,18 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cyclone.cli import columns, common, connecting, output
+from cyclone.cli import columns, common, connecting, output, parsing
 
 if TYPE_CHECKING:
     from cyclone.protocol.client_messages import ControllerStatus, StatusReport
 
 # More than a screen is not read line by line.
 APART_MAX = 20
+
+_EXAMPLES = (
+    ("cyclone status", "the master on this host, or that of your profile"),
+    ("cyclone status --connect tcp://head:5678 --each", "another one, with a line for each of its controllers"),
+)
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -27,6 +32,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     output.add_json_option(parser, "one JSON object, cyclone.status/1")
     parser.add_argument("--each", action="store_true", help="a line for each controller, also where there are many")
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def status(args: argparse.Namespace) -> int:

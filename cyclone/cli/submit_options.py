@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cyclone.cli import connecting, output
+from cyclone.cli import connecting, output, parsing
 from cyclone.cli import submit_values as values
 
 Given = dict[str, Any]
@@ -130,6 +130,26 @@ _OFFERED = {
     "exclude": connecting.offered_nodes,
 }
 
+_EXAMPLES = (
+    ("cyclone submit -- gzip big.dat", "a job of one task: its number is printed, nothing is waited for"),
+    (
+        "cyclone submit --array 0-99%10 -- ./simulate --seed {}",
+        "a task for each number, which is {}; at most ten run at once",
+    ),
+    (
+        "cyclone submit -c 4 --mem 8G -t 2h --each-line files.txt -- ./index {}",
+        "a task for each line of a file: 4 slots, 8 GiB, two hours at most",
+    ),
+    (
+        "cyclone submit --class checks:DiskCheck -p path={} ::: /home /scratch",
+        "tasks of a Python class, one for each word behind :::",
+    ),
+    (
+        "cyclone submit --progress nightly.sh 2026-11-22",
+        "wait for a script, with a bar; its lines #CYCLONE -c 2 are options",
+    ),
+)
+
 
 def add_parser(verbs: Any) -> None:
     """The command line of ``cyclone submit``; ``cyclone.cli.submit`` has what it does."""
@@ -157,6 +177,7 @@ def add_parser(verbs: Any) -> None:
     group.add_argument("--parsable", action="store_true", help="print the job's number alone")
     output.add_json_option(group)
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def add_words(parser: argparse.ArgumentParser) -> None:

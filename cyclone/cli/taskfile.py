@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common
+from cyclone.cli import common, parsing
 from cyclone.errors import ConfigError
 
 if TYPE_CHECKING:
     from cyclone.taskfile import TaskTemplate
+
+_EXAMPLES = (("cyclone taskfile check lustre_tasks.xml", "whether each task can be made, as its generator would"),)
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -27,6 +29,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     check.add_argument("files", metavar="FILE", type=Path, nargs="+", help="a task file")
     check.add_argument("--json", action="store_true", help="print a JSON object for each task")
+    parsing.add_examples(check, *_EXAMPLES)
 
 
 def taskfile(args: argparse.Namespace) -> int:

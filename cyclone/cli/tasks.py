@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from cyclone.cli import common, connecting, output, paging, selectors
+from cyclone.cli import common, connecting, output, paging, parsing, selectors
 from cyclone.cli.columns import DURATION, ERROR, ID, MOMENT, NUMBER, PACKED, SIZE, STATE, TEXT, Column, Listing
 from cyclone.errors import CycloneError
 
@@ -73,6 +73,12 @@ _SHOWN_VALUE = VALUE._replace(shown=True)
 TRACEBACK = Column("traceback", lambda task: task.row.traceback or None, TEXT, shown=False)
 LISTING = Listing("cyclone.tasks/1", "tasks", (*COLUMNS, ENTRY, ARGS, VALUE, TRACEBACK))
 
+_EXAMPLES = (
+    ("cyclone tasks 5 -s bad -o id,node,seconds,error", "what went wrong in job 5, and where"),
+    ("cyclone tasks 5 -o id,entry,state,cpu_s,peak_bytes", "what each task of an array has taken"),
+    ("cyclone tasks last.0-9 --args --values --json", "the first ten of the newest job, with arguments and values"),
+)
+
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Its command line."""
@@ -92,6 +98,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     paging.add_option(parser, "the first so many")
     output.add_list_options(parser, LISTING)
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def add_selection(parser: argparse.ArgumentParser, nargs: str = "+") -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import causes, common, connecting, interrupts, jobs, namespaces, output, selectors, top_view
+from cyclone.cli import causes, common, connecting, interrupts, jobs, namespaces, output, parsing, selectors, top_view
 from cyclone.cli.top_view import SORTS, Sample, View
 from cyclone.errors import ConfigError, NoSuchJob, Unreachable
 
@@ -39,6 +39,12 @@ _PAINTS = {
 }
 _COLOURS = {top_view.GOOD: "COLOR_GREEN", top_view.BAD: "COLOR_RED", top_view.WARN: "COLOR_YELLOW"}
 
+_EXAMPLES = (
+    ("cyclone top", "a live view; q ends it"),
+    ("cyclone top -d 5 --sort failures -n night", "every five seconds, the jobs of a namespace that fail most on top"),
+    ("cyclone top --once", "one look, also for a mail or a log"),
+)
+
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Its command line."""
@@ -60,6 +66,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     namespace = parser.add_argument("-n", "--namespace", metavar="NAMESPACE", help="only jobs of this namespace")
     namespace.completer = connecting.offered_namespaces  # type: ignore[attr-defined]
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def top(args: argparse.Namespace) -> int:

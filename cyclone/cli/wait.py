@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cyclone.cli import columns, common, connecting, control, jobs, output, selectors
+from cyclone.cli import columns, common, connecting, control, jobs, output, parsing, selectors
 
 if TYPE_CHECKING:
     from cyclone.client.client import Client
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 _JOBS_AT_ONCE = 1000
 _BAR_EVERY_S = 0.5
 _LINE_EVERY_S = 5.0
+
+_EXAMPLES = (
+    ("cyclone wait 5 --progress", "until job 5 has ended, with a bar"),
+    ("cyclone wait 5 && ./publish", "go on only where all of its tasks have completed"),
+    ("cyclone wait all -n night --timeout 1h", "all jobs of a namespace that are open now; 124 after an hour"),
+)
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,6 +46,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing at the end")
     output.add_json_option(parser)
     connecting.add_options(parser)
+    parsing.add_examples(parser, *_EXAMPLES)
 
 
 def wait(args: argparse.Namespace) -> int:

@@ -1,4 +1,6 @@
-"""``cyclone events``, ``top`` and ``export`` with a real master, a real terminal, and what comes of ``keep_s``."""
+"""``cyclone events``, ``top`` and ``export`` with a real master, a real terminal, tables in it, and what comes of
+``keep_s``.
+"""
 
 import fcntl
 import json
@@ -18,6 +20,7 @@ import pytest
 from cyclone.client.client import Client
 from cyclone.errors import NoSuchJob
 from cyclone.protocol.job_spec import JobSelection, JobSpec
+from cyclone.security.registry import Registry
 from cyclone.values import encode
 from tests.support.lab import ROOT, Lab, new_lab, program
 from tests.support.procfs import wait_until
@@ -226,3 +229,27 @@ def test_given_a_terminal_then_the_view_lives_in_it_and_leaves_it_as_it_was(serv
         assert once.exits() == 0
         assert "\x1b" not in once.stdout()
         assert "slots" in once.stdout()
+
+
+def test_given_a_terminal_then_a_table_fits_there_and_is_whole_in_a_pipe(lab: Lab) -> None:
+    registry = Registry(lab.folder / "keys")
+    registry.init("tcp://master:5678")
+    name = "x" * 60
+    registry.add(name, "monitor")
+    [key] = registry.peers().by_public.values()
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 90, 0, 0))
+        # No COLUMNS that says something: the terminal itself is asked.
+        surroundings = {"COLUMNS": "", "PYTHONIOENCODING": "utf-8"}
+        listed = lab.start("cyclone", "keys", "list", "--dir", registry.folder, stdout=theirs, environment=surroundings)
+        assert listed.exits() == 0, listed.stderr()
+        _, row = os.read(ours, 65536).decode().splitlines()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert row == f"{name[:24]}…  monitor  valid  {key.created}  {key.public[:24]}…"
+    assert len(row) == 90
+    piped = lab.start("cyclone", "keys", "list", "--dir", registry.folder, environment={"COLUMNS": "90"})
+    assert piped.exits() == 0
+    assert piped.stdout().splitlines()[1] == f"{name}  monitor  valid  {key.created}  {key.public}"

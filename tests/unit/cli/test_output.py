@@ -101,21 +101,34 @@ def test_given_a_terminal_then_states_have_colours_unless_nobody_wants_them(
     assert "\x1b" not in printed(capsys)
 
 
-def test_given_a_terminal_then_values_are_for_people_and_the_last_column_fits(
+LONG = [Row(name="x" * 99)]
+
+
+def test_given_a_terminal_then_values_are_for_people_and_a_table_fits(
     capsys: pytest.CaptureFixture[str], terminal: None
 ) -> None:
     assert printed(capsys, "-o", "count,seconds,size,tally", "--no-header").split("  ") == [
         "1,234", "1m30s", "1.5 KiB", "3 failed\n",
     ]  # fmt: skip
-    [line] = printed(capsys, "-o", "id,name", "--no-header", rows=[Row(name="x" * 99)]).splitlines()
-    assert line == f"5  {'x' * 36}…"
-    assert len(line) == 40
+    assert printed(capsys, rows=LONG).splitlines() == [
+        f"ID  NAME{' ' * 24}  STATE",
+        f" 5  {'x' * 27}…  \x1b[31mfailed\x1b[0m",
+    ]
+
+
+@pytest.mark.parametrize("words", ["-o id,name,state", "-o {name}", "--parsable", "--json"])
+def test_given_a_terminal_then_what_was_asked_for_is_whole(
+    capsys: pytest.CaptureFixture[str], terminal: None, words: str
+) -> None:
+    assert LONG[0].name in printed(capsys, *words.split(), rows=LONG)
 
 
 def test_given_a_pipe_then_a_table_is_for_people_too_without_colours_and_whole(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [line] = printed(capsys, "-o", "count,seconds,state,name", "--no-header", rows=[Row(name="x" * 99)]).splitlines()
+    monkeypatch.setenv("COLUMNS", "40")
+    assert printed(capsys, "--no-header", rows=LONG) == f"5  {'x' * 99}  failed\n"
+    [line] = printed(capsys, "-o", "count,seconds,state,name", "--no-header", rows=LONG).splitlines()
     assert line == f"1,234  1m30s  failed  {'x' * 99}"
 
 
@@ -217,11 +230,6 @@ def test_given_names_of_strangers_then_no_control_character_reaches_a_terminal(
         assert "\x1b[2J" not in text
         assert "\u202e" not in text
         assert r"a\x1b[2Jb\nc\u202ed" in text
-
-
-def test_given_wide_characters_then_columns_still_stand_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = printed(capsys, "-o", "name,state", rows=[Row(name="日本"), Row(name="e\u0301te")]).splitlines()
-    assert lines == ["NAME  STATE", "日本  failed", "e\u0301te   failed"]
 
 
 def test_given_a_value_that_nobody_can_read_then_it_is_shown_as_bytes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -376,3 +384,12 @@ def test_given_a_standard_output_of_another_encoding_then_json_is_still_json(
     printed = taken.getvalue().decode(encoding)
     assert json.loads(printed) == {"schema": "cyclone.test/1", "text": "\xe9 \u20ac \U0001f300"}
     assert printed.isascii() == (encoding != "utf-8")
+
+
+def test_given_a_terminal_without_an_ellipsis_then_a_table_has_three_dots(
+    terminal: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(taken, "latin-1"))
+    output.print_rows(LISTING, LONG, parsed("--no-header"))
+    assert taken.getvalue().startswith(b"5  " + b"x" * 26 + b"...  ")

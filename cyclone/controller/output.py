@@ -103,6 +103,7 @@ class TaskOutput:
             self._take(seq, stream, piece)
         # Of a task that printed too much the pipe was still full when it ended: that is all its own.
         if left and len(data) < _READ_BYTES:
+            self._take_rest()
             self.settle(left, executing=True)
         return True
 
@@ -110,6 +111,7 @@ class TaskOutput:
         """Pass on all that is there, within reason."""
         for _ in range(_READS_MAX):
             if not self.relay():
+                self._take_rest()
                 break
 
     def settle(self, seq: int, executing: bool) -> None:
@@ -132,10 +134,14 @@ class TaskOutput:
     def close(self) -> None:
         """After the worker's end: pass on its last words, and give the pipe up."""
         self.drain()
-        self._take(0, STDOUT, self._unmarker.end())
+        self._take_rest()
         self.settle(self._seq, executing=False)
         self._end_line()
         os.close(self._descriptor)
+
+    def _take_rest(self) -> None:
+        """The pipe is empty: a mark is written in one piece, so that what looked like the beginning of one is none."""
+        self._take(0, STDOUT, self._unmarker.end())
 
     def _take(self, seq: int, stream: int, data: bytes) -> None:
         if seq > self._seq:

@@ -129,6 +129,21 @@ def test_given_a_task_that_has_printed_too_much_when_the_row_changes_then_what_w
     assert said() == "x" * BOUND + "\nof the next\n"
 
 
+@pytest.mark.parametrize("how", ["the row changes", "it is settled"])
+def test_given_a_last_byte_that_could_begin_a_mark_then_it_is_counted_with_all_others(
+    worker: Worker, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.prints(b"x" * BOUND + b"123" + MARK[:2])
+    if how == "the row changes":
+        worker.row = 2
+        worker.prints(MARK[:1])
+    else:
+        worker.output.drain()
+        worker.output.settle(1, executing=False)
+    worker.output.settle(worker.row, executing=False)
+    assert caplog.messages == [f"task=11 printed {6 if how == 'the row changes' else 5} bytes more, discarded"]
+
+
 def test_given_a_thread_that_prints_on_when_its_task_has_ended_then_the_bound_stays(worker: Worker, said: Said) -> None:
     worker.prints(b"x" * (BOUND - 1) + b"\n")
     for _ in range(5):

@@ -83,6 +83,26 @@ def _told_in_the_loop(patience: Patience) -> Patience:
     return patience._replace(tell=tell)
 
 
+class _Wanted:
+    """Tasks that are read in the client's thread, for as long as somebody waits for what becomes of them."""
+
+    def __init__(self, tasks: Iterable[bytes | Row | None]) -> None:
+        self._tasks = tasks
+        self._is_dropped = False
+
+    def drop(self) -> None:
+        """Nobody does: the next one is not taken any more, and with it nothing more is sent."""
+        self._is_dropped = True
+
+    def __iter__(self) -> Iterator[bytes | Row | None]:
+        for task in self._tasks:
+            if self._is_dropped:
+                raise closed()
+            yield task
+        if self._is_dropped:
+            raise closed()
+
+
 class AsyncOutputReader:
     """An ``OutputReader`` whose pieces are read with ``async for``, for one task of the loop at a time."""
 
@@ -156,6 +176,7 @@ class AsyncClient:
         self._is_closed = False
         self._closing: asyncio.Future[None] | None = None
         self._reading: weakref.WeakSet[Rows[Any]] = weakref.WeakSet()
+        self._submitting: set[_Wanted] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -180,8 +201,10 @@ class AsyncClient:
         return await self._call(lambda: self._client.expect(kind, make))
 
     async def close(self) -> None:
-        """End the connections, also those of results that are being read. Jobs go on."""
+        """End the connections, also those of results that are being read. Jobs go on, with the tasks that they have."""
         self._is_closed = True
+        for wanted in self._submitting:
+            wanted.drop()
         for rows in list(self._reading):
             await rows.aclose()
         if self._closing is None:
@@ -198,14 +221,17 @@ class AsyncClient:
     ) -> int:
         """As ``Client.submit``. The iterable is read in the client's thread: other questions wait while it does.
 
-        Where the ``await`` is cancelled the job may be there with a part of its tasks, and waits for the others:
-        submit the same again with the same ``key``, or cancel it.
+        Where the ``await`` is cancelled, or the client closed, no task is taken from it any more but the one that it is
+        asked for just now. The job may be there with a part of its tasks, and waits for the others: submit the same
+        again with the same ``key``, or cancel it.
         """
-        return await self._take(steps.submit(self._client, spec, tasks, key, sealed))
+        with self._wanted(tasks) as wanted:
+            return await self._take(steps.submit(self._client, spec, wanted, key, sealed))
 
     async def add(self, job_id: int, tasks: Iterable[bytes | Row | None], *, offset: int, sealed: bool = False) -> int:
         """As ``Client.add``."""
-        return await self._take(steps.add(self._client, job_id, tasks, offset, sealed))
+        with self._wanted(tasks) as wanted:
+            return await self._take(steps.add(self._client, job_id, wanted, offset, sealed))
 
     async def map(self, function: Callable[..., Any] | str, *iterables: Iterable[Any], **options: Any) -> int:
         """As ``Client.map``."""
@@ -325,6 +351,17 @@ class AsyncClient:
                 result: T = step.result
                 return result
             await asyncio.sleep(step)
+
+    @contextlib.contextmanager
+    def _wanted(self, tasks: Iterable[bytes | Row | None]) -> Iterator[_Wanted]:
+        wanted = _Wanted(tasks)
+        self._submitting.add(wanted)
+        try:
+            yield wanted
+        finally:
+            # Where the await was cancelled, the thread may be reading it still.
+            self._submitting.remove(wanted)
+            wanted.drop()
 
     def _pages(self, found: Iterator[T], page: int) -> Rows[T]:
         def batches() -> Iterator[Batch[T]]:

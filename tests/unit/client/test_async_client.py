@@ -176,6 +176,51 @@ def test_given_a_question_that_is_cancelled_then_the_next_one_gets_its_own_answe
     assert run(master, body, timeout_s=0.2) == 2
 
 
+class Slow:
+    """Tasks that come when they are let: ``asked`` is set when the third is waited for."""
+
+    def __init__(self) -> None:
+        self.asked, self.let, self.taken = threading.Event(), threading.Event(), 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for row in rows(100):
+            self.taken += 1
+            if self.taken == 3:
+                self.asked.set()
+                assert self.let.wait(WAIT_S)
+            yield row
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+@pytest.mark.parametrize("verb", ["submit", "add"])
+def test_given_tasks_of_which_nobody_waits_for_the_job_any_more_then_none_is_taken_and_none_is_sent(
+    verb: str, how: str, master: PlayedMaster, answers: Answers
+) -> None:
+    slow = Slow()
+
+    async def body(client: AsyncClient) -> None:
+        job_id = await client.submit(SPEC, rows(1), sealed=False)
+        sending = client.submit(SPEC, slow) if verb == "submit" else client.add(job_id, slow, offset=1)
+        task = asyncio.ensure_future(sending)
+        await soon(slow.asked.is_set)
+        if how == "cancelled":
+            task.cancel()
+            await asyncio.wait([task])
+            slow.let.set()
+            await client.status()
+        else:
+            closing = asyncio.ensure_future(client.close())
+            await asyncio.sleep(0)
+            slow.let.set()
+            await closing
+            with pytest.raises(CycloneError, match="this client is closed"):
+                await task
+
+    run(master, body)
+    assert slow.taken <= 4
+    assert [len(job.rows) for job in master.jobs.values()] == [1]
+
+
 def test_given_a_reader_that_is_cancelled_then_no_row_is_lost(master: PlayedMaster, answers: Answers) -> None:
     master.holding = True
 

@@ -1,11 +1,12 @@
 """``cyclone submit --file job.toml``: a job with its options and tasks in a file.
 
-Owns the file's form: the keys are the long options with ``_`` for ``-``, tables where an option may be repeated with a
-name, and besides them ``command``, ``script``, ``arguments`` and ``values``. Relative paths start at the file. Every
+Owns the file's form: the keys are the long options with ``_`` for ``-``, tables in the plural where an option may be
+repeated with a name, and besides them ``command``, ``script``, ``arguments`` and ``values``. Relative paths start at the file. Every
 ConfigError names file, key and what was expected. Configuration/examples/job.toml shows them all.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,7 @@ def read_job_file(path: Path) -> Given:
     known = form.__struct_encode_fields__
     for key in data:
         if key not in known:
-            near = did_you_mean(key, known)
-            hint = f": did you mean {near}?" if near else f"; there are {', '.join(known)}"
-            raise ConfigError(f"{path}: {key} is no key of a job file{hint}")
+            raise ConfigError(f"{path}: {key} is no key of a job file{_hint(key, known)}")
     try:
         job = msgspec.convert(data, form)
     except msgspec.ValidationError as error:
@@ -70,6 +69,14 @@ def read_job_file(path: Path) -> Given:
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
     return given
+
+
+def _hint(key: str, known: Sequence[str]) -> str:
+    flag = f"--{key.replace('_', '-')}"
+    if option := next((option for option in OPTIONS if flag in option.flags.split("/")), None):
+        return f": {flag} is {option.key} here{', a table' * (option.many == 'table')}"
+    near = did_you_mean(key, known)
+    return f": did you mean {near}?" if near else f"; there are {', '.join(known)}"
 
 
 def _form() -> type[msgspec.Struct]:

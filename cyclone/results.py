@@ -355,6 +355,17 @@ def columns_part(body: bytes, start: int, stop: int) -> bytes:
     )
 
 
+def overruled_columns(body: bytes, rows: int, error: ErrorRecord) -> bytes:
+    """The body of a batch whose rows all end with this error, whatever was reported of them: how long they ran stays.
+
+    ``body`` is empty where nothing was reported, or nobody could read it.
+    """
+    if not body:
+        return error_columns(error, rows=rows)
+    values = [encode_columns(error)] * rows
+    return encode_columns(msgspec.structs.replace(_decode_columns(body), values=values, records=[]))
+
+
 def quarantine_columns(body: bytes, row: int, crashes: int) -> bytes:
     """The body of the one result of a quarantined task, from the crash report that was one too many."""
     try:

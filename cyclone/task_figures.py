@@ -91,7 +91,8 @@ class Figures:
             self.tasks[states.STATE_NAMES[status]] += statuses.count(status)
         self._move_processed(statuses, low, processed)
         self.attempts += block.attempt * count
-        self.nodes.add(block.controller)
+        if block.controller:
+            self.nodes.add(block.controller)
         if completed < count:
             self._add_errors(opened, statuses, start, low)
         if count == len(block.statuses):

@@ -9,7 +9,7 @@ A task that is held is, in this order, queued here, out at a worker, in the outb
 that its result is recorded, or when it was handed back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from cyclone.controller.actions import Action, Exit, Say, Send
@@ -33,6 +33,7 @@ from cyclone.protocol.messages import (
     Results,
     Returned,
     Stop,
+    Stopped,
     TaskRange,
     Tasks,
     Welcome,
@@ -271,9 +272,9 @@ class Agent:
             self._give_back([piece.range(0, len(piece)) for piece in pieces])
         return sum(map(len, pieces))
 
-    def _give_back(self, ranges: list[TaskRange]) -> None:
-        if self.link.session:
-            self._out.append(Send(Returned(self.link.session.session, self.link.told(), coalesce(ranges))))
+    def _give_back(self, ranges: list[TaskRange], stopped: Sequence[Stopped] = ()) -> None:
+        if session := self.link.session:
+            self._out.append(Send(Returned(session.session, self.link.told(), coalesce(ranges), list(stopped))))
 
     # Ending.
 
@@ -312,8 +313,9 @@ class Agent:
         self._out += crew.wanted
         crew.wanted.clear()
         if crew.given_up:
-            self._give_back(crew.given_up)
+            self._give_back(crew.given_up, crew.stopped)
             crew.given_up.clear()
+            crew.stopped.clear()
         return self._out
 
     def _begin(self, now: float) -> None:

@@ -1,8 +1,8 @@
 """The controller's workers: what each slot is given, and what becomes of it. PURE.
 
 Owns the slots, the queue of leased tasks and the pace at which tasks run. Results go into the outbox that it was given;
-what it wants done gathers in ``wanted``, and what must be handed back to the master in ``given_up``: the agent takes
-both after each call.
+what it wants done gathers in ``wanted``, what must be handed back to the master in ``given_up``, and how that had run
+where it was ended by force in ``stopped``: the agent takes all three after each call.
 """
 
 import math
@@ -19,7 +19,7 @@ from cyclone.controller.stops import Stops
 from cyclone.controller.watch import LOOK_S, Published, Watch
 from cyclone.controller.work import Pace, WorkQueue, coalesce, overlap
 from cyclone.protocol import states
-from cyclone.protocol.messages import ErrorRecord, ResultBatch, TaskRange
+from cyclone.protocol.messages import ErrorRecord, ResultBatch, Stopped, TaskRange
 from cyclone.protocol.runs import Runs
 from cyclone.results import error_columns
 
@@ -61,6 +61,7 @@ class Crew:
         self.stops = Stops(self.slots, self.queue)
         self.wanted: list[Action] = []
         self.given_up: list[TaskRange] = []
+        self.stopped: list[Stopped] = []
         self._options = options
         self._outbox = outbox
         self._spare_from: float | None = None
@@ -189,9 +190,13 @@ class Crew:
             if not batch.unreported:
                 continue
             last = batch.piece.range(len(batch.piece) - 1, len(batch.piece))
-            charged = executing and batch.base + len(batch.piece) - 1 == seq and not self.stops.concerns(last)
+            was_last = executing and batch.base + len(batch.piece) - 1 == seq
+            charged = was_last and not self.stops.concerns(last)
             if charged:
                 self._charge(slot, batch, cause, obituary, now)
+            elif was_last:
+                run = obituary.pid, obituary.started, max(0.0, obituary.seconds)
+                self.stopped.append(Stopped(last.first, last.epoch, last.attempt, *run))
             rows = len(batch.piece) - charged
             if batch.reported < rows:
                 # These were finished, but nobody knows with what result: the master leases them again, uncharged.

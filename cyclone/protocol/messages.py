@@ -226,12 +226,24 @@ class Results(FromController, tag=3, frozen=True):
     batches: Annotated[list[ResultBatch], Meta(min_length=1, max_length=limits.BATCHES_PER_MESSAGE_MAX)]
 
 
+class Stopped(msgspec.Struct, array_like=True, frozen=True):
+    """A run that was ended by force, for no fault of its own: in which worker, since when (Unix time), for how long."""
+
+    task_id: TaskId
+    epoch: Epoch
+    attempt: Attempt
+    worker_pid: Count
+    started: Annotated[float, Meta(ge=0, le=1e11)]
+    seconds: Seconds
+
+
 class Returned(FromController, tag=4, frozen=True):
-    """Tasks that this lease will not finish: not started, or finished by a worker that died before it could tell."""
+    """Tasks that this lease will not finish: not started, stopped (after which run), or ended nobody knows how."""
 
     session: Session
     granted: Count
     ranges: Ranges
+    stopped: Annotated[list[Stopped], Meta(max_length=limits.SLOTS_MAX)] = []
 
 
 class Goodbye(FromController, tag=5, frozen=True):

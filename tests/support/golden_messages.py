@@ -31,6 +31,7 @@ from cyclone.protocol.messages import (
     Returned,
     State,
     Stop,
+    Stopped,
     TaskBatch,
     TaskRange,
     Tasks,
@@ -59,8 +60,8 @@ FROM_CONTROLLER: list[tuple[AnyFromController, str]] = [
         "95 03 05 01 09 9196010701c4020001c40197cb3fe0000000000000",
     ),
     (
-        Returned(5, 9, [TaskRange(3, 2, 7, 1)]),
-        "94 04 05 09 919403020701",
+        Returned(5, 9, [TaskRange(3, 2, 7, 1)], [Stopped(3, 7, 1, 99, 2.0, 1.5)]),
+        "95 04 05 09 919403020701 9196 03 07 01 63 cb4000000000000000 cb3ff8000000000000",
     ),
     (
         Goodbye(5, "stopped"),

@@ -30,10 +30,12 @@ def processed(low: int, high: int) -> list[tuple[int, int]]:
 def block(rng: random.Random, index: int, count: int, accepted: bytes | None, attempt: int) -> JobBlock:
     """Of tasks that have ended so and so; some of them were measured by themselves."""
     statuses = bytes(rng.choice(ENDS) if rng.random() < 0.5 else states.COMPLETED for _ in range(count))
+    node = rng.choice(("node1", "node2"))
     if rng.random() < 0.1:
         body = b"torn"
     elif rng.random() < 0.2:
-        statuses = bytes([states.CANCELLED]) * count
+        # Nobody has had them.
+        statuses, node = bytes([states.CANCELLED]) * count, ""
         body = error_columns(ErrorRecord("Cancelled", "by ann"), rows=count)
     else:
         values = [
@@ -46,7 +48,7 @@ def block(rng: random.Random, index: int, count: int, accepted: bytes | None, at
         body = encode_columns(
             ResultColumns(values, pack_seconds(seconds), started, 7, 0.5, rng.randrange(1 << 20), usage)
         )
-    return JobBlock(index, 100 + index, attempt, statuses, accepted, body, rng.choice(("node1", "node2")))
+    return JobBlock(index, 100 + index, attempt, statuses, accepted, body, node)
 
 
 def stretches(rng: random.Random) -> list[Stretch]:
@@ -75,7 +77,7 @@ def summed(rows: list[TaskRow]) -> Figures:
         failures = [(error_kind(row.error), 1, row.index)] if row.error else []
         times = (row.seconds, row.seconds, row.seconds, row.cpu_s, row.peak_bytes, row.started)
         ran = (1, *times, row.started + row.seconds) if row.started else (0, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0)
-        found.add(TaskFigures({row.state: 1}, row.attempt, [row.controller], *ran, failures))
+        found.add(TaskFigures({row.state: 1}, row.attempt, [row.controller] if row.controller else [], *ran, failures))
     return found
 
 

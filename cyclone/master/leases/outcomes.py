@@ -22,9 +22,16 @@ from cyclone.master.spans import Span
 from cyclone.master.turn import Turn
 from cyclone.master.waiting.queue import fitting
 from cyclone.protocol import limits, states
-from cyclone.protocol.messages import ErrorRecord, Recorded, ResultBatch, Results, Returned
+from cyclone.protocol.messages import ErrorRecord, Recorded, ResultBatch, Results, Returned, Stopped
 from cyclone.protocol.runs import Runs, job_at, slice_runs
-from cyclone.results import RecordedBlock, error_columns, quarantine_columns, row_columns
+from cyclone.results import (
+    RecordedBlock,
+    columns_part,
+    error_columns,
+    overruled_columns,
+    quarantine_columns,
+    row_columns,
+)
 
 # How long a controller that had nothing to give back is not asked again.
 _RECALL_PAUSE_S = 0.1
@@ -57,9 +64,11 @@ class Outcomes:
         self._turn.send(session.peer, Recorded(session.session_id, [results.number]))
 
     def on_returned(self, session: Session, returned: Returned) -> None:
-        """Leases that will not be finished."""
+        """Leases that will not be finished. What ran and is to end, for which it was stopped, ends as it had run."""
         session.recall_after = self._turn.now + (0.0 if returned.ranges else _RECALL_PAUSE_S)
         tokens = {span.token for span in session.spans}
+        for run in returned.stopped if self._state.cancellations.pending else ():
+            self._on_stopped(session, run)
         for part in returned.ranges:
             if (part.epoch, part.attempt) not in tokens:
                 continue
@@ -106,21 +115,33 @@ class Outcomes:
             self._record(batch, verdict, session.name)
         for task_id, job_id in verdict.retried:
             if wish := self._wish_for(task_id, job_id):
-                self._end_reported(batch, verdict, task_id, wish)
+                self._end_reported(session, batch, verdict, task_id, wish)
             else:
                 self._retries.again(session, batch, task_id, job_id)
         for task_id in verdict.crashed:
             if wish := self._wish_for(task_id, job_at(verdict.runs, task_id - batch.first)):
-                self._end_reported(batch, verdict, task_id, wish)
+                self._end_reported(session, batch, verdict, task_id, wish)
             else:
                 self._on_crash(session, batch, task_id)
+
+    def _on_stopped(self, session: Session, run: Stopped) -> None:
+        for span, start, _ in self._state.index.overlapping(run.task_id, run.task_id + 1):
+            row = start - span.first
+            is_his = span.holder == session.session_id and span.token == (run.epoch, run.attempt)
+            if not is_his or not span.open[row]:
+                continue
+            runs = slice_runs(span.runs, row, row + 1)
+            if wish := self._wish_for(start, runs[0][0]):
+                body = error_columns(ErrorRecord("Stopped", ""), run.worker_pid, run.started, run.seconds)
+                batch = ResultBatch(start, *span.token, bytes([wish.status]), body, run.seconds)
+                self._record_wish(batch, Verdict(None, 1, runs, [span.args[row]]), wish, session.name)
 
     # Where not every row is recorded as it was reported.
 
     def _settle(self, session: Session, batch: ResultBatch, verdict: Verdict) -> None:
         """Record what counts up to the bad end that is one too many for its job; what is behind it is cancelled."""
         while verdict.accepted_count:
-            self._withhold(batch, verdict)
+            self._withhold(session, batch, verdict)
             too_many = self._too_many(batch, verdict)
             if too_many is None:
                 break
@@ -133,7 +154,7 @@ class Outcomes:
         if verdict.accepted_count:
             self._record(batch, verdict, session.name)
 
-    def _withhold(self, batch: ResultBatch, verdict: Verdict) -> None:
+    def _withhold(self, session: Session, batch: ResultBatch, verdict: Verdict) -> None:
         """Rows of tasks that somebody wishes to end do not count as they are: they end by the wish."""
         for low, high, wish in self._wished(batch.first, verdict.runs):
             accepted = verdict.accepted = verdict.accepted or bytearray(b"\1") * len(batch.statuses)
@@ -145,7 +166,7 @@ class Outcomes:
             ended = None if count == stop - start else accepted[start:stop]
             accepted[start:stop] = bytes(stop - start)
             verdict.accepted_count -= count
-            self._record_wish(replace(batch, first=low), Verdict(ended, count, runs, args), wish)
+            self._record_wish(_rows_of(batch, start, stop), Verdict(ended, count, runs, args), wish, session.name)
 
     def _wished(self, first: int, runs: Runs) -> list[Covered]:
         found: list[Covered] = []
@@ -160,10 +181,12 @@ class Outcomes:
         wished = self._wished(task_id, [(job_id, 1)]) if self._state.cancellations.pending else None
         return wished[0][2] if wished else None
 
-    def _end_reported(self, batch: ResultBatch, verdict: Verdict, task_id: int, wish: CancelWanted) -> None:
+    def _end_reported(
+        self, session: Session, batch: ResultBatch, verdict: Verdict, task_id: int, wish: CancelWanted
+    ) -> None:
         row = task_id - batch.first
         one = Verdict(None, 1, slice_runs(verdict.runs, row, row + 1), [verdict.args[row]])
-        self._record_wish(replace(batch, first=task_id), one, wish)
+        self._record_wish(_rows_of(batch, row, row + 1), one, wish, session.name)
 
     def _too_many(self, batch: ResultBatch, verdict: Verdict) -> tuple[int, JobRecord] | None:
         """The first row that is a bad end too many for its job."""
@@ -186,14 +209,15 @@ class Outcomes:
         self._turn.say("warning", f"job={record.job_id} cancelled: {reason}")
         self.cancel(record, reason)
 
-    def _record_wish(self, lease: ResultBatch, verdict: Verdict, wish: CancelWanted) -> None:
-        """The result of tasks that end by a wish: rows of this lease from its first on."""
+    def _record_wish(self, lease: ResultBatch, verdict: Verdict, wish: CancelWanted, controller: str = "") -> None:
+        """The result of tasks that end by a wish: all rows of what this controller has reported of this lease.
+
+        The body is empty where it has reported nothing.
+        """
         rows = len(verdict.args)
         error = ErrorRecord("Expired" if wish.status == states.EXPIRED else "Cancelled", wish.reason or _NO_REASON)
-        busy_s = lease.busy_s * rows / len(lease.statuses) if lease.statuses else 0.0
-        statuses = bytes([wish.status]) * rows
-        batch = replace(lease, statuses=statuses, body=error_columns(error, rows=rows), busy_s=busy_s)
-        self._record(batch, verdict, "")
+        statuses, body = bytes([wish.status]) * rows, overruled_columns(lease.body, rows, error)
+        self._record(replace(lease, statuses=statuses, body=body), verdict, controller)
 
     def _record(self, batch: ResultBatch, verdict: Verdict, controller: str) -> None:
         accepted = None if verdict.accepted is None else bytes(verdict.accepted)
@@ -239,3 +263,9 @@ class Outcomes:
         self._record(final, Verdict(None, 1, slice_runs(span.runs, row, row + 1), [span.args[row]]), session.name)
         if record and record.spec.max_fails is not None and record.bad > record.spec.max_fails:
             self._cancel_failing(record)
+
+
+def _rows_of(batch: ResultBatch, start: int, stop: int) -> ResultBatch:
+    """What was reported of some rows, as if it had come alone."""
+    body, busy_s = columns_part(batch.body, start, stop), batch.busy_s * (stop - start) / len(batch.statuses)
+    return replace(batch, first=batch.first + start, statuses=batch.statuses[start:stop], body=body, busy_s=busy_s)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from cyclone.controller.actions import Action, EndTask, KillWorker, TakeBack
-from cyclone.protocol.messages import Cancel, Job, Pong, Returned, State, TaskBatch, TaskRange, Tasks
+from cyclone.controller.crew import Obituary
+from cyclone.protocol.messages import Cancel, Job, Pong, Returned, State, Stopped, TaskBatch, TaskRange, Tasks
 from cyclone.protocol.states import COMPLETED
 from tests.support.controllers import Node, executed, sent, tasks, welcome
 
@@ -30,9 +31,13 @@ def test_given_a_running_task_then_its_worker_is_ended_and_the_task_is_handed_ba
     node.handle(Cancel(SESSION, [tasks(1)]))
     assert EndTask(worker, base) in node.advance()
     node.agent.task_ending(worker, base, node.now)
-    actions = node.agent.worker_exited(worker, base, True, "signal 15", node.now)
+    obituary = Obituary(99, 1000.0, 2.5)
+    actions = node.agent.worker_exited(worker, base, True, "signal 15", node.now, obituary)
     assert given_back(actions) == [tasks(1)]
+    run = Stopped(1, tasks(1).epoch, 1, 99, 1000.0, 2.5)
+    assert [message.stopped for message in sent(actions) if isinstance(message, Returned)] == [[run]]
     assert not node.agent.outbox
+    assert not node.agent.crew.stopped
 
 
 def test_given_rows_that_a_worker_has_not_started_then_they_are_taken_back_first(node: Node) -> None:

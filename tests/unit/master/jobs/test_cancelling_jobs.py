@@ -4,15 +4,23 @@ from typing import Any
 
 import pytest
 
+from cyclone.master.actions import Action, Deliver
 from cyclone.master.events import CancelWanted, JobEnded, JobSealed
 from cyclone.master.jobs import job_control as job_control_module
 from cyclone.protocol import wire
 from cyclone.protocol.job_spec import JobSelection
-from cyclone.protocol.messages import Cancel, Returned
+from cyclone.protocol.messages import Cancel, Returned, Stopped
 from cyclone.protocol.states import COMPLETED, CRASHED, FAILED, QUARANTINED, SETUP_FAILED
 from cyclone.results import OpenBlock, TaskResult
-from tests.support.job_requests import add, cancel, counts, events, ids, submit
-from tests.support.masters import Master, batch, final_states, kinds, leases, sent, tasks
+from tests.support.job_requests import add, cancel, control, counts, events, ids, submit
+from tests.support.masters import EPOCH, Master, batch, final_states, leases, sent, tasks
+
+
+def delivered(actions: list[Action]) -> TaskResult:
+    """The one result."""
+    (block,) = [action.block for action in actions if isinstance(action, Deliver)]
+    (result,) = list[TaskResult](OpenBlock(block))
+    return result
 
 
 class TestCancel:
@@ -45,10 +53,51 @@ class TestCancel:
         cancel(master, ids(1), reason="no use")
         actions = master.results(session, batch(1, status))
         assert final_states(actions) == {1: "cancelled"}
-        (delivered,) = [action for action in actions if kinds([action]) == ["Deliver"]]
-        (result,) = list[TaskResult](OpenBlock(delivered.block))  # type: ignore[union-attr]
+        result = delivered(actions)
         assert result.error is not None
         assert (result.error.type, result.error.message) == ("Cancelled", "no use")
+        assert (result.controller, result.started, result.seconds, result.worker_pid) == ("c1", 100.0, 0.5, 42)
+
+    def test_given_a_run_that_was_stopped_then_its_task_has_ended_as_it_had_run(self, master: Master) -> None:
+        session = master.join()
+        submit(master, 3)
+        master.lease(session, 2)
+        cancel(master, ids(1), reason="no use")
+        actions = master.handle(Returned(session, 0, [tasks(1, 2)], [Stopped(2, EPOCH, 1, 77, 1e9, 36_000.0)]))
+        result = delivered(actions)
+        assert (result.task_id, result.state, result.controller) == (2, "cancelled", "c1")
+        assert (result.started, result.seconds, result.worker_pid) == (1e9, 36_000.0, 77)
+        assert master.scheduler.state.lanes.lane(1).out == 0
+        assert final_states(master.advance()) == {1: "cancelled"}
+        assert [event.job_id for event in events(master, JobEnded)] == [1]
+
+    @pytest.mark.parametrize(
+        ("run", "name"),
+        [
+            pytest.param(Stopped(1, EPOCH, 1, 77, 1e9, 1.0), "c2", id="of another controller"),
+            pytest.param(Stopped(1, EPOCH, 9, 77, 1e9, 1.0), "c1", id="of another attempt"),
+            pytest.param(Stopped(3, EPOCH, 1, 77, 1e9, 1.0), "c1", id="of a task that is nowhere"),
+        ],
+    )
+    def test_given_a_run_of_something_else_then_nothing_ends_by_it(
+        self, master: Master, run: Stopped, name: str
+    ) -> None:
+        sessions = {one: master.join(one) for one in ("c1", "c2")}
+        submit(master, 2)
+        master.lease(sessions["c1"], 2)
+        cancel(master, ids(1))
+        assert final_states(master.handle(Returned(sessions[name], 0, [], [run]), name)) == {}
+
+    def test_given_a_run_that_was_stopped_where_nobody_wishes_its_end_then_its_task_waits_again(
+        self, master: Master
+    ) -> None:
+        session = master.join()
+        submit(master, 2)
+        master.lease(session, 2)
+        cancel(master, ids(1), indexes=[(1, 1)])
+        actions = master.handle(Returned(session, 0, [tasks(1)], [Stopped(1, EPOCH, 1, 77, 1e9, 1.0)]))
+        assert final_states(actions) == {}
+        assert leases(master.lease(session, 1)) == [("c1", 1, 1, 2)]
 
     @pytest.mark.parametrize(
         ("asked", "ended", "stopped"),
@@ -73,6 +122,46 @@ class TestCancel:
         confirmed = master.handle(Returned(running, 0, held)) + master.advance()
         assert final_states(confirmed) == dict.fromkeys(stopped, "cancelled")
         assert not events(master, JobSealed)[2:]
+
+    @pytest.mark.parametrize(
+        ("held", "asked", "text"),
+        [
+            pytest.param(False, {}, "1 job with 4 tasks cancelled; what runs is being stopped", id="a whole job"),
+            pytest.param(False, {"states": ("queued",)}, "2 tasks cancelled", id="what waits, beside what is out"),
+            pytest.param(False, {"indexes": [(2, 9)]}, "2 tasks cancelled", id="those that wait, by index"),
+            pytest.param(
+                False, {"states": ("leased",)}, "2 tasks cancelled; what runs is being stopped", id="what is out"
+            ),
+            pytest.param(
+                False, {"indexes": [(1, 2)]}, "2 tasks cancelled; what runs is being stopped", id="of both, by index"
+            ),
+            pytest.param(
+                True,
+                {"states": ("queued",), "indexes": [(2, 3)]},
+                "0 tasks cancelled: none of these is queued, they are held",
+                id="held ones",
+            ),
+            pytest.param(
+                True,
+                {"states": ("delayed", "queued")},
+                "0 tasks cancelled: none of these is delayed or queued, they are held and leased",
+                id="held ones, beside what is out",
+            ),
+            pytest.param(
+                True,
+                {"states": ("queued",), "dry_run": True, "indexes": [(3, 3)]},
+                "0 tasks would be cancelled: none of these is queued, they are held",
+                id="what would be",
+            ),
+            pytest.param(False, {"indexes": [(4, 9)]}, "0 tasks cancelled: none of these is open", id="none there"),
+        ],
+    )
+    def test_given_what_is_cancelled_then_only_what_is_at_a_controller_is_said_to_be_stopped(
+        self, master: Master, running: int, held: bool, asked: dict[str, Any], text: str
+    ) -> None:
+        if held:
+            control(master, "hold", 1)
+        assert cancel(master, ids(1), **asked)[0].text == text
 
     def test_given_many_stretches_then_each_controller_is_asked_once_and_they_are_found_by_their_states(
         self, master: Master

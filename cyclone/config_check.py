@@ -5,7 +5,7 @@ right. Imports no class of the user's and changes nothing; its caller shows the 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import get_args
 
 from cyclone import original
 from cyclone.config import Role, load
-from cyclone.config_keys import BY_PLACE
+from cyclone.config_keys import BY_PLACE, KEYS, Key
 from cyclone.config_kinds import SWITCH, integer
 from cyclone.config_text import Sections, did_you_mean, read_ini
 from cyclone.errors import ConfigError
@@ -26,12 +26,9 @@ ROLES: tuple[str, ...] = get_args(Role)
 # Who may read a file: a role, or a generator of the original's that has a file of its own.
 SCOPES: tuple[str, ...] = (*ROLES, *original.GENERATORS)
 
-# What tells a file's reader, the first that fits: a section, or a key of a section.
+# What tells the reader of a file that has no section of one daemon's: the first that fits of a generator's section, or
+# a key of a section.
 _MARKS: tuple[tuple[str, str, str], ...] = (
-    ("task_generator", "", "master"),
-    ("processing", "", "controller"),
-    ("db", "", "database_proxy"),
-    ("push", "", "pushgateway_client"),
     ("control", "push_url", "pushgateway_client"),
     ("migration", "", "ost_migration"),
     ("control.threshold", "", "ost_migration"),
@@ -73,7 +70,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What there is to say of a file. It is good where there is no error."""
+    """What there is to say of a file. It is good where there is no error.
+
+    ``scope`` is who reads it: of several, ``master, controller``.
+    """
 
     path: Path
     scope: str = ""
@@ -89,28 +89,44 @@ def check(path: Path, scope: str = "") -> Report:
         if path.suffix == ".xml":
             raise ConfigError(f"{path}: is a task file by its name: cyclone taskfile check {path}")
         file = read_ini(path)
-        report.scope = scope or find_scope(path, file)
-        report.findings = _findings(report.scope, file)
-        if report.scope in original.GENERATORS:
-            _check_generator_file(file, report)
-        else:
-            settings = load(path, [], role_of(report.scope))
-            require_startable(settings)
-            report.warnings += filter(None, (_exposure(settings), _former_class(file, settings)))
+        scopes = (scope,) if scope else find_scopes(path, file)
     except ConfigError as error:
         report.errors.append(str(error))
+        return report
+    report.scope = ", ".join(scopes)
+    report.findings = _findings(scopes, file)
+    for one in scopes:
+        try:
+            if one in original.GENERATORS:
+                _check_generator_file(file, report)
+            else:
+                settings = load(path, [], role_of(one))
+                require_startable(settings)
+                report.warnings += filter(None, (_exposure(settings), _former_class(file, settings)))
+        except ConfigError as error:
+            report.errors.append(str(error))
+    # What is wrong for both of two daemons is one mistake.
+    report.warnings, report.errors = list(dict.fromkeys(report.warnings)), list(dict.fromkeys(report.errors))
     return report
 
 
-def find_scope(path: Path, file: Sections) -> str:
-    """Who reads such a file. Raises ConfigError where that is not plain."""
+def find_scopes(path: Path, file: Sections) -> tuple[str, ...]:
+    """Who reads such a file: several daemons, where each has a section of its own in it.
+
+    Raises ConfigError where that is not plain.
+    """
+    if readers := _only_readers([key for key in KEYS if key.section == section] for section in file):
+        return readers
     for section, key, scope in _MARKS:
         if section in file and (not key or key in file[section].keys):
-            return scope
+            return (scope,)
+    given = (BY_PLACE.get((section, key)) for section, content in file.items() for key in content.keys)
+    if readers := _only_readers([key] for key in given if key):
+        return readers
     name = path.name.replace("-", "_")
     for role in ("database_proxy", "pushgateway", "controller", "master"):
         if role in name:
-            return "pushgateway_client" if role == "pushgateway" else role
+            return ("pushgateway_client" if role == "pushgateway" else role,)
     raise ConfigError(f"{path}: neither its sections nor its name say who reads it: add --role {'|'.join(SCOPES)}")
 
 
@@ -147,14 +163,21 @@ def require_startable(settings: Settings) -> None:
         raise ConfigError(f"{settings.path if origin in ('default', 'computed') else origin}: {error}") from None
 
 
-def _findings(scope: str, file: Sections) -> list[Finding]:
+def _only_readers(parts: Iterable[list[Key]]) -> tuple[str, ...]:
+    """The daemons that have one of these parts, each some keys, to themselves. ``run`` is two of them in one."""
+    readers = [{role for key in keys for role in key.roles if role != "run"} for keys in parts]
+    return tuple(role for role in ROLES if {role} in readers)
+
+
+def _findings(scopes: tuple[str, ...], file: Sections) -> list[Finding]:
     found: list[Finding] = []
     said: set[str] = set()
     for section, content in file.items():
         for key, given in content.keys.items():
             known = BY_PLACE.get((section, key))
             # The section of today: a key may stand in its former one, too.
-            change = original.key_change(scope, known.section if known else section, key)
+            today = known.section if known else section
+            change = next(filter(None, (original.key_change(scope, today, key) for scope in scopes)), None)
             if change:
                 said.add(change.name)
                 # What is given has no default.
@@ -163,7 +186,8 @@ def _findings(scope: str, file: Sections) -> list[Finding]:
             else:
                 found.append(Finding(section, key, given.origin, "new", "", ""))
     for change in original.KEYS:
-        if change.scope == scope and change.fate == "default" and change.name not in said:
+        if change.scope in scopes and change.fate == "default" and change.name not in said:
+            said.add(change.name)
             section, _, key = change.name[1:].partition("] ")
             found.append(Finding(section, key, "", "default", change.now, change.why))
     return found

@@ -112,8 +112,12 @@ def _line(finding: "Finding") -> str:
 
 def _show(args: argparse.Namespace) -> int:
     from cyclone.config import load
-    from cyclone.config_check import find_scope, role_of
+    from cyclone.config_check import find_scopes, role_of
     from cyclone.config_text import read_ini
 
-    role = role_of(args.role or find_scope(args.file, read_ini(args.file)))
-    return common.check_config(load(args.file, [], role))
+    scopes = (args.role,) if args.role else find_scopes(args.file, read_ini(args.file))
+    for settings in [load(args.file, [], role_of(scope)) for scope in scopes]:
+        if len(scopes) > 1:
+            print(f"{args.file}: {settings.role}")
+        common.check_config(settings)
+    return common.EXIT_OK

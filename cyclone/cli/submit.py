@@ -7,6 +7,7 @@ Owns how command line, job file and directives come together, and what is printe
 import argparse
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Sequence
 from itertools import islice
@@ -28,6 +29,7 @@ _SHOWN_CHARS = 400
 # All that a script says of itself stands at its beginning.
 _HEAD_BYTES = 256 * 1024
 _SIGN = b"#!"
+_SHELL_SUFFIX = ".sh"
 _NAMESPACE = "CYCLONE_NAMESPACE"
 
 
@@ -102,34 +104,47 @@ def _script_or_command(words: Sequence[str], as_json: bool) -> Given:
     from cyclone.cli.submit_plan import PYTHON_SUFFIX
 
     path = Path(words[0])
+    mode = _mode(path)
     # A program that nodes find may be called as a folder is here.
-    if path.is_dir() and ("/" in words[0] or not shutil.which(words[0])):
+    if stat.S_ISDIR(mode) and ("/" in words[0] or not shutil.which(words[0])):
         raise ConfigError(f"{words[0]} is a folder: name a script in it; a program of the nodes stands behind --")
     head = _head(path)
     # What is called a script of the shell and is none is told so, rather than looked for on the nodes.
-    if path.suffix == PYTHON_SUFFIX or head.startswith(_SIGN) or (head and path.suffix == ".sh"):
+    if path.suffix == PYTHON_SUFFIX or (head and (head.startswith(_SIGN) or path.suffix == _SHELL_SUFFIX)):
         return {"script": words[0], "arguments": list(words[1:])}
-    if path.suffix[1:].isalpha() and not path.exists() and not shutil.which(words[0]):
+    # As with a folder, a program of that name is meant where there is one.
+    if head == b"" and (path.suffix == _SHELL_SUFFIX or "/" in words[0] or not shutil.which(words[0])):
+        right = "a script begins with a line such as #!/bin/bash; a program of the nodes stands behind --"
+        raise ConfigError(f"{words[0]} is an empty file, and there is nothing to run in it: {right}")
+    if path.suffix[1:].isalpha() and not mode and not shutil.which(words[0]):
         output.note(f"there is no file {words[0]} here: taken for a command, which the nodes have to find", as_json)
     return {"command": list(words)}
 
 
-def _head(path: Path) -> bytes:
-    """The beginning of a file; nothing where there is none here, as for a command that nodes find by its name."""
+def _mode(path: Path) -> int:
+    """Of what is there; 0 where nothing is, or none that we may look at: the nodes may."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
+
+
+def _head(path: Path) -> bytes | None:
+    """The beginning of a file; None where none can be read here, as for a command that nodes find by its name."""
     try:
         if path.is_file():
             with path.open("rb") as file:
                 return file.read(_HEAD_BYTES)
     except OSError:
-        return b""
-    return b""
+        return None
+    return None
 
 
 def _with_directives(found: Given, as_json: bool) -> Given:
     """What a script says of itself counts where nobody says otherwise."""
     command = found.get("command")
     path = found.get("script") or (command[0] if isinstance(command, list) and command else "")
-    head = _head(Path(path)) if path else b""
+    head = (_head(Path(path)) if path else None) or b""
     if not ("script" in found or head.startswith(_SIGN)):
         return found
     from cyclone.cli.directives import directives, unread

@@ -4,6 +4,7 @@ Owns what is told of a key that has made a job before, and what becomes of a job
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cyclone.cli import columns, connecting, output
@@ -18,9 +19,8 @@ _OTHER_KEY = "another --key makes another job of these tasks"
 
 
 def send(client: "Client", plan: "Plan", as_json: bool = False) -> tuple[int, int]:
-    """Submit it: the job's number, and how many tasks were given. What breaks off half-way is cancelled."""
+    """Submit it: the job's number, and how many tasks it has. What breaks off half-way is cancelled."""
     from cyclone.cli.submit_values import key_of
-    from cyclone.protocol.job_messages import SEALED
 
     key = None if plan.key is None else key_of(plan.key)
     tasks = plan.tasks()
@@ -34,24 +34,40 @@ def send(client: "Client", plan: "Plan", as_json: bool = False) -> tuple[int, in
         hint = "-n is the namespace, and --array makes several tasks"
         raise NoSuchNamespace(error.code, f"{error}: {hint}") from None
     except SubmitRefused as error:
-        if error.code != SEALED:
-            raise
-        raise SubmitRefused(SEALED, f"{error}: {_OTHER_KEY}") from None
+        _refuse_more(error)
+        raise
     except Unreachable as error:
         if error.may_be_done:
             output.note(_perhaps_submitted(key is not None), as_json)
         raise
+    has = len(first)
+    given = has if is_all else plan.total
     if job_id <= newest:
-        output.note(_made_before(client, plan, job_id), as_json)
+        note, has = _made_before(client, plan, job_id, first, given)
+        output.note(note, as_json)
     if is_all:
-        return job_id, len(first)
+        return job_id, has
     try:
-        return job_id, _send_rest(client, job_id, len(first), tasks, key is not None)
+        sent, count = _send_rest(client, job_id, len(first), tasks, key is not None)
     except NoSuchJob:
         raise
     except (CycloneError, KeyboardInterrupt) as error:
+        if key is not None:
+            _refuse_more(error)
         output.note(_broke_off(client, job_id, key is not None, error), as_json)
         raise
+    has = max(has, count)
+    if given is None and sent < has:
+        output.note(f"job {job_id}: {_other_number(has, sent)}", as_json)
+    return job_id, has
+
+
+def _refuse_more(error: BaseException) -> None:
+    """Raise what would be right where a job that was made before has all of its tasks, and takes no more."""
+    from cyclone.protocol.job_messages import SEALED
+
+    if isinstance(error, SubmitRefused) and error.code == SEALED:
+        raise SubmitRefused(SEALED, f"{error}: {_OTHER_KEY}") from None
 
 
 def _perhaps_submitted(has_key: bool) -> str:
@@ -68,8 +84,10 @@ def _check_quota(client: "Client", namespace: str, count: int) -> None:
             raise ConfigError(f"{count:,} tasks are too many for one job: {text}; submit them in parts")
 
 
-def _send_rest(client: "Client", job_id: int, count: int, tasks: Iterator[bytes | None], has_key: bool) -> int:
-    """What comes behind so many tasks: how many there were in all."""
+def _send_rest(
+    client: "Client", job_id: int, count: int, tasks: Iterator[bytes | None], has_key: bool
+) -> tuple[int, int]:
+    """What comes behind so many tasks: how many there were in all, and how many the job has, as far as that is said."""
     given = count
 
     def counted() -> Iterator[bytes | None]:
@@ -80,7 +98,7 @@ def _send_rest(client: "Client", job_id: int, count: int, tasks: Iterator[bytes 
 
     rest = counted()
     try:
-        return client.add(job_id, rest, offset=count, sealed=True)
+        has = client.add(job_id, rest, offset=count, sealed=True)
     except NoSuchJob as error:
         # It has ended: cancelled meanwhile, or the same key has made it long ago.
         job = client.detail(job_id).job
@@ -91,23 +109,46 @@ def _send_rest(client: "Client", job_id: int, count: int, tasks: Iterator[bytes 
         if given > (has := sum(job.tasks.values())):
             text = f"job {job_id} takes no more tasks: it has ended with {has} of them: {_OTHER_KEY}"
             raise NoSuchJob(error.code, text) from None
-        return has
+    return given, has
 
 
-def _made_before(client: "Client", plan: "Plan", job_id: int) -> str:
-    """For whoever takes a key again for something else, and would believe that it is done."""
+def _made_before(client: "Client", plan: "Plan", job_id: int, first: list[bytes], given: int | None) -> tuple[str, int]:
+    """For whoever takes a key again for something else, and would believe that it is done; how many tasks the job has.
+
+    ``given`` is how many there are now, ``first`` the first of them.
+    """
     from cyclone.cli.show import option_name
 
     text = f"job {job_id} was made with this key before, and is not submitted again"
     try:
         detail = client.detail(job_id, with_shared=True)
     except NoSuchJob:
-        return f"{text}, though nothing of it is kept any more: {_OTHER_KEY}"
+        return f"{text}, though nothing of it is kept any more: {_OTHER_KEY}", 0
     assert detail.job is not None
+    text = f"{text}: it is of {columns.moment_text(detail.job.submitted)}"
+    has = sum(detail.job.tasks.values())
     fields = (name for name in plan.spec.__struct_fields__ if getattr(plan.spec, name) != getattr(detail.spec, name))
     others = ["what it runs" if name == "shared" else option_name(name) for name in fields]
+    # One that is not sealed waits for the rest.
+    if given is not None and (given < has or (given > has and detail.job.sealed)):
+        text += f"; {_other_number(has, given)}"
+    elif _has_others(client, job_id, first):
+        others.append("the entries")
     differs = f"; different from now: {', '.join(others)}" if others else ""
-    return f"{text}: it is of {columns.moment_text(detail.job.submitted)}{differs}"
+    return text + differs, has
+
+
+def _other_number(has: int, given: int) -> str:
+    return f"it has {columns.counted(has, 'task')}, this command line gives {given:,}"
+
+
+def _has_others(client: "Client", job_id: int, first: list[bytes]) -> bool:
+    """Whether the first tasks of a job are others than these, as far as the master tells what they were given.
+
+    It does so of those that have ended, unless it has had to forget it.
+    """
+    rows = islice(client.tasks(job_id, with_args=True, page=len(first)), len(first))
+    return any(row.args and row.args != first[row.index] for row in rows if row.index < len(first))
 
 
 def _broke_off(client: "Client", job_id: int, has_key: bool, error: BaseException) -> str:

@@ -7,10 +7,11 @@ from typing import Any, Self
 
 from cyclone.client.task_output import OutputReader
 from cyclone.errors import NoSuchJob
-from cyclone.protocol.job_messages import JobSummary, NamespaceSummary, OutputAnswer
+from cyclone.protocol.job_messages import JobSummary, NamespaceSummary, OutputAnswer, TaskRow
 from cyclone.protocol.job_spec import JobSelection, JobSpec, Namespace
+from cyclone.protocol.limits import PAGE_ROWS_MAX
 from cyclone.protocol.messages import STDERR, STDOUT, OutputPieces
-from cyclone.values import decode
+from cyclone.values import decode, encode
 
 JOB = 7
 
@@ -31,7 +32,7 @@ def printed(stdout: str, stderr: str = "") -> dict[str, Any]:
 
 class FakeClient:
     """See the module. ``told`` are its results, and signals that come among them, once each; ``live`` is what its first
-    task has printed, by attempt, in pieces.
+    task has printed, by attempt, in pieces; ``entries`` are the arguments of its tasks, None where they are not kept.
     """
 
     def __init__(self, tasks: dict[str, int] | None = None, results: Iterable[Any] = ()) -> None:
@@ -43,6 +44,8 @@ class FakeClient:
         self.live: dict[int, list[tuple[str, bytes]]] = {}
         self.failure: Exception | None = None
         self.is_over = False
+        self.is_sealed = True
+        self.entries: list[Any] = []
         self.newest = 0
         self.tasks_max: int | None = None
         self.spec: JobSpec | None = None
@@ -90,8 +93,16 @@ class FakeClient:
     def wait(self, job_ids: list[int], timeout_s: float | None = None) -> list[JobSummary]:
         state = "completed" if set(self.ended) <= {"completed"} else "failed"
         return [
-            JobSummary(job_id, "", "default", "", state, "a:B", 0, 0.0, 0.0, True, self.ended) for job_id in job_ids
+            JobSummary(job_id, "", "default", "", state, "a:B", 0, 0.0, 0.0, self.is_sealed, self.ended)
+            for job_id in job_ids
         ]
+
+    def tasks(self, job_id: int, *, with_args: bool, page: int) -> Iterator[TaskRow]:
+        """Of one whose tasks were given ``entries``."""
+        assert (with_args, 0 < page <= PAGE_ROWS_MAX) == (True, True)
+        for index, entry in enumerate(self.entries):
+            args = b"" if entry is None else encode(entry)
+            yield TaskRow(index, 1 + index, "completed", 1, "c1", args=args)
 
     def read_output(self, job_id: int, index: int) -> OutputReader:
         assert (job_id, index) == (JOB, 0)

@@ -4,6 +4,7 @@ Owns the answers. Each wish says what is to be, so that repeating it does no har
 that are his; whoever asks for none that is his is told so.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -37,6 +38,8 @@ PROCESSED_PER_REQUEST_MAX = 1024
 WISHES_MAX = 4096
 WISHES_OPEN_MAX = 16384
 _ALL = 1 << 62
+# The states of tasks that controllers have.
+_OUT = ("leased", "running")
 
 
 class JobControl:
@@ -81,14 +84,14 @@ class JobControl:
         if not request.indexes and not request.states:
             count = sum(record.open for record in records)
             what = f"{_jobs(len(records))} with {_tasks(count)}"
-            answer = _answer(
-                request.request, True, count, self._cancelled(what, records, request.dry_run) + _not_his(others)
-            )
+            text = _cancelled(what, self._is_any_out(records), request.dry_run) + _not_his(others)
+            answer = _answer(request.request, True, count, text)
             return answer if request.dry_run else self._ending(answer, records, who, request.reason)
         count = 0
         wishes: list[tuple[JobRecord, int, int]] = []
+        looked_at: Counter[str] = Counter()
         for record in records:
-            for first, last, length in self._meant(record, request.indexes, request.states):
+            for first, last, length in self._meant(record, request.indexes, request.states, looked_at):
                 wishes.append((record, first, last))
                 count += length
                 if len(wishes) > WISHES_MAX:
@@ -102,8 +105,11 @@ class JobControl:
                 self._cancelling.wish(record, first, last, request.reason)
             self._cancelling.carry_out()
         ended = any(low < record.added for record in records for low, _ in request.indexes) and not request.states
-        text = self._cancelled(_tasks(count), records, request.dry_run) + _not_his(others)
-        return _answer(request.request, count > 0 or ended, count, text)
+        is_out = any(looked_at[state] for state in _OUT if not request.states or state in request.states)
+        text = _cancelled(_tasks(count), is_out, request.dry_run)
+        if not count:
+            text += f": {_none_of(request.states, looked_at)}"
+        return _answer(request.request, count > 0 or ended, count, text + _not_his(others))
 
     def requeue(self, request: RequeueRequest, who: Who) -> Answer:
         """Take tasks back from whoever has them."""
@@ -171,9 +177,8 @@ class JobControl:
         if request.action == "purge":
             records = list(self._inside(name))
             count = sum(record.open for record in records)
-            answer = _answer(
-                number, True, count, self._cancelled(f"{_jobs(len(records))} with {_tasks(count)}", records)
-            )
+            text = _cancelled(f"{_jobs(len(records))} with {_tasks(count)}", self._is_any_out(records))
+            answer = _answer(number, True, count, text)
             return self._ending(answer, records, who, f"namespace {name} was purged")
         if name == DEFAULT_NAMESPACE:
             return _answer(number, False, 0, f"namespace {name} is always there")
@@ -198,11 +203,10 @@ class JobControl:
         """Whether jobs are meant by their numbers that have been, as far as one can tell without the journal."""
         return bool(selection.ids) and selection.ids[-1][1] < self._state.jobs.next_id() and not selection.states
 
-    def _cancelled(self, what: str, records: list[JobRecord], dry_run: bool = False) -> str:
-        if dry_run:
-            return f"{what} would be cancelled"
+    def _is_any_out(self, records: list[JobRecord]) -> bool:
+        """Whether a controller has any task of these jobs."""
         lanes = (self._state.lanes.find(record.job_id) for record in records)
-        return f"{what} cancelled{'; what runs is being stopped' if any(lane and lane.out for lane in lanes) else ''}"
+        return any(lane and lane.out for lane in lanes)
 
     def _inside(self, namespace: str) -> Iterator[JobRecord]:
         return (record for record in self._state.jobs.records.values() if record.spec.namespace == namespace)
@@ -229,12 +233,16 @@ class JobControl:
             self._cancelling.end_job(record, reason)
 
     def _meant(
-        self, record: JobRecord, indexes: list[tuple[int, int]], states: tuple[str, ...]
+        self, record: JobRecord, indexes: list[tuple[int, int]], states: tuple[str, ...], looked_at: Counter[str]
     ) -> Iterator[tuple[int, int, int]]:
-        """Ids from where to where, and how many open tasks of the job are among them."""
+        """Ids from where to where, and how many open tasks of the job are among them.
+
+        ``looked_at`` gets how many open tasks there are with these indexes, by state, also those in other states.
+        """
         for low, high in indexes or [(0, _ALL)]:
             first = last = count = 0
             for run in listing.live_tasks(self._state, record.job_id, low, high + 1):
+                looked_at[run.state] += run.count
                 if states and run.state not in states:
                     continue
                 # What is between two runs of a range without states has its result, or is another job's.
@@ -249,6 +257,20 @@ class JobControl:
 
 def _answer(request: int, granted: bool, count: int, text: str) -> Answer:
     return Answer(request, granted, count, text[: limits.TEXT_CHARS_MAX])
+
+
+def _cancelled(what: str, is_out: bool, dry_run: bool = False) -> str:
+    """``is_out``: controllers have some of it."""
+    if dry_run:
+        return f"{what} would be cancelled"
+    return f"{what} cancelled{'; what runs is being stopped' if is_out else ''}"
+
+
+def _none_of(states: tuple[str, ...], looked_at: Counter[str]) -> str:
+    """Why nothing is cancelled of what was looked at."""
+    if not looked_at:
+        return "none of these is open"
+    return f"none of these is {' or '.join(states)}, they are {' and '.join(sorted(looked_at))}"
 
 
 def _nothing(request: int, others: list[JobRecord]) -> Answer:

@@ -8,23 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from cyclone.cli import arrays, common, connecting, parsing
+from cyclone.cli import arrays, common, parsing
 from cyclone.cli.interrupts import Interrupted
 from cyclone.cli.submit import submit
 from cyclone.cli.submit_values import key_of
-from cyclone.errors import NoSuchJob, NoSuchNamespace, NotAllowed, QuotaExceeded, SubmitRefused, Unreachable
-from tests.support.fake_client import JOB, FakeClient, printed, result
-
-
-@pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeClient:
-    fake = FakeClient()
-    monkeypatch.setattr(connecting, "client", lambda args, **_: fake)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    for name in ("CYCLONE_NAMESPACE", "CYCLONE_SERVER", "CYCLONE_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    return fake
+from cyclone.errors import NoSuchNamespace, NotAllowed, QuotaExceeded, Unreachable
+from tests.support.fake_client import FakeClient, printed, result
 
 
 def call(*words: str) -> int:
@@ -144,61 +133,6 @@ def test_given_a_submission_that_breaks_off_then_the_job_is_cancelled_unless_the
     assert common.guarded("cyclone", lambda argv: call(*words, "--array", "0-9999", "--", "true")) != common.EXIT_OK
     assert said in capsys.readouterr().err
     assert bool([made for made in client.calls if made[0] == "cancel"]) == ("cancelled" in said)
-
-
-def test_given_the_key_of_a_job_that_has_ended_then_it_is_that_one(
-    client: FakeClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    client.is_over, client.ended = True, {"completed": 9000, "failed": 1000}
-    assert call("--key", "mine", "--array", "0-9999", "--", "true") == common.EXIT_OK
-    assert capsys.readouterr() == ("job 7: 10,000 tasks\n", "")
-    assert common.guarded("cyclone", lambda argv: call("--key", "mine", "--array", "0-10000", "--", "true"))
-    said = "job 7 takes no more tasks: it has ended with 10000 of them: another --key makes another job"
-    err = capsys.readouterr().err
-    assert said in err
-    assert "waits for them" not in err
-
-
-@pytest.mark.parametrize(
-    ("words", "differs"),
-    [
-        (["--", "echo", "one"], ""),
-        (["--name", "echo", "--", "echo", "two"], "; different from now: what it runs"),
-        (["--name", "other", "--hold", "--", "echo", "one"], "; different from now: name, held at submit"),
-    ],
-)
-def test_given_a_key_that_has_made_a_job_before_then_it_is_said_with_what_would_be_different(
-    words: list[str], differs: str, client: FakeClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    call("--key", "mine", "--", "echo", "one")
-    client.spec, client.newest = client.calls[0][1], JOB
-    capsys.readouterr()
-    assert call("--key", "mine", *words) == common.EXIT_OK
-    made = "job 7 was made with this key before, and is not submitted again: it is of "
-    out, err = capsys.readouterr()
-    assert out == "job 7: 1 task\n"
-    assert err.removesuffix("\n").endswith(made + differs), err
-
-
-def test_given_the_key_of_a_job_that_is_not_kept_any_more_then_another_key_is_proposed(
-    client: FakeClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def detail(*_: object, **__: object) -> None:
-        raise NoSuchJob("no_job", "there is no job 7")
-
-    client.newest = JOB
-    monkeypatch.setattr(client, "detail", detail)
-    assert call("--key", "mine", "--", "true") == common.EXIT_OK
-    said = "not submitted again, though nothing of it is kept any more: another --key makes another job of these tasks"
-    assert said in capsys.readouterr().err
-
-
-def test_given_a_key_whose_job_takes_no_more_then_another_key_is_proposed(
-    client: FakeClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    client.failure = SubmitRefused("sealed", "job 7 takes no more tasks")
-    assert common.guarded("cyclone", lambda argv: call("--key", "mine", "--array", "0-5", "--", "true"))
-    assert "job 7 takes no more tasks: another --key makes another job of these tasks" in capsys.readouterr().err
 
 
 def test_given_a_job_that_is_ended_by_another_while_it_is_sent_then_that_is_an_error(client: FakeClient) -> None:

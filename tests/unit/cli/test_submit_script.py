@@ -70,10 +70,45 @@ def test_given_a_script_and_several_lists_of_words_then_its_text_is_shared(folde
 def test_given_what_is_called_like_a_file_and_is_none_here_then_it_is_said_that_it_is_a_command(
     words: list[str], is_told: bool, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "here.txt").touch()
+    (folder / "here.txt").write_text("no script\n")
     assert properties(plan(*words), "command") == [([word for word in words if word != "--"],)]
     told = f"there is no file {words[0]} here: taken for a command, which the nodes have to find\n"
     assert capsys.readouterr().err == (told if is_told else "")
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "is_refused"),
+    [
+        ("job.sh", "job.sh", True),
+        ("job", "./job", True),
+        ("job", "job", True),
+        ("program", "./program", True),
+        # That of the nodes is meant, as there is one here.
+        ("program", "program", False),
+        ("program.sh", "program.sh", True),
+    ],
+)
+def test_given_an_empty_file_then_it_is_no_command_unless_a_program_has_its_name(
+    name: str, word: str, is_refused: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / name).touch()
+    (folder / "bin").mkdir()
+    for program in ("program", "program.sh"):
+        (folder / "bin" / program).write_text("#!/bin/sh\n")
+        (folder / "bin" / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder / "bin"))
+    assert properties(plan("--", word), "command") == [([word],)]
+    if is_refused:
+        with pytest.raises(ConfigError, match=f"^{word} is an empty file, .* a program of the nodes stands behind --$"):
+            plan(word, "x")
+    else:
+        assert properties(plan(word, "x"), "command") == [([word, "x"],)]
+
+
+@pytest.mark.parametrize("word", ["x" * 300, "x" * 300 + ".sh", "file/x.sh"])
+def test_given_what_this_host_cannot_look_for_then_it_is_a_command(word: str, folder: Path) -> None:
+    (folder / "file").touch()
+    assert properties(plan(word), "command") == [([word],)]
 
 
 def test_given_a_script_behind_the_dashes_then_it_is_a_command_by_its_path(folder: Path) -> None:

@@ -1,12 +1,16 @@
-"""Packed task properties and result values as JSON, for results files and whoever else must show them as text.
+"""The JSON that people and programs get to see: of packed task properties and result values, and of all else.
 
-JSON has less than ``cyclone.values``. What it lacks is written so:
+Owns that any parser takes it, however strict. JSON has less than ``cyclone.values``; what a value has besides is
+written so:
 
     bytes                             {"base64": "..."}
+    text that stands for other bytes  the same, of those bytes: ``os.listdir`` gives it for file names that are no UTF-8
+    text that is not Unicode at all   text, with each lone surrogate as an escape: \\ud800
     datetime                          ISO 8601 text
     a float that is not finite        "NaN", "Infinity" or "-Infinity"
     a dict key that is not text       its JSON text; where two keys become the same: {"pairs": [[key, value], ...]}
-    text that is not valid Unicode    with \\udc80 escapes, as Python's json module writes and reads it (file names)
+
+What is no value of a task (names, paths, messages) is text wherever it stands, with escapes where it is not Unicode.
 """
 
 import binascii
@@ -19,6 +23,8 @@ import msgspec
 from cyclone import values
 
 _AS_IS = frozenset({type(None), bool, int, str})
+_encoder = msgspec.json.Encoder()
+_encode = _encoder.encode
 
 
 def from_packed(packed: bytes) -> Any:
@@ -29,16 +35,55 @@ def from_packed(packed: bytes) -> Any:
     return _json_form(_decode(packed))
 
 
+def for_people(packed: bytes) -> Any:
+    """The same with all text as text, for who reads it and decodes no base64: what is not Unicode shows as escapes."""
+    return _json_form(_decode_for_people(packed))
+
+
 def encode_value(value: Any) -> bytes:
     """The JSON of a value that ``values.decode`` gave, or of a list or a dict of such values."""
     form = _json_form(value)
     try:
-        return encode(form)
+        return _encode(form)
     except UnicodeEncodeError:
-        # Only Python's own json module can escape a lone surrogate, and it knows no datetime.
-        import json
+        return _encode(_with_texts(form, text_form))
 
-        return json.dumps(form, separators=(",", ":"), default=msgspec.to_builtins).encode("ascii")
+
+def encode(value: Any) -> bytes:
+    """The JSON of whatever msgspec takes, with forms of values in it; what is not Unicode of other text is escaped."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return _encode(_with_texts(msgspec.to_builtins(value), visible))
+
+
+encode_lines = _encoder.encode_lines
+"""The same of many at once, a line each, whose texts came as msgpack and are Unicode therefore."""
+
+
+def text_form(text: str) -> Any:
+    """The JSON form of a text that is a value: itself, or that of the bytes which it stands for."""
+    if values.is_unicode(text):
+        return text
+    try:
+        return {"base64": _base64(text.encode("utf-8", "surrogateescape"))}
+    except UnicodeEncodeError:
+        return visible(text)
+
+
+def visible(text: str) -> str:
+    """The text with each lone surrogate as an escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def text_of(form: Any) -> Any:
+    """What ``text_form`` was given, of what it made; anything else as it is."""
+    if type(form) is not dict or form.keys() != {"base64"} or type(form["base64"]) is not str:
+        return form
+    try:
+        return binascii.a2b_base64(form["base64"], strict_mode=True).decode("utf-8", "surrogateescape")
+    except ValueError:
+        return form
 
 
 def _json_form(value: Any) -> Any:
@@ -63,24 +108,33 @@ def _json_form(value: Any) -> Any:
 def _key_text(key: Any) -> str:
     """A dict key that is not text, as JSON text without quotes: 1, 1.5, true, null, base64 of bytes."""
     form = _base64(key) if type(key) is bytes else _json_form(key)
-    return form if type(form) is str else encode(form).decode()
+    return form if type(form) is str else _encode(form).decode()
+
+
+def _with_texts(form: Any, text: Callable[[str], Any]) -> Any:
+    """The form with another one of each text in it. A key is text in any case."""
+    if isinstance(form, str):
+        return text(form)
+    if isinstance(form, list | tuple):
+        return [_with_texts(item, text) for item in form]
+    if isinstance(form, dict):
+        return {visible(key) if isinstance(key, str) else key: _with_texts(form[key], text) for key in form}
+    return form
 
 
 def _base64(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
-def _extension_as_json(code: int, data: memoryview) -> Any:
-    value = values.decode(msgspec.msgpack.encode(msgspec.msgpack.Ext(code, bytes(data))))
-    if type(value) is not str:
-        return value
-    # Only Python's own json module can escape a lone surrogate; msgspec takes its text over as it stands.
-    import json
+def _decoder(text: Callable[[str], Any]) -> Callable[[bytes], Any]:
+    """Reads packed values, with such a form of text that is not Unicode."""
 
-    return msgspec.Raw(json.dumps(value).encode("ascii"))
+    def extension(code: int, data: memoryview) -> Any:
+        value = values.decode(msgspec.msgpack.encode(msgspec.msgpack.Ext(code, bytes(data))))
+        return text(value) if type(value) is str else value
+
+    return msgspec.msgpack.Decoder(ext_hook=extension).decode
 
 
-_decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(ext_hook=_extension_as_json).decode
-_encoder = msgspec.json.Encoder()
-encode = _encoder.encode
-encode_lines = _encoder.encode_lines
+_decode = _decoder(text_form)
+_decode_for_people = _decoder(visible)

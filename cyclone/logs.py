@@ -69,16 +69,16 @@ def escape_lines(text: str) -> str:
     return text.replace("\r\n", "\n").translate(_ESCAPES_IN_LINES)
 
 
-def _shorten(text: str, chars_max: int) -> str:
-    """The text without its middle where it is too long."""
-    if len(text) <= chars_max:
-        return text
-    half = chars_max // 2
-    return f"{text[:half]}... {len(text) - 2 * half} characters cut ...{text[-half:]}"
+def _tidy(text: str, chars_max: int) -> str:
+    """The text without its middle where it is too long, with each lone surrogate as an escape, which no JSON has."""
+    if len(text) > chars_max:
+        half = chars_max // 2
+        text = f"{text[:half]}... {len(text) - 2 * half} characters cut ...{text[-half:]}"
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _message(record: logging.LogRecord) -> str:
-    return _shorten(record.getMessage(), LOG_LINE_CHARS_MAX)
+    return _tidy(record.getMessage(), LOG_LINE_CHARS_MAX)
 
 
 class RateLimit:
@@ -137,7 +137,7 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     parts = [formatter.formatException(record.exc_info)] if record.exc_info and record.exc_info[0] else []
     if record.stack_info:
         parts.append(record.stack_info)
-    return _shorten("\n".join(parts), TRACEBACK_CHARS_MAX)
+    return _tidy("\n".join(parts), TRACEBACK_CHARS_MAX)
 
 
 class _Text(logging.Formatter):

@@ -89,7 +89,7 @@ def _exact(value: Any, depth: int, room: list[int]) -> Any:
     if kind is str:
         return (
             value
-            if _is_unicode(value)
+            if is_unicode(value)
             else msgspec.msgpack.Ext(_EXT_SURROGATE_TEXT, value.encode("utf-8", "surrogatepass"))
         )
     if kind in SCALARS:
@@ -122,12 +122,12 @@ def _exact_key(key: Any) -> Any:
         raise NotSerialisable(
             f"has a dict key of type {type(key).__qualname__}; keys may be str, int, float, bool, bytes or None"
         )
-    if type(key) is str and not _is_unicode(key):
+    if type(key) is str and not is_unicode(key):
         raise NotSerialisable(f"has the dict key {key!r}, which is not valid Unicode")
     return key
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """False where text holds a lone surrogate, which msgpack text cannot."""
     if text.isascii():
         return True

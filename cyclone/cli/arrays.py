@@ -125,7 +125,10 @@ def nul_separated(path: str) -> Entries:
 
 
 def json_values(path: str) -> Entries:
-    """Each value of a JSON array, or of lines that hold a JSON value each; ``-`` is standard input."""
+    """Each value of a JSON array, or of lines that hold a JSON value each; ``-`` is standard input.
+
+    One that Cyclone has written of a text that is not UTF-8, ``{"base64": "..."}``, is this text again.
+    """
     return Entries(f"--from-json {path}", lambda: _json_values(path))
 
 
@@ -180,10 +183,10 @@ def _pieces(blocks: Iterable[bytes | Pause], separator: bytes, path: str) -> Ite
 
 
 def _json_values(path: str) -> Iterator[Any]:
+    from cyclone.json_values import text_of
+
     text = _Text(path)
-    if text.is_array():
-        return text.array()
-    return text.lines()
+    return map(text_of, text.array() if text.is_array() else text.lines())
 
 
 class _Text:

@@ -14,7 +14,7 @@ others have named (tasks, nodes, errors) never reaches a terminal as it is: cont
     tally       3 failed, 5 completed   failed=3,completed=5 object
     pairs       a=1 b=2                 a=1,b=2              object
     names       a, b                    a,b                  list
-    packed      the JSON of the value, however it is asked for
+    packed      the JSON of the value, however it is asked for; only in a table text is text, even if it is not Unicode
 """
 
 import re
@@ -159,24 +159,29 @@ def _pairs(sign: str) -> Callable[[dict[str, Any]], str]:
     return lambda pairs: sign.join(f"{name}={value}" for name, value in pairs.items())
 
 
-def _packed_json(packed: bytes) -> Any:
+def _packed_json(packed: bytes, is_for_people: bool = False) -> Any:
     """The JSON form of msgpack that somebody else has made."""
     if not packed:
         return None
     from cyclone import json_values, values
     from cyclone.results import UNREADABLE
 
+    form = json_values.for_people if is_for_people else json_values.from_packed
     try:
-        return json_values.from_packed(packed)
+        return form(packed)
     except UNREADABLE:
         # By value, for instance: opened only where it was made for.
-        return json_values.from_packed(values.encode(packed))
+        return form(values.encode(packed))
 
 
-def _packed_text(packed: bytes) -> str:
+def _packed_text(packed: bytes, is_for_people: bool = False) -> str:
     from cyclone import json_values
 
-    return json_values.encode(_packed_json(packed)).decode("utf-8", "backslashreplace") if packed else ""
+    return json_values.encode(_packed_json(packed, is_for_people)).decode() if packed else ""
+
+
+def _packed_shown(packed: bytes) -> str:
+    return _packed_text(packed, is_for_people=True)
 
 
 def program_texts(packed: bytes) -> dict[str, Any]:
@@ -190,16 +195,15 @@ def program_texts(packed: bytes) -> dict[str, Any]:
     }
 
 
-def _program_json(packed: bytes) -> Any:
-    from cyclone.values import encode
+def _of_texts(show: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """The same of what a program has left."""
 
-    return _packed_json(encode(program_texts(packed))) if packed else None
+    def show_texts(packed: bytes) -> Any:
+        from cyclone.values import encode
 
+        return show(encode(program_texts(packed)) if packed else b"")
 
-def _program_text(packed: bytes) -> str:
-    from cyclone import json_values
-
-    return json_values.encode(_program_json(packed)).decode("utf-8", "backslashreplace") if packed else ""
+    return show_texts
 
 
 def _plain(value: Any) -> str:
@@ -223,5 +227,5 @@ SIZE = Kind(_size_text, _plain, lambda size_bytes: size_bytes, right=True)
 TALLY = Kind(_tally_text, _pairs(","), lambda counts: counts, free=True)
 PAIRS = Kind(_pairs(" "), _pairs(","), lambda pairs: pairs, free=True)
 NAMES = Kind(", ".join, ",".join, list, free=True)
-PACKED = Kind(_packed_text, _packed_text, _packed_json, free=True)
-PROGRAM = Kind(_program_text, _program_text, _program_json, free=True)
+PACKED = Kind(_packed_shown, _packed_text, _packed_json, free=True)
+PROGRAM = Kind(_of_texts(_packed_shown), _of_texts(_packed_text), _of_texts(_packed_json), free=True)

@@ -192,14 +192,11 @@ def _limit(args: argparse.Namespace) -> int | None:
 
 def _print_json(rows: Iterable[Told], shape: output.Shape | None) -> None:
     """An object a line, each with the schema: a stream has no end at which one value could be closed."""
-    from cyclone import json_values
-
     if shape and shape.template:
         raise ConfigError("--json has no template: name the fields, such as -o time,kind")
     for told in rows:
         fields = {one.name: one.kind.as_json(one.get(told)) for one in (shape.columns if shape else LISTING.columns)}
-        output.write(json_values.encode({"schema": SCHEMA, **fields}).decode())
-        sys.stdout.flush()
+        output.print_json(SCHEMA, fields)
 
 
 def _job_text(event: "Happening") -> str:

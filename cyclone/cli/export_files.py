@@ -123,7 +123,10 @@ class Lines(_File):
     suffix = ".jsonl"
 
     def write(self, index: int, moment: float, parts: dict[str, Any]) -> None:
-        self._append(_json({name: _valid(content) for name, content in parts.items()}), b"\n")
+        from cyclone.json_values import text_form
+
+        texts = {name: text_form(part) for name, part in parts.items() if isinstance(part, str)}
+        self._append(_json(parts | texts), b"\n")
 
 
 class Tar(_File):
@@ -182,20 +185,6 @@ def file_bytes(content: Any) -> bytes:
     if isinstance(content, str):
         return content.encode("utf-8", "surrogateescape")
     return _json(content) + b"\n"
-
-
-def _valid(content: Any) -> Any:
-    """The same where a surrogate stands for a byte that is no text: only Python's own json module can write that."""
-    if isinstance(content, str):
-        try:
-            content.encode()
-        except UnicodeEncodeError:
-            import json
-
-            import msgspec
-
-            return msgspec.Raw(json.dumps(content).encode("ascii"))
-    return content
 
 
 def _json(content: Any) -> bytes:

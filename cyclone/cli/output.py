@@ -92,9 +92,7 @@ def print_rows(listing: Listing, rows: Iterable[Any], args: argparse.Namespace, 
 
 def print_json(schema: str, fields: dict[str, Any]) -> None:
     """One JSON object. Its values are what msgspec takes."""
-    from cyclone import json_values
-
-    write(json_values.encode({"schema": schema, **fields}).decode(), is_json=True)
+    write_json({"schema": schema, **fields})
     sys.stdout.flush()
 
 
@@ -109,23 +107,35 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 
 def write(line: str, is_json: bool = False) -> None:
     """A line on standard output, whatever its encoding can say."""
-    if not line.isascii():
-        encoding = _encoding()
-        if is_json and codecs.lookup(encoding).name != "utf-8":
-            import json
+    sys.stdout.write(f"{_sayable(line, _encoding(), is_json)}\n")
 
-            # It is UTF-8, or ASCII with escapes of its own.
-            line = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], line)
-        line = line.encode(encoding, "backslashreplace").decode(encoding)
-    sys.stdout.write(f"{line}\n")
+
+def write_json(value: Any) -> None:
+    """A line that is one JSON value, of what msgspec takes."""
+    write(_json(value), is_json=True)
+
+
+def _json(value: Any) -> str:
+    from cyclone import json_values
+
+    return json_values.encode(value).decode()
+
+
+def _sayable(line: str, encoding: str, is_json: bool) -> str:
+    if line.isascii():
+        return line
+    if is_json and codecs.lookup(encoding).name != "utf-8":
+        import json
+
+        # It is UTF-8, or ASCII with escapes of its own.
+        line = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], line)
+    return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def note(text: str, as_json: bool = False) -> None:
     """A line for people, on standard error; for programs an object."""
     if as_json:
-        from cyclone import json_values
-
-        print(json_values.encode({"note": text}).decode(), file=sys.stderr)
+        _say_json({"note": text})
     else:
         print(safe(text), file=sys.stderr)
 
@@ -133,12 +143,13 @@ def note(text: str, as_json: bool = False) -> None:
 def say_error(prog: str, error: BaseException, exit_code: int, as_json: bool) -> None:
     """What was wrong, on standard error; for programs with the exit code that follows."""
     if as_json:
-        from cyclone import json_values
-
-        found = {"exit_code": exit_code, "type": type(error).__name__, "message": str(error)}
-        print(json_values.encode({"error": found}).decode(), file=sys.stderr)
+        _say_json({"error": {"exit_code": exit_code, "type": type(error).__name__, "message": str(error)}})
     else:
         print(f"{prog}: {error}", file=sys.stderr)
+
+
+def _say_json(value: Any) -> None:
+    print(_sayable(_json(value), sys.stderr.encoding or "utf-8", is_json=True), file=sys.stderr)
 
 
 def confirm(question: Callable[[], str], args: argparse.Namespace) -> None:
@@ -240,8 +251,9 @@ def _object_lines(columns: Sequence[Column], rows: Iterable[Any]) -> _Lines:
 def _encoded(columns: Sequence[Column], rows: Iterable[Any]) -> Iterator[str]:
     from cyclone import json_values
 
+    encode = json_values.encode
     for row in rows:
-        yield json_values.encode({one.name: one.kind.as_json(one.get(row)) for one in columns}).decode()
+        yield encode({one.name: one.kind.as_json(one.get(row)) for one in columns}).decode()
 
 
 def _template_lines(shape: Shape, rows: Iterable[Any]) -> _Lines:

@@ -1,12 +1,11 @@
 """``cyclone taskfile``: check task files before a generator reads them."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common, parsing
+from cyclone.cli import common, output, parsing
 from cyclone.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def _check_task(path: Path, template: "TaskTemplate", as_json: bool) -> str:
         fault = str(error)
     if as_json:
         row = {"file": str(path), "task": template.name, "class": template.class_path, "properties": types}
-        print(json.dumps(row | {"left_to_generator": left_out, "warnings": warnings, "error": fault}))
+        output.write_json(row | {"left_to_generator": left_out, "warnings": warnings, "error": fault})
     elif fault:
         print(f"wrong: {fault}")
     else:

@@ -1,12 +1,12 @@
 """What tasks print, from real commands through real daemons: kept, found, followed while it comes."""
 
-import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cyclone.client.client import Client
@@ -146,12 +146,14 @@ def test_given_logs_then_they_are_shown_as_they_were_printed_or_as_lines_for_pro
     assert shown.stdout_bytes() == b"one 1\n\xfftwo\nthree\n"
     assert site.cyclone("logs", one, "--tail", "1").stdout() == "three\n"
     assert site.cyclone("logs", one, "--stream", "stderr").stdout() == "three\n"
-    lines = [json.loads(line) for line in site.cyclone("logs", one, "--json").stdout().splitlines()]
+    lines = [msgspec.json.decode(line) for line in site.cyclone("logs", one, "--json").stdout().splitlines()]
     assert [(line["stream"], line.get("line"), line.get("base64")) for line in lines] == [
         ("stdout", "one 1", None),
         ("stdout", None, "/3R3bw=="),
         ("stderr", "three", None),
     ]
+    result = msgspec.json.decode(site.cyclone("results", one).stdout())
+    assert (result["value"]["stdout"], result["value"]["stderr"]) == ({"base64": "b25lIDEK/3R3bwo="}, "three\n")
     with_headers = site.cyclone("logs", str(job_id), "--stream", "stderr").stdout()
     assert with_headers == f"==> {job_id}.0 <==\nthree\n==> {job_id}.1 <==\nthree\n"
     assert "has no task 7" in site.cyclone("logs", f"{job_id}.7", exit_code=1).stderr()

@@ -4,7 +4,6 @@ Owns the examples: of each schema so many that every field is there with a value
 """
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,7 +172,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def examples(schema: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[dict[str, Any]]:
-    """The objects of this schema that its commands print."""
+    """The objects of this schema that its commands print, as a strict parser reads them."""
     if schema == "cyclone.keys/1":
         _run(["keys", "init", "--dir", "keys", "--address", "head"])
         _run(["keys", "add", "ann", "--dir", "keys", "--role", "client"])
@@ -188,6 +187,6 @@ def examples(schema: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> I
         _run(words.split())
         printed = capsys.readouterr().out
         if schema.endswith(IN_FILE):
-            yield json.loads((folder / "out" / "job-5.json").read_bytes())
+            yield msgspec.json.decode((folder / "out" / "job-5.json").read_bytes())
         else:
-            yield from map(json.loads, printed.splitlines() if schema in _A_LINE_EACH else [printed])
+            yield from map(msgspec.json.decode, printed.splitlines() if schema in _A_LINE_EACH else [printed])

@@ -106,6 +106,8 @@ def test_given_no_word_behind_the_sign_then_it_is_refused() -> None:
         (arrays.json_values, b'{"a": 1}\n\n{"a": 2}', [{"a": 1}, {"a": 2}]),
         (arrays.json_values, b"1\n2\n", [1, 2]),
         (arrays.json_values, '\ufeff["\u00e9\u2028"]'.encode(), ["\u00e9\u2028"]),
+        (arrays.json_values, b'[{"base64":"Y2Fm6Q=="}, [{"base64":"YQ=="}]]', ["caf\udce9", [{"base64": "YQ=="}]]),
+        (arrays.json_values, b'{"base64":"YQ"}\n{"base64":1}', [{"base64": "YQ"}, {"base64": 1}]),
     ],
 )
 def test_given_a_file_then_its_entries_are_these(

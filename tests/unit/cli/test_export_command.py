@@ -13,6 +13,7 @@ from cyclone.cli import export as command
 from cyclone.cli import export_files
 from cyclone.cli.main import _run
 from cyclone.errors import ConfigError, CycloneError, NoSuchJob, UsageError
+from cyclone.json_values import text_of
 from cyclone.protocol.job_messages import NamespaceSummary, TaskRow
 from cyclone.protocol.job_spec import Namespace
 from tests.support.client_double import ClientDouble, client, job, task
@@ -46,9 +47,9 @@ def files(folder: Path, form: str, number: int = 5) -> dict[str, bytes]:
             return {name: found.read() for name, found in members.items() if found}
     found = {}
     for line in (folder / f"job-{number}.jsonl").read_bytes().splitlines():
-        parts = json.loads(line)
+        parts = msgspec.json.decode(line)
         for name, content in parts.items():
-            found[f"{parts['information']['index']}/{name}"] = export_files.file_bytes(content)
+            found[f"{parts['information']['index']}/{name}"] = export_files.file_bytes(text_of(content))
     return found
 
 

@@ -19,7 +19,7 @@ from tests.support.client_double import ClientDouble, client, job, task
 
 __all__ = ["client"]
 LEFT = {"stdout": b"said\n", "stderr": b"\xff", "log": b"", "error": b"the reason\n", "output": b"half\n"}
-SHOWN = {"stdout": "said\n", "stderr": "\udcff", "log": "", "error": "the reason\n", "output": "half\n"}
+SHOWN = {"stdout": "said\n", "stderr": {"base64": "/w=="}, "log": "", "error": "the reason\n", "output": "half\n"}
 ROWS = 3
 
 

@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
+from cyclone import values
 from cyclone.cli.main import _run
 from cyclone.errors import ConfigError, CycloneError
 from cyclone.journal import SqliteJournal
 from cyclone.journal.salvage import salvage
 from cyclone.journal.verify import verify
+from cyclone.master.events import HorizonMoved, ResultsRecorded, TasksAdded
+from cyclone.protocol import states
+from cyclone.protocol.messages import ResultBatch, ResultColumns
+from cyclone.results import encode_columns, pack_seconds
 from tests.support.journal_checks import check_file
 from tests.support.journal_tools import fill, printed
-from tests.support.journals import ORIGIN, kill
+from tests.support.journals import JOBS, ORIGIN, STARTED, kill
 
 Opened = Callable[..., SqliteJournal]
 
@@ -26,7 +32,7 @@ def test_given_a_running_master_then_its_journal_is_exported_task_by_task(
     opened: Opened, path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     book = fill(opened())
-    records = [json.loads(line) for line in printed(capfdbinary, "export", path).splitlines()]
+    records = [msgspec.json.decode(line) for line in printed(capfdbinary, "export", path).splitlines()]
     assert [record["id"] for record in records] == list(range(1, 11))
     assert records[0] == {
         "id": 1,
@@ -46,6 +52,25 @@ def test_given_a_running_master_then_its_journal_is_exported_task_by_task(
     unknown = dict.fromkeys(("value", "error", "attempt", "controller", "started", "finished", "job", "index"))
     assert records[5] == {"id": 6, "class": "tests.tasks:Cube", "args": [6, ""], "state": "queued", **unknown}
     check_file(path, book)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_given_a_file_name_that_is_not_utf_8_then_any_parser_takes_the_export(
+    form: str, opened: Opened, path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    packed = values.encode({"name": "caf\udce9"})
+    columns = encode_columns(ResultColumns([packed], pack_seconds([0.1]), STARTED, 4711))
+    batch = ResultBatch(1, 1, 1, bytes([states.COMPLETED]), columns)
+    tasks = TasksAdded(1, [(1, 2)], [values.encode(["caf\udce9"]), values.encode(["a\ud800"])], None)
+    opened().append([*JOBS, tasks, HorizonMoved(2), ResultsRecorded(1, batch, None, "node-1")])
+    text = printed(capfdbinary, "export", path, "--format", form)
+    if form == "jsonl":
+        rows = [msgspec.json.decode(line) for line in text.splitlines()]
+    else:
+        cells = csv.DictReader(io.StringIO(text))
+        rows = [{name: msgspec.json.decode(row[name] or "null") for name in ("args", "value")} for row in cells]
+    form_of_it = {"base64": "Y2Fm6Q=="}
+    assert [(row["args"], row["value"]) for row in rows] == [([form_of_it], {"name": form_of_it}), (["a\\ud800"], None)]
 
 
 def test_given_a_master_that_was_killed_then_its_journal_is_exported(

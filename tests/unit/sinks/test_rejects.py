@@ -1,11 +1,11 @@
 """The file of rejects: whatever a task recorded, its line can be written and read."""
 
 import datetime
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cyclone import values
@@ -21,8 +21,9 @@ def reject(fields: dict[str, Any]) -> Reject:
 
 def test_given_a_value_as_deep_as_values_may_be_when_rejected_then_the_line_holds_it(tmp_path: Path) -> None:
     deep: Any = "\udc80"
+    found: Any = {"base64": "gA=="}
     for _ in range(limits.NESTING_MAX):
-        deep = [deep]
+        deep, found = [deep], [found]
     deep = values.decode(values.encode(deep))
     fields = {
         "value": deep,
@@ -30,10 +31,10 @@ def test_given_a_value_as_deep_as_values_may_be_when_rejected_then_the_line_hold
     }
     path = tmp_path / "rejected.jsonl"
     RejectFile(path).append([reject(fields)])
-    line = json.loads(path.read_text())
+    line = msgspec.json.decode(path.read_bytes())
     assert line["cyclone_row"] == f"{'ab' * 16}-1-0"
-    assert line["fields"]["value"] == deep
-    assert line["fields"]["args"] == [deep, {"when": "2026-01-01T00:00:00", "of": {"base64": "AA=="}, "nan": "NaN"}]
+    assert line["fields"]["value"] == found
+    assert line["fields"]["args"] == [found, {"when": "2026-01-01T00:00:00", "of": {"base64": "AA=="}, "nan": "NaN"}]
 
 
 def test_given_no_file_when_it_is_made_then_its_name_lasts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

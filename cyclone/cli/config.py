@@ -5,11 +5,10 @@ Owns how a report is printed. What is in it is ``cyclone.config_check``'s. No va
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclone.cli import common, parsing
+from cyclone.cli import common, output, parsing
 
 if TYPE_CHECKING:
     from cyclone.config_check import Finding
@@ -78,12 +77,8 @@ def _check(args: argparse.Namespace) -> int:
 
     reports = [check(path, args.role or "") for path in args.files]
     if args.json:
-        print(
-            json.dumps(
-                {"schema": "cyclone.config_check/1", "files": [dataclasses.asdict(report) for report in reports]},
-                default=str,
-            )
-        )
+        files = [{**dataclasses.asdict(report), "path": str(report.path)} for report in reports]
+        output.print_json("cyclone.config_check/1", {"files": files})
     else:
         for report in reports:
             lines = [f"{report.path}{f': {report.scope}' if report.scope else ''}"]

@@ -1,8 +1,8 @@
 """``cyclone submit --file job.toml``: a job with its options and tasks in a file.
 
 Owns the file's form: the keys are the long options with ``_`` for ``-``, tables in the plural where an option may be
-repeated with a name, and besides them ``command``, ``script``, ``arguments`` and ``values``. Relative paths start at the file. Every
-ConfigError names file, key and what was expected. Configuration/examples/job.toml shows them all.
+repeated with a name, and besides them ``command``, ``script``, ``arguments`` and ``values``. Relative paths start at
+the file. Every ConfigError names file, key and what was expected. Configuration/examples/job.toml shows them all.
 """
 
 import re

@@ -86,7 +86,9 @@ def logs(args: argparse.Namespace) -> int:
         )
     if has_more:
         last = found[-1]
-        output.note(f"there are more behind {last.job_id}.{last.row.index}: name them, such as 5.100-199", args.json)
+        at = last.row.index
+        more = f"{last.job_id}.{at + 1}-{at + _TASKS_MAX}"
+        output.note(f"there are more behind {last.job_id}.{at}: name them, such as {more}", args.json)
     return code
 
 

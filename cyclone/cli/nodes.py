@@ -11,6 +11,7 @@ from cyclone.cli.submit_values import argument, label
 from cyclone.errors import ConfigError, CycloneError
 
 if TYPE_CHECKING:
+    from cyclone.client.client import Client
     from cyclone.protocol.client_messages import ControllerStatus
 
 _MARKS = ("drained", "leaving", "suspected")
@@ -98,7 +99,9 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "elsewhere. `cyclone drain --undo`, or `cyclone resume --nodes`, gives them tasks again.",
         epilog=f"Exit codes: 0 done, 1 not granted, {connecting.EXIT_CODES}.",
     )
-    option = drained.add_argument("names", metavar="NODES", type=names, help=f"names of controllers: {_NODES_FORMS}")
+    option = drained.add_argument(
+        "names", metavar="NODES", type=names, help=f"names of controllers, or of hosts: {_NODES_FORMS}"
+    )
     option.completer = connecting.offered_nodes  # type: ignore[attr-defined]
     drained.add_argument("--undo", action="store_true", help="give them tasks again")
     output.add_json_option(drained)
@@ -143,7 +146,15 @@ def names(text: str) -> list[str]:
 def mark(args: argparse.Namespace, names: Iterable[str], undo: bool) -> int:
     """Drain these controllers, or undo it; the exit code."""
     with connecting.client(args) as client:
-        return answers.say([(name, client.drain(name, undo=undo)) for name in names], args)
+        return answers.say([(name, client.drain(name, undo=undo)) for name in _meant(client, names)], args)
+
+
+def _meant(client: "Client", names: Iterable[str]) -> Iterator[str]:
+    """The controllers of these names; where there is none, those on the host that is called so."""
+    known = client.status().controllers
+    for name in names:
+        on_host = [] if any(one.name == name for one in known) else [one.name for one in known if one.host == name]
+        yield from on_host or (name,)
 
 
 def _listing(found: "list[ControllerStatus]", args: argparse.Namespace) -> Listing:

@@ -212,6 +212,11 @@ def _shape_of(listing: Listing) -> Callable[[str], Shape]:
         template = tuple(
             (literal, None if field is None else column(field), spec or "") for literal, field, spec, _ in parts
         )
+        for _, one, spec in template:
+            try:
+                format(0 if one and one.kind.right else "", spec)
+            except ValueError as error:
+                raise argparse.ArgumentTypeError(f"{text!r}: {spec!r} is no format: {error}") from None
         return Shape(tuple(one for _, one, _ in template if one), template)
 
     return shape

@@ -192,7 +192,7 @@ def dry_run(plan: "Plan", as_json: bool) -> int:
         from cyclone import json_values
 
         fields = {"tasks": count, "first": first, "shared": plan.common, "options": options}
-        output.write(json_values.encode_value({"schema": _DRY_RUN_SCHEMA, **fields}).decode())
+        output.write(json_values.encode_value({"schema": _DRY_RUN_SCHEMA, **fields}).decode(), is_json=True)
         return common.EXIT_OK
     said = [*plan.common.items(), *options.items()]
     output.print_pairs([("tasks", f"{count:,}"), *((name, _shown(value)) for name, value in said if value is not None)])

@@ -140,7 +140,8 @@ def _by_objects(
     def fill(entry: Any) -> dict[str, object]:
         if not isinstance(entry, dict):
             example = open_names[0] if open_names else names[0] if names else "NAME"
-            raise ConfigError(f"{target.path}: which property is the array's entry? Write -p {example}={{}}")
+            right = f"Write -p {example}={{}}, or give objects of properties by --from-json"
+            raise ConfigError(f"{target.path}: which property is the array's entry? {right}")
         for name in entry:
             if name not in names:
                 raise _unknown(target.path, str(name), names)

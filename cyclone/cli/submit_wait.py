@@ -74,7 +74,7 @@ def pass_on(result: "JobTaskResult", live: Live) -> None:
     elif value is not None:
         from cyclone import json_values
 
-        output.write(json_values.encode_value(value).decode("utf-8", "backslashreplace"))
+        output.write(json_values.encode_value(value).decode(), is_json=True)
         sys.stdout.flush()
 
 

@@ -281,7 +281,7 @@ class AsyncClient:
         return AsyncOutputReader(reader, lambda batches: self._read(self._thread, batches))
 
     def jobs(
-        self, selection: JobSelection | None = None, *, before: int = 0, page: int = limits.PAGE_ROWS_MAX
+        self, selection: JobSelection | int | None = None, *, before: int = 0, page: int = limits.PAGE_ROWS_MAX
     ) -> Rows[JobSummary]:
         """As ``Client.jobs``."""
         return self._pages(self._client.jobs(selection, before=before, page=page), page)

@@ -57,6 +57,11 @@ _PROCESSED_AT_A_TIME = 1024
 A = TypeVar("A", bound=AnyToClient)
 
 
+def _chosen(selection: JobSelection | int) -> JobSelection:
+    """A number means the job that has it."""
+    return JobSelection(ids=[(selection, selection)]) if isinstance(selection, int) else selection
+
+
 def closed() -> CycloneError:
     """What to raise where a client is used after its end."""
     return CycloneError("this client is closed: make another one")
@@ -199,10 +204,10 @@ class Client:
         return self.expect(StatusReport, StatusRequest)
 
     def jobs(
-        self, selection: JobSelection | None = None, *, before: int = 0, page: int = limits.PAGE_ROWS_MAX
+        self, selection: JobSelection | int | None = None, *, before: int = 0, page: int = limits.PAGE_ROWS_MAX
     ) -> Iterator[JobSummary]:
-        """The jobs that are selected, the newest first, those below ``before`` only; asked for page by page."""
-        wanted = selection or JobSelection()
+        """The jobs that are meant, the newest first, those below ``before`` only; asked for page by page."""
+        wanted = JobSelection() if selection is None else _chosen(selection)
         while True:
             report = self.expect(JobsReport, partial(JobsRequest, selection=wanted, page=page, before=before))
             yield from report.jobs
@@ -301,23 +306,23 @@ class Client:
 
         return OutputReader(ask, attempt, offset)
 
-    # Steering: whether it is granted is in the answer.
+    # Steering: whether it is granted is in the answer. One job is meant by its number, several by a JobSelection.
 
-    def hold(self, selection: JobSelection) -> Answer:
+    def hold(self, selection: JobSelection | int) -> Answer:
         """No task of these jobs is started until they are released."""
-        return self.expect(Answer, lambda n: ControlRequest(n, selection, "hold"))
+        return self.expect(Answer, lambda n: ControlRequest(n, _chosen(selection), "hold"))
 
-    def release(self, selection: JobSelection) -> Answer:
+    def release(self, selection: JobSelection | int) -> Answer:
         """Undo ``hold``."""
-        return self.expect(Answer, lambda n: ControlRequest(n, selection, "release"))
+        return self.expect(Answer, lambda n: ControlRequest(n, _chosen(selection), "release"))
 
-    def seal(self, selection: JobSelection) -> Answer:
+    def seal(self, selection: JobSelection | int) -> Answer:
         """These jobs get no more tasks: they end with those that they have."""
-        return self.expect(Answer, lambda n: ControlRequest(n, selection, "seal"))
+        return self.expect(Answer, lambda n: ControlRequest(n, _chosen(selection), "seal"))
 
     def cancel(
         self,
-        selection: JobSelection,
+        selection: JobSelection | int,
         *,
         indexes: IndexRanges | None = None,
         states: Sequence[str] = (),
@@ -325,8 +330,9 @@ class Client:
         dry_run: bool = False,
     ) -> Answer:
         """End these jobs, or of each of them the tasks with these indexes, in these states."""
+        chosen = _chosen(selection)
         return self.expect(
-            Answer, lambda n: CancelJobsRequest(n, selection, indexes or [], tuple(states), reason, dry_run)
+            Answer, lambda n: CancelJobsRequest(n, chosen, indexes or [], tuple(states), reason, dry_run)
         )
 
     def requeue(self, job_id: int, indexes: IndexRanges | None = None) -> Answer:

@@ -168,7 +168,7 @@ class _Child:
             self.process.wait(_END_WAIT_S)
         status = self.process.returncode
         how = "has closed its pipe" if status is None else f"has ended with {end_text(status)}"
-        return ClusterDied(f"the local cluster of this Executor {how}; what it has said is on standard error")
+        return ClusterDied(f"the private cluster on this host {how}; what it has said is on standard error")
 
     def close(self) -> None:
         """End it, and wait until nothing of it is left."""

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cyclone.cli.main import _run
 from cyclone.errors import CycloneError, UsageError
@@ -49,6 +50,15 @@ def test_given_a_set_of_nodes_then_each_is_asked_for_and_the_answers_are_one_sum
 def test_given_one_name_then_it_is_taken_as_it_is(name: str, client: ClientDouble) -> None:
     _run(["drain", name])
     assert client.asked == [("drain", name, {"undo": False})]
+
+
+def test_given_the_name_of_a_host_then_all_controllers_there_are_meant_unless_one_is_called_so(
+    client: ClientDouble,
+) -> None:
+    names = {"big-17": "big", "big-18": "big", "small": "small", "small-9": "small"}
+    client.controllers = [replace(controller(1), name=name, host=host) for name, host in names.items()]
+    _run(["drain", "big,small,other"])
+    assert [name for _, name, _ in client.asked] == ["big-17", "big-18", "other", "small"]
 
 
 @pytest.mark.parametrize("text", ["node[1-", "@nobody", "node[3-1]", "a,,b", "", "n" * 256, "node[1-2]" + "n" * 255])

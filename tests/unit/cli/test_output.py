@@ -207,6 +207,8 @@ def test_given_a_template_then_a_line_is_made_of_it(
         (["-o", "{id.__class__}"], "no field"),
         (["-o", "{id!r}"], r"a field is written \{name\}"),
         (["-o", "{id"], "is no template"),
+        (["-o", "{name:,}"], r"'\{name:,\}': ',' is no format: Cannot specify ',' with 's'"),
+        (["-o", "{id:>>z}"], "'>>z' is no format"),
     ],
 )
 def test_given_fields_that_are_not_there_then_it_is_said_which_are(words: list[str], says: str) -> None:
@@ -215,8 +217,8 @@ def test_given_fields_that_are_not_there_then_it_is_said_which_are(words: list[s
 
 
 def test_given_a_template_that_does_not_fit_then_it_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ConfigError, match=r"\{name:,\} does not fit 'one'"):
-        printed(capsys, "-o", "{name:,}")
+    with pytest.raises(ConfigError, match=r"\{seconds:d\} does not fit"):
+        printed(capsys, "-o", "{seconds:d}")
     with pytest.raises(UsageError, match="--json has no template"):
         printed(capsys, "--json", "-o", "{name}")
 

@@ -351,7 +351,7 @@ def test_given_a_wrong_command_line_then_the_error_says_what_is_right(
         (
             [1, 2],
             ["--class", "planned_tasks:Pair"],
-            "entry 1: planned_tasks:Pair: which property is the array's entry? Write -p first={}",
+            "entry 1: planned_tasks:Pair: which property is the array's entry? Write -p first={}, or give objects of",
         ),
         (
             [{"first": 1, "second": 2}, {"first": 1}],

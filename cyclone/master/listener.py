@@ -25,7 +25,7 @@ class Listener(Protocol):
         """Results are recorded."""
 
     def turn(self, service: "MasterService") -> None:
-        """A turn of the loop has ended."""
+        """All that a turn of the loop has recorded was told; the generator hears of it behind this."""
 
 
 class Meter(Listener, Protocol):
@@ -36,6 +36,9 @@ class Meter(Listener, Protocol):
 
     def failing(self, service: "MasterService") -> None:
         """Nothing can be recorded, and there is no other turn until it can be."""
+
+    def turn(self, service: "MasterService") -> None:
+        """A turn of the loop has ended."""
 
     def delivered(self, block: RecordedBlock, leased_at: float) -> None:
         """These results are of tasks that this master leased at that moment, in monotonic seconds."""

@@ -85,6 +85,7 @@ class MasterService:
         self._options = options
         self._journal = journal
         self._meter = meter
+        self._onlookers = listeners
         self._listeners = [*listeners, meter] if meter else listeners
         self.scheduler = Scheduler(
             options.scheduler, journal.journal_id, journal.epoch, journal.replays, journal.description
@@ -214,13 +215,16 @@ class MasterService:
             log.warning("the guardian process was killed: replaced")
         self._out += self.scheduler.advance(now, self._heard_until)
         self._carry_out(now)
+        # What the generator hears of, a results file has.
+        for onlooker in self._onlookers:
+            onlooker.turn(self)
         if self.source:
             self.source.turn()
         self._more_to_send = self.sinks.turn(ready, now)
         self._more_to_send |= self._clients.turn(now, idle=not ready)
         self._more_to_tend = self._journal.tend(self.sinks.consumed(self._consumed), idle=not ready)
-        for listener in self._listeners:
-            listener.turn(self)
+        if self._meter:
+            self._meter.turn(self)
         self._done = self._done or self._ending.is_over(self.source.feed if self.source else None, now)
         self._acknowledgements.turn(math.inf if self._done else now)
         self._notifier.watchdog(now)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cyclone.errors import CycloneError
+from cyclone.json_values import text_of
 from cyclone.lustre.migration_status import read_status
 from tests.fake_lustre.log import assert_streams
 from tests.fake_lustre.state import Component
@@ -80,7 +81,9 @@ def write_inputs(folder: Path, listed: dict[str, int]) -> None:
 def moves(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The values of the last tries."""
     assert {record["state"] for record in records} == {"completed"}
-    return [record["value"] for record in records if not record["value"]["busy"]]
+    values = [record["value"] for record in records if not record["value"]["busy"]]
+    # A name that is not UTF-8 is base64 there.
+    return [value | {"path": text_of(value["path"])} for value in values]
 
 
 def ended_paths(lab: Lab) -> int:

@@ -18,9 +18,8 @@ from tests.simulation.settings import INFINITE, draw
 from tests.simulation.world import World
 
 SEEDS, CHUNK = 50, 25
-CPU_S_MAX = 0.2
-# What a shared or slow machine may take more; the figure itself is printed by ``make sim``.
-SLOWNESS = 3.0
+# So much work is a seed on average, whatever time that takes here; ``make sim`` prints the time.
+EVENTS_MAX = 20_000
 CHUNKS = [
     pytest.param(range(first, first + CHUNK), id=f"{first}-{first + CHUNK - 1}") for first in range(0, SEEDS, CHUNK)
 ]
@@ -31,7 +30,7 @@ def assert_all_hold(seeds: list[int]) -> None:
     replays = [f"make sim SEED={seed}\n{text}" for seed, text in tally.failures]
     assert not replays, "\n".join(replays)
     assert tally.faults_min >= 20, f"a seed had only {tally.faults_min} faults"
-    assert tally.cpu_s / len(seeds) < CPU_S_MAX * SLOWNESS, f"{tally.cpu_s / len(seeds):.2f} CPU seconds per seed"
+    assert tally.events / len(seeds) < EVENTS_MAX, f"{tally.events / len(seeds):.0f} events per seed"
 
 
 def test_given_the_seeds_that_once_failed_then_all_invariants_hold() -> None:

@@ -81,9 +81,10 @@ def text_of(form: Any) -> Any:
     if type(form) is not dict or form.keys() != {"base64"} or type(form["base64"]) is not str:
         return form
     try:
-        return binascii.a2b_base64(form["base64"], strict_mode=True).decode("utf-8", "surrogateescape")
+        text = binascii.a2b_base64(form["base64"], strict_mode=True).decode("utf-8", "surrogateescape")
     except ValueError:
         return form
+    return form if values.is_unicode(text) else text
 
 
 def _json_form(value: Any) -> Any:
@@ -118,7 +119,7 @@ def _with_texts(form: Any, text: Callable[[str], Any]) -> Any:
     if isinstance(form, list | tuple):
         return [_with_texts(item, text) for item in form]
     if isinstance(form, dict):
-        return {visible(key) if isinstance(key, str) else key: _with_texts(form[key], text) for key in form}
+        return {visible(key) if isinstance(key, str) else key: _with_texts(item, text) for key, item in form.items()}
     return form
 
 

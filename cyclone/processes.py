@@ -215,7 +215,8 @@ def _remove_stale_scratch() -> None:
 
 @contextmanager
 def sigterm_held() -> Iterator[Callable[[], object]]:
-    """SIGTERM meets this thread only after the block, or from where the function is called that it gives.
+    """SIGTERM meets this thread only after the block, or from where the function is called that it gives; unless there
+    is another thread, of user code, that does not block it.
 
     Whatever is started in it inherits that. A thread is to: the signal has to meet the main one, which a task's end
     interrupts. A program is not, and has to undo it.

@@ -341,6 +341,8 @@ def columns_part(body: bytes, start: int, stop: int) -> bytes:
     try:
         columns, seconds, starts = _kept_columns(body)
         values, took_s = columns.values[start:stop], list(seconds[start:stop])
+        if not len(values) == len(took_s) == stop - start:
+            return b""
         started = starts[start]
         share = sum(took_s) / whole_s if (whole_s := sum(seconds)) else 0.0
     except UNREADABLE:

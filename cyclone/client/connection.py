@@ -246,9 +246,9 @@ class Connection:
         """
         check(request)
         began = time.monotonic()
-        give_up_at, send_at, said, has_left = began + self.timeout_s, began, False, False
         # What the master itself waits for, it is not silent about.
         own_wait_s = request.wait_s + OUTPUT_ANSWER_MAX_S if isinstance(request, OutputRequest) else 0.0
+        give_up_at, send_at, said, has_left = began + self.timeout_s + own_wait_s, began, False, False
         # What was wrong with an earlier question.
         self._handshakes.forgive(began)
         self.silence.reason = ""

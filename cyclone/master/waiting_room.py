@@ -1,8 +1,9 @@
-"""Who speaks to a master while it can record nothing: clients are told so at once, everybody else is heard afterwards.
+"""Who speaks to a master while it can record nothing: what clients may ask is answered with the reason, at once, and
+everything else is heard afterwards.
 
-Owns what waits. None of it has reached the scheduler, which has decided things already that are not recorded yet: so no
-question is answered from its state. The caller owes: ``listen`` when one of ``readable`` is, and ``leave`` when the
-master goes on.
+Owns what waits, and how much of it there may be; the rest stays in the peers' queues. None of it has reached the
+scheduler, which has decided things already that are not recorded yet: so no question is answered from its state. The
+caller owes: ``listen`` when one of ``readable`` is, and ``leave`` when the master goes on.
 """
 
 from collections.abc import Callable
@@ -12,13 +13,14 @@ import zmq
 
 from cyclone.protocol.client_messages import FromClient
 from cyclone.protocol.job_messages import AnyFromClient
-from cyclone.protocol.messages import UNRECORDED, AnyFromController, Hello, Refused, State
+from cyclone.protocol.messages import UNRECORDED, AnyFromController, Hello, Output, Refused, Results, State
 from cyclone.security.gate import PeerGate
 from cyclone.security.key_files import PeerEntry
 
 _MESSAGES_PER_TURN = 1000
-# Controllers keep what was not acknowledged, and send no more of it than they were leased.
-_WAITING_MAX = 100_000
+# Of what waits; a message without a body counts as a kibibyte.
+_BYTES_MAX = 256 << 20
+_MESSAGE_BYTES = 1024
 
 
 AnyToMaster = AnyFromController | AnyFromClient
@@ -41,9 +43,9 @@ class WaitingRoom:
         self._gate = gate
         self._socket = socket
         self._send = send
-        # By peer and type where a later message says all that an earlier one did; else by a number of its own.
-        self._waiting: dict[tuple[bytes, object], Waiting] = {}
-        self._number = 0
+        # By peer, type, and what tells its messages apart.
+        self._waiting: dict[tuple[object, ...], Waiting] = {}
+        self._number = self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -67,19 +69,30 @@ class WaitingRoom:
 
     @property
     def _is_full(self) -> bool:
-        return len(self._waiting) >= _WAITING_MAX
+        return self._bytes >= _BYTES_MAX
 
     def leave(self) -> list[Waiting]:
         """What has waited, in its order."""
-        waiting, self._waiting = list(self._waiting.values()), {}
+        waiting, self._waiting, self._bytes = list(self._waiting.values()), {}, 0
         return waiting
 
     def _let_wait(self, waiting: Waiting) -> None:
-        # Said again and again by those who hear nothing: the last one counts, behind what was said before it.
-        if isinstance(waiting.message, State | Hello):
-            key: tuple[bytes, object] = (waiting.peer, type(waiting.message))
-            self._waiting.pop(key, None)
-        else:
-            self._number += 1
-            key = (waiting.peer, self._number)
+        peer, message, _ = waiting
+        size = _MESSAGE_BYTES
+        match message:
+            case State() | Hello() | Refused():
+                # Said again and again by those who hear nothing: the last one counts, behind what was said before it.
+                key: tuple[object, ...] = peer, type(message)
+                size = 0 if self._waiting.pop(key, None) else size
+            case Results(session, number, _, batches):
+                # What is not acknowledged is repeated, and is the same.
+                key = peer, Results, session, number
+                if key in self._waiting:
+                    return
+                size += sum(len(batch.body) + len(batch.statuses) for batch in batches)
+            case _:
+                self._number += 1
+                key = peer, self._number
+                size += sum(len(data) for _, data in message.pieces) if isinstance(message, Output) else 0
         self._waiting[key] = waiting
+        self._bytes += size

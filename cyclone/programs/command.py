@@ -90,19 +90,20 @@ class Command:
     def run(self) -> "Ended":
         """Run it to its end, whatever that is. Raises CommandFailed where it cannot be started, CommandTimedOut."""
         with sigterm_held() as release, self._start() as process:
-            assert process.stdout is not None and process.stderr is not None
-            stdout = Output(process.stdout, self.output_bytes_max, STDOUT)
-            stderr = Output(process.stderr, self.output_bytes_max, STDERR)
-            feed = None if process.stdin is None else _Input(process.stdin, self.stdin or b"")
             try:
-                release()
-                in_time = _attend(process, stdout, stderr, feed, self.time_limit_s)
-                if not in_time:
+                assert process.stdout is not None and process.stderr is not None
+                stdout = Output(process.stdout, self.output_bytes_max, STDOUT)
+                stderr = Output(process.stderr, self.output_bytes_max, STDERR)
+                feed = None if process.stdin is None else _Input(process.stdin, self.stdin or b"")
+                try:
+                    release()
+                    in_time = _attend(process, stdout, stderr, feed, self.time_limit_s)
+                    if not in_time:
+                        _end(process, stdout, stderr, self.grace_s)
+                except BaseException:
+                    # The worker was told to end this task, and has a grace itself.
                     _end(process, stdout, stderr, self.grace_s)
-            except BaseException:
-                # The worker was told to end this task, and has a grace itself.
-                _end(process, stdout, stderr, self.grace_s)
-                raise
+                    raise
             finally:
                 # It has not been waited for yet, so that the group's number cannot belong to anything else.
                 signal_group(process, signal.SIGKILL)

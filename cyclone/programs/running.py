@@ -61,16 +61,17 @@ class Running:
         self._said = said
         self._buffer = bytearray()
         self._looked = 0
-        self._requests = self._answers = -1
+        self._requests = self._answers = self._ended = -1
+        self._chatter: list[int] = []
         with _Listener() if over_socket else contextlib.nullcontext() as listener, sigterm_held() as release:
             told = {**environment, "CYCLONE_SOCKET": listener.path} if listener else environment
             self._process = start(name, command, told, has_input=not over_socket)
-            assert self._process.stdout is not None and self._process.stderr is not None
-            self._ended = os.pidfd_open(self._process.pid)
-            self._chatter = [self._process.stderr.fileno(), *([self._process.stdout.fileno()] if listener else [])]
-            for descriptor in self._chatter:
-                os.set_blocking(descriptor, False)
             try:
+                assert self._process.stdout is not None and self._process.stderr is not None
+                self._ended = os.pidfd_open(self._process.pid)
+                self._chatter = [self._process.stderr.fileno(), *([self._process.stdout.fileno()] if listener else [])]
+                for descriptor in self._chatter:
+                    os.set_blocking(descriptor, False)
                 release()
                 if listener:
                     self._requests = self._connection(listener).detach()
@@ -132,8 +133,9 @@ class Running:
 
     def end(self) -> None:
         """End it, and all of its group, by force where that is needed."""
-        signal_group(self._process, signal.SIGTERM)
-        self._wait(_GRACE_S)
+        if self._ended >= 0:
+            signal_group(self._process, signal.SIGTERM)
+            self._wait(_GRACE_S)
         # It has not been waited for yet, so that the group's number cannot belong to anything else.
         signal_group(self._process, signal.SIGKILL)
         self._process.wait()

@@ -51,17 +51,14 @@ def test_given_a_text_that_stands_for_bytes_when_its_form_is_read_back_then_thes
     text: str, form: Any
 ) -> None:
     read = json_values.text_of(form)
-    if form in (text, LATIN_1):
-        assert read == text
-    elif isinstance(form, dict):
-        assert read.encode(errors="surrogateescape") == text.encode(errors="surrogateescape")
-    else:
-        assert read == form
+    # A text is never written so where its bytes are UTF-8 as it stands: then somebody else has meant an object.
+    is_text = form in (text, LATIN_1) or (isinstance(form, dict) and form != {"base64": "w6k="})
+    assert read == (text if is_text else form)
 
 
 @pytest.mark.parametrize(
     "other",
-    [None, 1, [{"base64": "YQ=="}], {}, {"base64": 1}, {"base64": "YQ=="} | {"a": 1}, {"a": "YQ=="}]
+    [None, 1, {"base64": "YQ=="}, [{"base64": "YQ=="}], {}, {"base64": 1}, {"base64": "YQ=="} | {"a": 1}, {"a": "YQ=="}]
     + [{"base64": text} for text in ("YQ", "Y Q==", "\xe9", "=", "YQ==YQ==")],
 )
 def test_given_what_is_no_form_of_a_text_when_read_back_then_it_stays_as_it_is(other: Any) -> None:

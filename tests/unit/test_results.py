@@ -11,7 +11,16 @@ import pytest
 from cyclone import values
 from cyclone.protocol import states
 from cyclone.protocol.messages import ErrorRecord, ResultColumns
-from cyclone.results import OpenBlock, RecordedBlock, encode_columns, pack_seconds, row_columns, unpack_seconds
+from cyclone.results import (
+    OpenBlock,
+    RecordedBlock,
+    columns_part,
+    encode_columns,
+    overruled_columns,
+    pack_seconds,
+    row_columns,
+    unpack_seconds,
+)
 
 ERROR = ErrorRecord("ValueError", "no", "Traceback...")
 THREE = (states.COMPLETED, states.FAILED, states.COMPLETED)
@@ -222,6 +231,18 @@ def test_given_a_large_block_then_start_times_are_not_added_up_anew_for_each_row
 def test_given_seconds_then_they_are_packed_little_endian_and_read_back() -> None:
     assert pack_seconds([1.0]) == bytes.fromhex("000000000000f03f")
     assert list(unpack_seconds(pack_seconds([0.5, 0.0, 1e9]))) == [0.5, 0.0, 1e9]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 3), (1, 3), (2, 3)])
+def test_given_columns_that_do_not_fit_each_other_then_a_part_of_them_is_as_if_nothing_was_reported(
+    start: int, stop: int
+) -> None:
+    torn = encode_columns(msgspec.structs.replace(columns(), seconds=pack_seconds([1.0, 2.0])))
+    assert columns_part(torn, start, stop) == b""
+    error = ErrorRecord("Cancelled", "no use")
+    ended = RecordedBlock(1, 1, [("m:C", 1)], [b""], b"\4", None, overruled_columns(b"", 1, error), "")
+    (result,) = OpenBlock(ended)
+    assert result.error is not None and result.error.message == "no use"
 
 
 def test_given_torn_seconds_then_they_are_refused() -> None:

@@ -290,6 +290,6 @@ def _rank(output: Output) -> tuple[bool, int, int]:
 
 def _nothing(request: OutputRequest, task: _Task, text: str, is_away: bool) -> OutputAnswer:
     attempt = request.attempt or task.attempt
-    return OutputAnswer(
-        request.request, attempt, 0, [], 0, not task.is_open, task.state, task.controller, text, is_away
-    )
+    # A former attempt prints nothing more, wherever it was.
+    ended = not task.is_open or attempt < task.attempt
+    return OutputAnswer(request.request, attempt, 0, [], 0, ended, task.state, task.controller, text, is_away)

@@ -24,30 +24,34 @@ class Deliveries:
         self._pieces: list[bytes] = []
         self._blocks = 0
         self._bytes = 0
+        # Frames that results did not fit into any more.
+        self._full: list[list[bytes]] = []
         self._under_way: deque[int] = deque()
 
-    def add(self, number: int, block: RecordedBlock) -> list[bytes]:
-        """Results, without a gap. What they do not fit into any more must go now: a frame in pieces, or nothing."""
+    def add(self, number: int, block: RecordedBlock) -> None:
+        """Results, without a gap."""
         assert number == self.number + 1, f"results {number} delivered after {self.number}"
         # Encoded at once, so that the size is known: to count the arguments costs 12 ns a task.
         sealed = feed_pipe.seal(block)
         size = sum(map(len, sealed))
-        is_full = self._blocks and self._bytes + size > limits.BATCH_BYTES_TARGET
-        full = self._frame() if is_full else []
+        if self._blocks and self._bytes + size > limits.BATCH_BYTES_TARGET:
+            self._full.append(self._frame())
         self.number = number
         self._pieces += sealed
         self._blocks += 1
         self._bytes += size
-        return full
 
     def consumed(self, number: int) -> None:
         """The generator has seen all results up to this number."""
         while self._under_way and self._under_way[0] <= number:
             self._under_way.popleft()
 
-    def due(self) -> list[bytes]:
-        """What may go now: a frame in pieces, or nothing while the generator has enough to do."""
-        return self._frame() if self._blocks and len(self._under_way) < _UNDER_WAY_MAX else []
+    def due(self) -> list[list[bytes]]:
+        """What may go now: frames in pieces; those that are not full wait while the generator has enough to do."""
+        due, self._full = self._full, []
+        if self._blocks and len(self._under_way) < _UNDER_WAY_MAX:
+            due.append(self._frame())
+        return due
 
     def _frame(self) -> list[bytes]:
         pieces = feed_pipe.pack_sealed(self.number, self._blocks, self._pieces)

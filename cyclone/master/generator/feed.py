@@ -80,13 +80,12 @@ class Feed:
 
         ``flush`` is owed at the end of the turn.
         """
-        if full := self._deliveries.add(number, block):
-            self.channel.send(*full)
+        self._deliveries.add(number, block)
 
     def flush(self) -> None:
         """Pass on what is due."""
-        if pieces := self._deliveries.due():
-            self.channel.send(*pieces)
+        for frame in self._deliveries.due():
+            self.channel.send(*frame)
 
     def finish(self) -> None:
         """Ask for the summary; the process ends then."""

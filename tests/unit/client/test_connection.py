@@ -16,6 +16,7 @@ from cyclone.client.patience import Patience
 from cyclone.errors import ConfigError, CycloneError, Unreachable
 from cyclone.protocol import wire
 from cyclone.protocol.client_messages import Answer, DrainRequest
+from cyclone.protocol.job_messages import OutputAnswer, OutputRequest
 from cyclone.protocol.messages import UNRECORDED, Refused
 from cyclone.protocol.sockets import POLLIN
 
@@ -236,6 +237,18 @@ def test_given_no_answer_then_it_is_unreachable_and_says_where_it_looked_and_tha
     with answering(lambda *_: []) as address, pytest.raises(Unreachable, match=f"at {address} within 0.2 s") as error:
         ask(address, 0.2)
     assert error.value.may_be_done
+
+
+def test_given_a_question_that_the_master_lets_wait_then_that_time_is_given_besides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_RESEND_S", 0.2)
+    question, answer = OutputRequest(2, 1, 0, wait_s=1.0), OutputAnswer(2, 1, 0, [], 0, True, "completed")
+    with (
+        answering(lambda asked, _: [wire.encode(answer)] if asked else []) as address,
+        Connection(address, 0.1) as opened,
+    ):
+        assert opened.ask(question) == answer
 
 
 def test_given_nobody_there_then_nothing_is_done() -> None:

@@ -5,7 +5,16 @@ from typing import Any, cast
 
 from cyclone.master.waiting_room import Waiting, WaitingRoom
 from cyclone.protocol.client_messages import StatusRequest
-from cyclone.protocol.messages import FORBIDDEN, UNRECORDED, Goodbye, Refused, Returned, State
+from cyclone.protocol.messages import (
+    FORBIDDEN,
+    UNRECORDED,
+    Goodbye,
+    Refused,
+    ResultBatch,
+    Results,
+    Returned,
+    State,
+)
 from tests.support.masters import hello
 
 REVOKED = Refused(FORBIDDEN, "", "this key was revoked")
@@ -30,6 +39,10 @@ class Gate:
 def room(gate: Gate) -> tuple[WaitingRoom, list[tuple[bytes, Refused]]]:
     sent: list[tuple[bytes, Refused]] = []
     return WaitingRoom(cast(Any, gate), cast(Any, "socket"), lambda *what: sent.append(what)), sent
+
+
+def results(number: int, body: bytes = b"") -> Results:
+    return Results(1, number, 0, [ResultBatch(1, 1, 1, b"\0", body)])
 
 
 def state(seq: int) -> State:
@@ -70,13 +83,29 @@ def test_given_what_is_said_again_and_again_then_the_last_word_waits_where_it_wa
     assert heard == [(b"b", state(1)), (b"a", Returned(1, 0, [])), (b"a", state(2)), (b"a", second)]
 
 
+def test_given_results_that_are_repeated_then_they_wait_once_and_where_they_were() -> None:
+    said: list[tuple[bytes, Any]] = [(b"a", results(1)), (b"b", results(1)), (b"a", results(2)), (b"a", results(1))]
+    waiting_room, _ = room(Gate(*said))
+
+    waiting_room.listen("full", 1.0)
+
+    assert [(peer, message) for peer, message, _ in waiting_room.leave()] == said[:3]
+
+
+def test_given_a_client_that_is_refused_again_and_again_then_that_takes_no_more_room() -> None:
+    waiting_room, _ = room(Gate(*[(b"a", REVOKED)] * 1000))
+    waiting_room.listen("full", 1.0)
+    assert len(waiting_room) == 1
+
+
 def test_given_no_room_for_more_then_nothing_more_is_read_until_they_have_left() -> None:
-    gate = Gate(*[(b"a", Returned(1, 0, []))] * 100_000)
+    body = bytes(16 << 20)
+    gate = Gate(*[(b"a", results(number, body)) for number in range(16)])
     waiting_room, _ = room(gate)
     assert [*map(str, waiting_room.readable)] == ["authenticator", "socket"]
 
-    while gate.come:
-        waiting_room.listen("full", 1.0)
+    waiting_room.listen("full", 1.0)
+    assert len(waiting_room) == 16
     assert [*map(str, waiting_room.readable)] == ["authenticator"]
     gate.come = [(b"a", Returned(1, 0, []))]
     waiting_room.listen("full", 1.0)

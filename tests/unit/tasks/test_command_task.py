@@ -285,6 +285,18 @@ def test_given_the_end_of_the_worker_then_its_command_ends_too(tmp_path: Path, n
         wait_until(lambda: not is_running(pid))
 
 
+def test_given_no_room_to_attend_to_a_command_then_it_is_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("cyclone.programs.command.Output", no_room)
+    began_s = time.monotonic()
+    with pytest.raises(MemoryError):
+        run("sleep 100")
+    assert time.monotonic() - began_s < DEADLINE_S
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def test_given_a_worker_that_is_told_to_end_the_task_while_it_starts_the_command_then_it_does(tmp_path: Path) -> None:
     # What a hook of fork raises is printed and forgotten by Python, whose own modules have such hooks.
     at_fork = "import os; os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"

@@ -194,6 +194,13 @@ def test_given_a_node_that_is_away_then_it_is_said_where_the_output_lies(world: 
     assert world.answered().ended
 
 
+def test_given_an_attempt_that_nobody_has_any_more_while_the_next_one_runs_then_it_has_ended(world: World) -> None:
+    world.task = ("running", 2, "b")
+    for question, name in zip(world.ask(attempt=1), "ab", strict=True):
+        world.says(name, question, attempt=0)
+    assert (world.answered().attempt, world.answered().ended, world.answered().state) == (1, True, "running")
+
+
 def test_given_nobody_at_all_then_it_is_said_at_once(world: World) -> None:
     world.leaves("a")
     world.leaves("b")

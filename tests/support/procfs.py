@@ -11,6 +11,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _LOOK_S = 0.01
+# exec(2) takes so long at most, but for a very busy machine.
+_EXEC_S = 0.1
+# PF_KTHREAD of the kernel's linux/sched.h.
+_KERNEL_THREAD = 0x00200000
 
 
 def wait_until(condition: Callable[[], T], what: str, deadline_s: float = 20.0) -> T:
@@ -40,12 +44,26 @@ def marked(variable: str, value: str) -> dict[int, str]:
         if not entry.name.isdigit():
             continue
         try:
-            lines = (entry / "environ").read_bytes().split(b"\0")
+            lines = _environment(entry).split(b"\0")
         except OSError:
             continue
         if mark in lines:
             found[int(entry.name)] = command(int(entry.name))
     return found
+
+
+def _environment(entry: Path) -> bytes:
+    """That of a process; of one in the middle of exec(2), which has none for a moment, when that is over."""
+    until = time.monotonic() + _EXEC_S
+    while True:
+        environment = (entry / "environ").read_bytes()
+        if environment or time.monotonic() > until:
+            return environment
+        # proc(5): behind the command, in parentheses and with anything in it: state, ..., flags as the seventh.
+        fields = (entry / "stat").read_bytes().rpartition(b") ")[2].split()
+        if fields[0] in b"ZX" or int(fields[6]) & _KERNEL_THREAD:
+            return b""
+        time.sleep(_LOOK_S)
 
 
 def state(pid: int) -> str:

@@ -14,10 +14,12 @@ from pathlib import Path
 import msgspec
 
 from cyclone.client.client import Client
+from cyclone.errors import MasterBusy
 from cyclone.protocol.job_messages import JobSummary
 from cyclone.protocol.job_spec import JobSelection, JobSpec
 from tests.chaos import history
 from tests.chaos.job_plan import HOLDERS_MAX, LIMIT, JobDraw, draw
+from tests.support.procfs import wait_until
 
 TASK = "tests.chaos.workload:JobTask"
 # Longer than any fault lasts.
@@ -93,9 +95,14 @@ def main() -> int:
     number, seed = map(int, sys.argv[1:])
     folder = Path(os.environ[history.FOLDER])
     notes = Notes(folder, number)
+    calm = folder / history.CALM
     with Client(timeout_s=TIMEOUT_S) as client:
-        while not (folder / history.CALM).exists():
-            _live(client, notes, draw(seed, number, notes.next))
+        while not calm.exists():
+            try:
+                _live(client, notes, draw(seed, number, notes.next))
+            except MasterBusy:
+                # It has come to the end of all work between two jobs, and ends before the faults would be over.
+                wait_until(calm.exists, "the faults are over", TIMEOUT_S)
             notes.next += 1
     return 0
 

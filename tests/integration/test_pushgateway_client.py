@@ -15,6 +15,7 @@ from tests.support.pushgateway import PASSWORD, USER, Pushgateway, labels, read_
 
 CHECK = "cyclone_lustre_file_creation_check"
 CHECK_ERROR = "cyclone_lustre_file_creation_error"
+WRITTEN = "cyclone_lustre_ost_write_bytes_per_second"
 CHECK_RUN = "cyclone_lustre_file_creation_check_last_run_timestamp_seconds"
 
 
@@ -74,11 +75,14 @@ def test_given_a_run_of_real_checks_then_prometheus_finds_them_until_a_clean_sto
         assert run.exits() == 0, run.stderr()
         client.shows(0.0, 1, 5)
         client.shows(1.0, 0, 5)
-        found = client.gateway.metrics()
+        # Each record may come with a push of its own.
+        pushed = client.gateway.metrics
+        lab.wait_until(lambda: WRITTEN in pushed() and 1.0 in pushed()[CHECK_ERROR].values(), "all records are pushed")
+        found = pushed()
         assert len(found[CHECK]) == 2
         assert list(found[CHECK_ERROR].values()) == [1.0]
         assert began - 1 <= next(iter(found[CHECK_RUN].values())) <= time.time()
-        assert list(found["cyclone_lustre_ost_write_bytes_per_second"].values()) == [1.5e9]
+        assert list(found[WRITTEN].values()) == [1.5e9]
         text = textfile.read_bytes()
         checked = subprocess.run(
             [program("promtool"), "check", "metrics"], input=text, env=environment(), capture_output=True, check=False
